@@ -1,0 +1,36 @@
+"""Learned optimizers: update rules that carry their own meta-parameters, ready for optax.
+
+This is the part that an end user imports. It needs jax, flax, optax and safetensors, and nothing of the
+packages above it.
+"""
+
+from .adafactor_mlp import AdafactorMLP
+from .as_optax import as_optax
+from .base import LearnedOptimizer, static_fields, theta_size
+from .hand_designed import LearnableAdam, LearnableSGD
+from .lstm import CoordinatewiseLSTM
+from .publish import PublishedOptimizerError, load, published, read_config, save
+from .registry import ARCHITECTURES, architecture, architecture_name, create, register
+from .star import STAR
+
+__all__ = [
+    "ARCHITECTURES",
+    "STAR",
+    "AdafactorMLP",
+    "CoordinatewiseLSTM",
+    "LearnableAdam",
+    "LearnableSGD",
+    "LearnedOptimizer",
+    "PublishedOptimizerError",
+    "architecture",
+    "architecture_name",
+    "as_optax",
+    "create",
+    "load",
+    "published",
+    "read_config",
+    "register",
+    "save",
+    "static_fields",
+    "theta_size",
+]

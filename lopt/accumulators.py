@@ -1,0 +1,102 @@
+"""Exponential moving averages of a tensor's gradient: the memory that the learned rules read.
+
+None is bias-corrected here; a rule that wants the correction applies it.
+References: Metz et al. 2022 (arXiv 2203.11860); factoring after Shazeer and Stern 2018 (arXiv 1804.04235).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from numpy import argsort
+
+Tensor = Float[Array, "..."]
+
+
+class Moments(NamedTuple):
+    """Moving averages of one tensor's gradient."""
+
+    momentum: tuple[Tensor, ...]
+    """Averages of g, one per decay, each of the tensor's shape."""
+    second: Tensor
+    """Average of g^2, of the tensor's shape."""
+    row: tuple[Tensor, ...]
+    """Averages of the mean of g^2 over the largest axis (kept with size 1), one per decay; () below rank 2."""
+    col: tuple[Tensor, ...]
+    """The same over the second largest axis; below rank 2, averages of g^2 itself."""
+
+
+class Decays(NamedTuple):
+    """Decay rates of `Moments`, each in [0, 1): 1 - 1/memory in inner steps."""
+
+    momentum: Float[Array, " momenta"]
+    second: Float[Array, ""]
+    factored: Float[Array, " factored"]
+
+
+def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
+    """Return (largest axis, second largest axis), or None below rank 2."""
+    if len(shape) < 2:
+        return None
+    order = argsort(shape, kind="stable")
+    return int(order[-1]), int(order[-2])
+
+
+def init_moments(param: Tensor, momenta: int, factored: int) -> Moments:
+    """Return zero averages for one tensor: `momenta` of g and `factored` of the factored g^2."""
+    zeros = jnp.zeros(param.shape, jnp.float32)
+    axes = factored_axes(param.shape)
+    if axes is None:
+        return Moments((zeros,) * momenta, zeros, (), (zeros,) * factored)
+    row, col = (jnp.zeros([1 if i == axis else n for i, n in enumerate(param.shape)]) for axis in axes)
+    return Moments((zeros,) * momenta, zeros, (row,) * factored, (col,) * factored)
+
+
+def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
+    """Move every average one inner step towards the present gradient."""
+    squared = jnp.square(grad)
+    axes = factored_axes(grad.shape)
+    row_now, col_now = (squared, squared) if axes is None else (_mean(squared + 1e-30, axis) for axis in axes)
+    return Moments(
+        momentum=tuple(_ema(d, m, grad) for d, m in zip(decays.momentum, moments.momentum, strict=True)),
+        second=_ema(decays.second, moments.second, squared),
+        row=tuple(_ema(d, r, row_now) for d, r in zip(decays.factored, moments.row, strict=axes is not None)),
+        col=tuple(_ema(d, c, col_now) for d, c in zip(decays.factored, moments.col, strict=True)),
+    )
+
+
+def factors(moments: Moments, axes: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the row and column factors whose product approximates g^2's inverse square root.
+
+    Args:
+        moments: averages of a tensor of rank 2 or more.
+        axes: the tensor's `factored_axes`.
+    """
+    second_largest = axes[1]
+    rows = [_rsqrt_floor(row / (_mean(row, second_largest) + 1e-9)) for row in moments.row]
+    return rows, [_rsqrt_floor(col) for col in moments.col]
+
+
+def meta_learned_decay(initial: Sequence[float], offset: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Map a meta-learned offset (0 at first) to decays: 1 - exp(10 (log(1 - d0)/10 + offset)).
+
+    Ten times the logarithm makes one unit of theta a factor e^10 in memory, so that one sigma suits
+    decays and weights alike (Metz et al. 2022).
+    """
+    return 1 - jnp.exp(10 * (jnp.log1p(-jnp.asarray(initial)) / 10 + offset))
+
+
+def _ema(decay: Tensor, average: Tensor, now: Tensor) -> Tensor:
+    return decay * average + (1 - decay) * now
+
+
+def _mean(x: Tensor, axis: int) -> Tensor:
+    return jnp.mean(x, axis=axis, keepdims=True)
+
+
+def _rsqrt_floor(x: Tensor) -> Tensor:
+    return jax.lax.rsqrt(jnp.maximum(x, 1e-9))

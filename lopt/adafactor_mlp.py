@@ -1,0 +1,108 @@
+"""AdafactorMLP: a tiny network per parameter over rich features."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .accumulators import Decays, init_moments, meta_learned_decay, update_moments
+from .base import LearnedOptimizer, Params, Updates
+from .features import NUM_FEATURES, STEP_SCALES, parameter_features, project, step_features
+from .mlp import Layer, apply_layers, init_layers
+from .per_tensor import map_tensors
+from .registry import register
+
+_MOMENTUM, _SECOND, _FACTORED = (0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999)
+
+
+class AdafactorMLPState(NamedTuple):
+    """State of `AdafactorMLP`."""
+
+    count: Int[Array, ""]
+    """Updates done so far."""
+    moments: Any
+    """A `Moments` per tensor."""
+
+
+@register("adafactor-mlp")
+class AdafactorMLP(LearnedOptimizer):
+    """small_fc_lopt: an MLP with a handful of units reads 39 features and writes direction and magnitude.
+
+    The update is -direction * exp(magnitude_scale * magnitude) * step_scale. At the default size theta has
+    197 entries: 190 weights and seven decays.
+
+    References: Metz, Freeman, Harrison, Maheswaranathan, Sohl-Dickstein 2022, Practical tradeoffs between
+        memory, compute, and performance in learned optimizers (arXiv 2203.11860).
+    """
+
+    layers: tuple[Layer, ...]
+    momentum_decay: Float[Array, "3"]
+    second_decay: Float[Array, ""]
+    factored_decay: Float[Array, "3"]
+    hidden_size: int = struct.field(pytree_node=False, default=4)
+    hidden_layers: int = struct.field(pytree_node=False, default=2)
+    step_scale: float = struct.field(pytree_node=False, default=1e-3)
+    magnitude_scale: float = struct.field(pytree_node=False, default=1e-3)
+
+    @classmethod
+    def create(
+        cls,
+        key: Key[Array, ""],
+        hidden_size: int = 4,
+        hidden_layers: int = 2,
+        step_scale: float = 1e-3,
+        magnitude_scale: float = 1e-3,
+    ) -> Self:
+        """Draw the network's weights; the decays start at .9, .99, .999."""
+        sizes = (NUM_FEATURES + len(STEP_SCALES), *[hidden_size] * hidden_layers, 2)
+        return cls(
+            layers=init_layers(key, sizes),
+            momentum_decay=jnp.zeros(3),
+            second_decay=jnp.zeros(()),
+            factored_decay=jnp.zeros(3),
+            hidden_size=hidden_size,
+            hidden_layers=hidden_layers,
+            step_scale=step_scale,
+            magnitude_scale=magnitude_scale,
+        )
+
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdafactorMLPState:
+        """Return zero moments; the horizon is not used."""
+        moments = jax.tree.map(lambda p: init_moments(p, len(_MOMENTUM), len(_FACTORED)), params)
+        return AdafactorMLPState(jnp.zeros((), jnp.int32), moments)
+
+    def update(
+        self,
+        grads: Updates,
+        state: AdafactorMLPState,
+        params: Params,
+        loss: Float[Array, ""] | None = None,
+    ) -> tuple[Updates, AdafactorMLPState]:
+        """Return the network's steps; the loss is not used."""
+        decays = self.decays()
+        first = self.layers[0]
+        kernel, step_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
+        # Step features are the same for every parameter: they are part of the bias.
+        bias = first["bias"] + step_features(state.count) @ step_kernel
+
+        def rule(grad: Array, moments: Any, param: Array) -> tuple[Array, Any]:
+            moments = update_moments(moments, grad, decays)
+            hidden = project(parameter_features(grad, param, moments), kernel, bias)
+            direction, magnitude = apply_layers(self.layers[1:], hidden)
+            return -direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale, moments
+
+        updates, moments = map_tensors(rule, grads, state.moments, params)
+        return updates, AdafactorMLPState(optax.safe_increment(state.count), moments)
+
+    def decays(self) -> Decays:
+        """Return the meta-learned decay rates (only those of squares are clipped, as in the original)."""
+        return Decays(
+            momentum=meta_learned_decay(_MOMENTUM, self.momentum_decay),
+            second=jnp.clip(meta_learned_decay((_SECOND,), self.second_decay)[0], 0, 1),
+            factored=jnp.clip(meta_learned_decay(_FACTORED, self.factored_decay), 0, 1),
+        )

@@ -1,0 +1,83 @@
+"""The one interface of this package: an update rule that carries its own meta-parameters.
+
+Read this file first; every architecture is a short implementation of it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, ClassVar, Self
+
+import jax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+Params = PyTree[Array]
+Updates = PyTree[Array]
+State = Any
+
+
+class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
+    """An optax-shaped update rule whose array leaves *are* the meta-parameters theta.
+
+    A learned optimizer is an immutable flax dataclass. Its array fields are theta; every other field is
+    static (`struct.field(pytree_node=False)`) and belongs to the architecture. So perturbing theta is a
+    `jax.tree.map` over the optimizer, a population of optimizers is an ordinary `jax.vmap`, and a
+    hand-designed rule (`LearnableAdam`) goes through the same code as a neural one.
+
+    Implementations work leaf by leaf, accept parameters of any rank and float dtype, compute in float32,
+    return updates in each parameter's dtype, and never look at values to choose a shape.
+    """
+
+    needs_horizon: ClassVar[bool] = False
+    """Whether `init` must be told how many inner steps the training run will last."""
+
+    @classmethod
+    @abc.abstractmethod
+    def create(cls, key: Key[Array, ""], **static: Any) -> Self:
+        """Draw an initial theta.
+
+        Args:
+            key: a typed PRNG key.
+            **static: values of the static fields, each with a default.
+        """
+
+    @abc.abstractmethod
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> State:
+        """Return the state at the start of a training run.
+
+        Args:
+            params: the parameters to be trained, a tree of float arrays.
+            horizon: length of the run in inner steps; may be traced. Rules with `needs_horizon` need it.
+        """
+
+    @abc.abstractmethod
+    def update(
+        self, grads: Updates, state: State, params: Params, loss: Float[Array, ""] | None = None
+    ) -> tuple[Updates, State]:
+        """Turn gradients into updates to be *added* to the parameters.
+
+        Args:
+            grads: gradients, the structure and shapes of `params`.
+            state: what `init` or the last `update` returned.
+            params: the current parameters.
+            loss: the current loss where it is known; a rule must work without it.
+
+        Returns:
+            The updates, in the dtypes of `params`, and the next state.
+        """
+
+
+def static_fields(optimizer: LearnedOptimizer) -> dict[str, Any]:
+    """Return the architecture's static fields by name, as `create` takes them."""
+    return {
+        field.name: getattr(optimizer, field.name)
+        for field in dataclasses.fields(optimizer)
+        if not field.metadata.get("pytree_node", True)
+    }
+
+
+def theta_size(optimizer: LearnedOptimizer) -> int:
+    """Return the number of meta-parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(optimizer))

@@ -1,0 +1,101 @@
+"""Hand-designed rules with a handful of meta-parameters: the smallest thetas, for tests and sanity."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from .base import LearnedOptimizer, Params, Updates
+from .per_tensor import map_tensors
+from .registry import register
+
+
+class CountState(NamedTuple):
+    """State of `LearnableSGD`."""
+
+    count: Int[Array, ""]
+    """Updates done so far."""
+
+
+class AdamState(NamedTuple):
+    """State of `LearnableAdam`."""
+
+    count: Int[Array, ""]
+    """Updates done so far."""
+    moments: Any
+    """A pair (average of g, average of g^2) per tensor."""
+
+
+@register("learnable-sgd")
+class LearnableSGD(LearnedOptimizer):
+    """Gradient descent; theta is the logarithm of its learning rate."""
+
+    log_learning_rate: Float[Array, ""]
+
+    @classmethod
+    def create(cls, key: Key[Array, ""], learning_rate: float = 0.01) -> Self:
+        """Start at `learning_rate`; nothing is random."""
+        return cls(jnp.log(jnp.asarray(learning_rate)))
+
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> CountState:
+        """Return a zero count; the horizon is not used."""
+        return CountState(jnp.zeros((), jnp.int32))
+
+    def update(
+        self, grads: Updates, state: CountState, params: Params, loss: Float[Array, ""] | None = None
+    ) -> tuple[Updates, CountState]:
+        """Step against the gradient; the loss is not used."""
+        rate = jnp.exp(self.log_learning_rate)
+        updates = jax.tree.map(lambda g, p: (-rate * g.astype(jnp.float32)).astype(p.dtype), grads, params)
+        return updates, CountState(optax.safe_increment(state.count))
+
+
+@register("learnable-adam")
+class LearnableAdam(LearnedOptimizer):
+    """Adam; theta is the logarithms of its learning rate, 1 - b1, 1 - b2 and epsilon.
+
+    References: Kingma and Ba 2014 (arXiv 1412.6980).
+    """
+
+    log_learning_rate: Float[Array, ""]
+    log_one_minus_b1: Float[Array, ""]
+    log_one_minus_b2: Float[Array, ""]
+    log_eps: Float[Array, ""]
+
+    @classmethod
+    def create(
+        cls,
+        key: Key[Array, ""],
+        learning_rate: float = 1e-3,
+        b1: float = 0.9,
+        b2: float = 0.999,
+        eps: float = 1e-8,
+    ) -> Self:
+        """Start at the given hyperparameters; nothing is random."""
+        return cls(*(jnp.log(jnp.asarray(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)))
+
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
+        """Return zero moments; the horizon is not used."""
+        zeros = lambda p: jnp.zeros(p.shape, jnp.float32)  # noqa: E731
+        return AdamState(jnp.zeros((), jnp.int32), jax.tree.map(lambda p: (zeros(p), zeros(p)), params))
+
+    def update(
+        self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
+    ) -> tuple[Updates, AdamState]:
+        """Do one bias-corrected Adam step; the loss is not used."""
+        count = optax.safe_increment(state.count)
+        decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
+        rate, eps = jnp.exp(self.log_learning_rate), jnp.exp(self.log_eps)
+
+        def rule(grad: Array, moments: tuple[Array, Array], param: Array) -> tuple[Array, Any]:
+            first = decay1 * moments[0] + (1 - decay1) * grad
+            second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
+            unbiased1, unbiased2 = first / (1 - decay1**count), second / (1 - decay2**count)
+            return -rate * unbiased1 / (jnp.sqrt(unbiased2) + eps), (first, second)
+
+        updates, moments = map_tensors(rule, grads, state.moments, params)
+        return updates, AdamState(count, moments)

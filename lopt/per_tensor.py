@@ -1,0 +1,39 @@
+"""Rules that treat each tensor by itself, mapped over a parameter tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .base import Params, Updates
+
+Tensor = Float[Array, "..."]
+
+
+def map_tensors(
+    rule: Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]], grads: Updates, states: Any, params: Params
+) -> tuple[Updates, Any]:
+    """Apply a per-tensor rule to every leaf.
+
+    Args:
+        rule: maps (gradient, tensor state, parameter), all in float32, to (update, new tensor state).
+        grads: gradients like `params`.
+        states: a tree with a tensor state (any pytree) in place of each leaf of `params`.
+        params: parameters of any float dtype.
+
+    Returns:
+        The updates, cast to each parameter's dtype, and the new states.
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    grad_leaves = treedef.flatten_up_to(grads)
+    state_leaves = treedef.flatten_up_to(states)
+    updates, new_states = [], []
+    for grad, state, param in zip(grad_leaves, state_leaves, leaves, strict=True):
+        update, new_state = rule(grad.astype(jnp.float32), state, param.astype(jnp.float32))
+        updates.append(update.astype(param.dtype))
+        new_states.append(new_state)
+    return treedef.unflatten(updates), treedef.unflatten(new_states)

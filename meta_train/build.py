@@ -1,0 +1,96 @@
+"""From a run's configuration to the objects that do the work."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+import lopt
+import tasks
+from lopt import LearnedOptimizer
+
+from .config import RunConfig, parse_options
+from .estimators import Estimator, create_estimator
+from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
+from .inner_training import InnerTraining
+from .mesh import Population
+from .objectives import OBJECTIVES
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a meta-training run is made of."""
+
+    dynamics: InnerTraining
+    estimator: Estimator
+    outer: optax.GradientTransformation
+    population: Population
+    theta: LearnedOptimizer
+    """Theta at the start."""
+    key: Any
+    """The run's key."""
+
+
+def build(config: RunConfig) -> Parts:
+    """Make the parts of a run.
+
+    Raises:
+        ValueError: for unknown names and numbers that don't fit together, in one sentence.
+        DatasetNotPreparedError: when the task needs data that is not on this machine.
+    """
+    population = Population(
+        config.particles, config.devices, config.backend, config.reduction, config.chunk
+    )
+    estimator = create_estimator(
+        config.estimator,
+        horizon=make_horizon(config),
+        window=config.window,
+        sigma=config.sigma,
+        objective=OBJECTIVES[config.objective](),
+        staggered=config.staggered,
+        **parse_options(config.estimator_options, "--estimator-options"),
+    )
+    theta_key, key = jax.random.split(jax.random.key(config.seed))
+    return Parts(
+        dynamics=InnerTraining(tasks.build(config.task), config.measured_on),
+        estimator=estimator,
+        outer=make_outer(config),
+        population=population,
+        theta=_initial_theta(config, theta_key),
+        key=key,
+    )
+
+
+def make_horizon(config: RunConfig) -> Horizon:
+    """Make the law of episode lengths."""
+    low, high = config.horizon_low, config.horizon_high
+    if config.horizon == "constant":
+        return ConstantHorizon(high)
+    if config.horizon == "log-uniform":
+        return LogUniformHorizon(low, high)
+    return CurriculumHorizon(low, high, config.horizon_meta_steps)
+
+
+def make_outer(config: RunConfig) -> optax.GradientTransformation:
+    """Make the outer optimizer: clipped Adam with warm-up and cosine decay."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if config.warmup else config.learning_rate,
+        peak_value=config.learning_rate,
+        warmup_steps=config.warmup,
+        decay_steps=max(config.steps, config.warmup + 1),
+        end_value=config.learning_rate * config.final_rate,
+    )
+    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), optax.adam(schedule))
+
+
+def _initial_theta(config: RunConfig, key: Any) -> LearnedOptimizer:
+    if config.init_from is not None:
+        return lopt.load(config.init_from)
+    options = parse_options(config.optimizer_options, "--optimizer-options")
+    try:
+        return lopt.create(config.optimizer, key, **options)
+    except TypeError as error:
+        raise ValueError(f"optimizer {config.optimizer}: {error}") from error

@@ -1,0 +1,164 @@
+"""What a meta-training run is: plain values that print, compare, hash and round-trip through JSON.
+
+`build.py` turns them into objects; this module imports nothing heavy, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from typing import Any, Literal
+
+HorizonName = Literal["constant", "log-uniform", "curriculum"]
+ObjectiveName = Literal["mean", "mean-log", "last", "minimum"]
+BackendName = Literal["shard_map", "pmap", "vmap"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A meta-training run. Every field is an option of `lopt-train`, and a preset is a set of values."""
+
+    task: str = "digits-mlp-family"
+    """Inner task or family to train on; `lopt-train --list` shows all."""
+    optimizer: str = "star"
+    """Architecture of the learned optimizer."""
+    optimizer_options: tuple[str, ...] = ()
+    """Static fields of the architecture, as NAME=VALUE."""
+    init_from: str | None = None
+    """Published optimizer (name or directory) whose theta to start from; default: a random theta."""
+
+    estimator: str = "pes"
+    """Gradient estimator."""
+    estimator_options: tuple[str, ...] = ()
+    """Further options of the estimator, as NAME=VALUE."""
+    window: int = 20
+    """Inner steps per window (the truncation length)."""
+    sigma: float = 0.01
+    """Standard deviation of the perturbations of theta."""
+    staggered: bool = True
+    """Spread the particles over all ages of an episode by cutting their first one short."""
+
+    horizon: HorizonName = "log-uniform"
+    """Law of episode lengths."""
+    horizon_low: int = 100
+    """Shortest episode in inner steps; a multiple of the window (not used by constant)."""
+    horizon_high: int = 200
+    """Longest episode in inner steps; a multiple of the window."""
+    horizon_meta_steps: int = 1000
+    """How long a curriculum takes to reach the longest episode, in meta-steps."""
+
+    objective: ObjectiveName = "mean"
+    """What an episode is judged by: a function of its losses."""
+    measured_on: Literal["train", "inner_valid"] = "train"
+    """Which data the losses are measured on; train costs nothing, inner_valid a forward pass per step."""
+
+    particles: int = 16
+    """Size of the population; a particle is an antithetic pair."""
+    devices: int | None = None
+    """Devices that share the population; default: all."""
+    backend: BackendName = "shard_map"
+    """How the population is mapped over devices."""
+    reduction: Literal["psum", "ordered"] = "psum"
+    """How estimates are summed; ordered is the same to the bit on any number of CPU devices (with --chunk 1)."""
+    chunk: int | None = None
+    """Particles that a device runs at once; default: all of its share."""
+
+    steps: int = 1000
+    """Meta-steps to do in all."""
+    seed: int = 0
+    """Seed of everything random."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of the outer Adam."""
+    warmup: int = 20
+    """Meta-steps of linear warm-up."""
+    final_rate: float = 0.1
+    """Learning rate at the end, as a fraction of the peak (cosine decay)."""
+    gradient_clip: float = 1.0
+    """Bound on the norm of the averaged meta-gradient."""
+    particle_clip: float = 3.0
+    """Bound on the norm of one particle's estimate."""
+
+    steps_per_call: int = 10
+    """Meta-steps between two returns to the host; also how often a line is logged."""
+    checkpoint_every: int = 100
+    """Meta-steps between checkpoints."""
+    validate_every: int = 100
+    """Meta-steps between validations of the unperturbed theta."""
+    validation_episodes: int = 16
+    """Episodes of the longest horizon per validation, the same ones every time."""
+
+    trackers: tuple[Literal["jsonl", "progress", "wandb"], ...] = ("jsonl", "progress")
+    """Where numbers go; jsonl writes metrics.jsonl into the run directory."""
+    wandb_project: str = "lopt"
+    """W&B project; mode, entity, group and the like are read from W&B's own environment variables."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            "window sigma horizon_low horizon_high particles steps learning_rate gradient_clip particle_clip "
+            "steps_per_call checkpoint_every validate_every validation_episodes"
+        )
+        for name in positive.split():
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{_flag(name)} must be positive, not {getattr(self, name)}")
+        for name in ("warmup", "final_rate", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{_flag(name)} must not be negative, as {getattr(self, name)} is")
+        parse_options(self.optimizer_options, "--optimizer-options")
+        parse_options(self.estimator_options, "--estimator-options")
+
+    def to_json(self) -> str:
+        """Return the configuration as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: for text that is not a run's configuration.
+        """
+        try:
+            values = json.loads(text)
+            tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**tuples)
+        except (TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not the configuration of a run: {error}") from error
+
+
+MAY_CHANGE = frozenset(
+    "steps steps_per_call checkpoint_every validate_every validation_episodes trackers wandb_project "
+    "devices backend chunk".split()
+)
+"""Fields that may differ when a run is resumed: they say how far, how often and where, not what."""
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return one phrase per field that differs and may not change in the middle of a run."""
+    return [
+        f"{_flag(field.name)} was {getattr(old, field.name)!r}, now {getattr(new, field.name)!r}"
+        for field in dataclasses.fields(RunConfig)
+        if field.name not in MAY_CHANGE and getattr(old, field.name) != getattr(new, field.name)
+    ]
+
+
+def parse_options(pairs: tuple[str, ...], flag: str) -> dict[str, Any]:
+    """Parse NAME=VALUE pairs; values are Python literals, or else strings.
+
+    Raises:
+        ValueError: for a pair without a name or an equals sign.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise ValueError(f"{flag} takes NAME=VALUE, as in hidden_size=8, not {pair!r}")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,44 @@
+"""Generalised persistent evolution strategies: between PES and NRES."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxtyping import Array, Bool, Int
+
+from .evolution import EvolutionStrategies
+from .registry import register
+
+
+@register("gpes")
+@dataclasses.dataclass(frozen=True)
+class GPES(EvolutionStrategies):
+    """Redraw noise every `noise_windows` windows, and weigh losses with all draws of the episode.
+
+    One window is PES; an episode or more is NRES. Unbiased for the objective smoothed with one draw per block
+    of windows. Memory: the pair's states and two thetas.
+
+    Attributes:
+        noise_windows: how many windows share a draw.
+
+    Raises:
+        ValueError: when `noise_windows` is not positive.
+
+    References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023 (arXiv 2304.12180).
+    """
+
+    noise_windows: int = 1
+
+    def __post_init__(self) -> None:
+        EvolutionStrategies.__post_init__(self)
+        if self.noise_windows < 1:
+            raise ValueError(f"noise_windows must be at least 1 window, not {self.noise_windows}")
+
+    def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
+        """Before the first window of each block."""
+        return windows_done % self.noise_windows == 0
+
+    @property
+    def remembers(self) -> bool:
+        """All draws count."""
+        return True

@@ -1,0 +1,35 @@
+"""Noise-reuse evolution strategies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int
+
+from .evolution import EvolutionStrategies
+from .registry import register
+
+
+@register("nres")
+@dataclasses.dataclass(frozen=True)
+class NRES(EvolutionStrategies):
+    """Draw noise once per episode and use it in all of its windows; also known as ES-Single.
+
+    Unbiased for the objective smoothed with one draw per episode, that of full ES, of which it is the sum
+    over windows. Its variance, (P + 1) |grad|^2 per episode on quadratics, does not depend on the number of
+    windows. Memory: the pair's states and two thetas.
+
+    References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023, Variance-reduced gradient estimation via
+        noise-reuse in online evolution strategies (arXiv 2304.12180); Vicol, Kolter, Swersky 2023,
+        Low-variance gradient estimation in unrolled computation graphs with ES-Single (arXiv 2304.11153).
+    """
+
+    def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
+        """Only before an episode's first window."""
+        return windows_done == 0
+
+    @property
+    def remembers(self) -> bool:
+        """The episode's only draw counts."""
+        return True

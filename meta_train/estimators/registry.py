@@ -1,0 +1,45 @@
+"""Estimators by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .base import Estimator
+
+ESTIMATORS: dict[str, type[Estimator]] = {}
+"""Every registered estimator by its name."""
+
+T = TypeVar("T", bound=type[Estimator])
+
+
+def register(name: str) -> Callable[[T], T]:
+    """Register an estimator under `name`, for configs and commands.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+
+    def add(cls: T) -> T:
+        if name in ESTIMATORS:
+            raise ValueError(f"an estimator called {name!r} is registered already")
+        ESTIMATORS[name] = cls
+        return cls
+
+    return add
+
+
+def create_estimator(name: str, **options: Any) -> Estimator:
+    """Make an estimator by name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones, or an option that it does not take.
+    """
+    if name not in ESTIMATORS:
+        near = difflib.get_close_matches(name, ESTIMATORS, n=3, cutoff=0.4) or sorted(ESTIMATORS)
+        raise ValueError(f"unknown estimator {name!r}; did you mean {' or '.join(near)}?")
+    try:
+        return ESTIMATORS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"estimator {name}: {error}") from error

@@ -1,0 +1,35 @@
+"""`lopt-export`: publish a run's learned optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Write the learned optimizer of a run, at its newest checkpoint, as config.json and theta.safetensors."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Run directory that lopt-train wrote."""
+    out_dir: Annotated[Path, tyro.conf.Positional]
+    """Directory to write; lopt.load(OUT_DIR) and lopt.as_optax(OUT_DIR) read it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
+    command = tyro.cli(Command, prog="lopt-export", args=arguments)
+    from .run_directory import export_run
+
+    try:
+        export_run(command.run_dir, command.out_dir)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"lopt-export: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {command.out_dir}; use it with lopt.as_optax({str(command.out_dir)!r}, horizon=STEPS)")
+    return 0

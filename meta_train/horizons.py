@@ -1,0 +1,124 @@
+"""How long an episode lasts: a number of inner steps, always a multiple of the window."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Horizon(abc.ABC):
+    """A law of episode lengths, in inner steps."""
+
+    @abc.abstractmethod
+    def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
+        """Draw a length in inner steps, a multiple of `window`.
+
+        Args:
+            key: a typed PRNG key.
+            window: inner steps per window.
+            meta_step: meta-steps done so far, for laws that change in the course of meta-training.
+        """
+
+    @abc.abstractmethod
+    def bounds(self) -> tuple[int, int]:
+        """Return the shortest and the longest length that may be drawn, in inner steps."""
+
+    def check(self, window: int) -> None:
+        """Refuse bounds that are no multiples of the window: a window never straddles an episode's end.
+
+        Raises:
+            ValueError: saying what to choose instead.
+        """
+        for steps in self.bounds():
+            if steps <= 0 or steps % window:
+                below = max(steps // window, 1) * window
+                raise ValueError(
+                    f"a window of {window} inner steps does not divide a horizon of {steps}: an episode must "
+                    f"end with a window; take a horizon of {below} or {below + window}, or another window"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstantHorizon(Horizon):
+    """Every episode lasts `steps` inner steps."""
+
+    steps: int
+
+    def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
+        """Return `steps`."""
+        return jnp.asarray(self.steps, jnp.int32)
+
+    def bounds(self) -> tuple[int, int]:
+        """Return `steps` twice."""
+        return self.steps, self.steps
+
+
+@dataclasses.dataclass(frozen=True)
+class LogUniformHorizon(Horizon):
+    """Lengths log-uniform between `low` and `high` inner steps, rounded to whole windows.
+
+    Raises:
+        ValueError: when low is above high.
+    """
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        _check_order(self.low, self.high)
+
+    def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
+        """Draw a length; the meta-step is not used."""
+        return _log_uniform(key, window, self.low, jnp.asarray(self.high, jnp.float32))
+
+    def bounds(self) -> tuple[int, int]:
+        """Return `low` and `high`."""
+        return self.low, self.high
+
+
+@dataclasses.dataclass(frozen=True)
+class CurriculumHorizon(Horizon):
+    """Log-uniform lengths whose upper end grows geometrically from `low` to `high` inner steps.
+
+    Attributes:
+        low: the shortest length, and the only one at first.
+        high: the longest length from meta-step `meta_steps` on.
+        meta_steps: how long the growth takes, in meta-steps.
+
+    Raises:
+        ValueError: when low is above high, or `meta_steps` is not positive.
+    """
+
+    low: int
+    high: int
+    meta_steps: int
+
+    def __post_init__(self) -> None:
+        _check_order(self.low, self.high)
+        if self.meta_steps < 1:
+            raise ValueError(f"a curriculum takes at least 1 meta-step, not {self.meta_steps}")
+
+    def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
+        """Draw a length from the range that `meta_step` has reached."""
+        progress = jnp.minimum(meta_step / self.meta_steps, 1.0)
+        return _log_uniform(key, window, self.low, self.low * (self.high / self.low) ** progress)
+
+    def bounds(self) -> tuple[int, int]:
+        """Return `low` and `high`."""
+        return self.low, self.high
+
+
+def _check_order(low: int, high: int) -> None:
+    if low > high:
+        raise ValueError(f"horizons run from low to high, but {low} is above {high}")
+
+
+def _log_uniform(key: Key[Array, ""], window: int, low: int, high: Float[Array, ""]) -> Int[Array, ""]:
+    steps = low * jnp.exp(jax.random.uniform(key) * jnp.log(high / low))
+    windows = jnp.clip(jnp.round(steps / window), low // window, jnp.ceil(high / window))
+    return window * windows.astype(jnp.int32)

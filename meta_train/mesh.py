@@ -1,0 +1,164 @@
+"""Spread a population over devices.
+
+One per-device function is mapped over a one-axis mesh called `particles`. Particle i's randomness comes from
+its global index, so the result does not depend on how many devices there are, except for rounding; with the
+`ordered` reduction on CPU devices, not even for that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+Backend = Literal["shard_map", "pmap", "vmap"]
+Reduction = Literal["psum", "ordered"]
+AXIS = "particles"
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """How many particles there are, and where they live.
+
+    Attributes:
+        particles: size of the population; each particle is an antithetic pair.
+        devices: how many devices share it; None means all.
+        backend: `shard_map` (the default), `pmap` (the same through JAX's older interface), or `vmap` (one
+            device, no collectives).
+        reduction: `psum` sums on each device and then over devices; `ordered` gathers every particle's
+            contribution and sums in the population's order.
+        chunk: particles that a device runs at once, one chunk after the other; None means all of its own.
+            Smaller chunks take less memory and stay in a processor's cache.
+
+    Raises:
+        ValueError: when particles do not divide over devices, or chunks do not divide a device's share.
+    """
+
+    particles: int
+    devices: int | None = None
+    backend: Backend = "shard_map"
+    reduction: Reduction = "psum"
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.particles < 1:
+            raise ValueError(f"a population has at least 1 particle, not {self.particles}")
+        available = jax.device_count()
+        if not 1 <= self.num_devices <= available:
+            raise ValueError(f"{self.num_devices} devices were asked for, and there are {available}")
+        if self.particles % self.num_devices:
+            near = max(self.particles // self.num_devices, 1) * self.num_devices
+            raise ValueError(
+                f"{self.particles} particles do not divide over {self.num_devices} devices: take {near} or "
+                f"{near + self.num_devices} particles, or fewer devices with --devices"
+            )
+        if self.per_device % self.chunk_size:
+            raise ValueError(
+                f"chunks of {self.chunk} do not divide the {self.per_device} particles of a device: take a "
+                f"divisor of {self.per_device}, or leave --chunk out"
+            )
+
+    @property
+    def num_devices(self) -> int:
+        """Devices in use."""
+        if self.backend == "vmap":
+            return 1
+        return jax.device_count() if self.devices is None else self.devices
+
+    @property
+    def per_device(self) -> int:
+        """Particles per device."""
+        return self.particles // self.num_devices
+
+    @property
+    def chunk_size(self) -> int:
+        """Particles that a device runs at once."""
+        return self.per_device if self.chunk is None else self.chunk
+
+    def each(self, particle: Callable[..., Any], *arguments: Any) -> Any:
+        """Map a function of one particle over this device's share. Called inside the per-device function."""
+        if self.chunk_size == self.per_device:
+            return jax.vmap(particle)(*arguments)
+        split = lambda x: x.reshape(-1, self.chunk_size, *x.shape[1:])  # noqa: E731
+        chunks = jax.tree.map(split, arguments)
+        results = jax.lax.map(lambda chunk: jax.vmap(particle)(*chunk), chunks)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
+
+    def mean(self, values: Any) -> Any:
+        """Average over the whole population. Called inside the per-device function.
+
+        Args:
+            values: a tree whose leaves have this device's particles as their first axis.
+        """
+        mapped = self.backend != "vmap"
+        if self.reduction == "ordered":
+            gather = lambda x: jax.lax.all_gather(x, AXIS, tiled=True) if mapped else x  # noqa: E731
+            return jax.tree.map(lambda x: jnp.sum(gather(x), axis=0) / self.particles, values)
+        # One vector, so one all-reduce however many leaves there are.
+        leaves, treedef = jax.tree.flatten(jax.tree.map(lambda x: jnp.sum(x, axis=0), values))
+        total = jnp.concatenate([jnp.ravel(x) for x in leaves])
+        total = (jax.lax.psum(total, AXIS) if mapped else total) / self.particles
+        pieces = jnp.split(total, np.cumsum([x.size for x in leaves])[:-1])
+        return treedef.unflatten([p.reshape(x.shape) for p, x in zip(pieces, leaves, strict=True)])
+
+    def indices(self) -> Array:
+        """Return the global indices of this device's particles. Called inside the per-device function."""
+        first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * self.per_device
+        return first + jnp.arange(self.per_device)
+
+    def compile(self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Callable[..., Any]:
+        """Map a per-device function over the mesh.
+
+        Args:
+            local: takes what is replicated, this device's particles, and constants that are replicated too;
+                returns the new replicated tree, the new particles, and a replicated result.
+
+        Returns:
+            A jitted function of the same arguments for the whole population. The first two are donated.
+        """
+        if self.backend == "vmap":
+            return jax.jit(local, donate_argnums=(0, 1))
+        if self.backend == "pmap":
+            return _pmap(local, self.num_devices)
+        mapped = jax.shard_map(
+            local,
+            mesh=self._mesh(),
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()),
+            out_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()),
+            # With the check on, gradients by replicated values are silently summed over devices.
+            check_vma=False,
+        )
+        return jax.jit(mapped, donate_argnums=(0, 1))
+
+    def place(self, replicated: Any, particles: Any) -> tuple[Any, Any]:
+        """Put a replicated tree and the population where the compiled function wants them."""
+        if self.backend != "shard_map":
+            return replicated, particles
+        mesh = self._mesh()
+        everywhere, apart = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+        return jax.device_put(replicated, everywhere), jax.device_put(particles, apart)
+
+    def _mesh(self) -> Mesh:
+        kinds = (jax.sharding.AxisType.Auto,)
+        return jax.make_mesh(
+            (self.num_devices,), (AXIS,), kinds, devices=jax.devices()[: self.num_devices]
+        )
+
+
+def _pmap(local: Callable[[Any, Any, Any], tuple[Any, Any, Any]], devices: int) -> Callable[..., Any]:
+    mapped = jax.pmap(
+        local, axis_name=AXIS, in_axes=(None, 0, None), out_axes=(None, 0, None), devices=jax.devices()[:devices]
+    )
+
+    def call(replicated: Any, particles: Any, constants: Any) -> tuple[Any, Any, Any]:
+        split = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), particles)
+        replicated, split, result = mapped(replicated, split, constants)
+        return replicated, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), split), result
+
+    return call

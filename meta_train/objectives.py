@@ -1,0 +1,89 @@
+"""What an episode is judged by: a number made of its step losses.
+
+Every objective is written as a sum of one increment per step, because a sum is what estimators of unrolled
+graphs work on: the final loss is the sum of its changes. Which loss is measured (training or validation) is
+the dynamics' choice (`InnerTraining.measured_on`).
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Scalar = Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective(abc.ABC):
+    """An episode's objective as a running sum."""
+
+    @abc.abstractmethod
+    def increment(
+        self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]
+    ) -> Scalar:
+        """Return what one step adds.
+
+        Args:
+            so_far: the sum of the increments before; 0 at the episode's start.
+            loss: the step's loss, clipped to the dynamics' ceiling.
+            age: steps of the episode before this one.
+            horizon: steps of the whole episode.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanLoss(Objective):
+    """The mean of the step losses over the episode."""
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add loss / horizon."""
+        return loss / horizon
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanLogLoss(Objective):
+    """The mean of log(max(loss, floor)): steps at every scale of the loss weigh the same.
+
+    Attributes:
+        floor: losses below it count as it; positive.
+    """
+
+    floor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.floor <= 0:
+            raise ValueError(f"floor must be positive, not {self.floor}: it bounds the logarithm from below")
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add log(max(loss, floor)) / horizon."""
+        return jnp.log(jnp.maximum(loss, self.floor)) / horizon
+
+
+@dataclasses.dataclass(frozen=True)
+class LastLoss(Objective):
+    """The loss of the episode's last step, as a telescoping sum of changes."""
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add the change of the loss."""
+        return loss - so_far
+
+
+@dataclasses.dataclass(frozen=True)
+class MinimumLoss(Objective):
+    """The smallest loss of the episode, as a telescoping sum of changes."""
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add the change of the running minimum."""
+        return jnp.where(age == 0, loss, jnp.minimum(loss - so_far, 0))
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "mean": MeanLoss,
+    "mean-log": MeanLogLoss,
+    "last": LastLoss,
+    "minimum": MinimumLoss,
+}
+"""Objectives by the names that configs use."""

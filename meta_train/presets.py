@@ -1,0 +1,103 @@
+"""Named runs. A preset's docstring gives its command, what it takes, and what to expect."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from .config import RunConfig
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {}
+"""Every preset by its name."""
+
+
+def preset(function: Callable[[], RunConfig]) -> Callable[[], RunConfig]:
+    """Register a preset under its function's name, with dashes."""
+    PRESETS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def get_preset(name: str) -> RunConfig:
+    """Look a preset up.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4) or sorted(PRESETS)
+        raise ValueError(f"unknown preset {name!r}; did you mean {' or '.join(near)}?")
+    return PRESETS[name]()
+
+
+@preset
+def demo() -> RunConfig:
+    """STAR on a family of digit classifiers: what `make demo` runs, in minutes on 2 CPU cores."""
+    return RunConfig()
+
+
+@preset
+def tiny() -> RunConfig:
+    """LearnableAdam (four meta-parameters) on quadratics: seconds; to see that everything works."""
+    return RunConfig(
+        task="quadratic",
+        optimizer="learnable-adam",
+        horizon="constant",
+        horizon_high=40,
+        window=10,
+        sigma=0.1,
+        particles=16,
+        learning_rate=0.03,
+        steps=200,
+        checkpoint_every=50,
+        validate_every=50,
+    )
+
+
+@preset
+def small_fc() -> RunConfig:
+    """AdafactorMLP on one digits MLP with a mean-log objective: the field's baseline, in an hour on 2 cores."""
+    return RunConfig(
+        task="digits-mlp",
+        optimizer="adafactor-mlp",
+        objective="mean-log",
+        window=50,
+        horizon_low=100,
+        horizon_high=1000,
+        steps=5000,
+        learning_rate=1e-3,
+        checkpoint_every=200,
+        validate_every=500,
+    )
+
+
+@preset
+def lstm() -> RunConfig:
+    """CoordinatewiseLSTM on quadratics, as its paper begins: half an hour on 2 cores."""
+    return RunConfig(
+        task="quadratic",
+        optimizer="coordinatewise-lstm",
+        horizon="constant",
+        horizon_high=100,
+        window=20,
+        particles=32,
+        learning_rate=3e-3,
+        steps=3000,
+    )
+
+
+@preset
+def star_long() -> RunConfig:
+    """STAR on the Fashion-MNIST family with a growing horizon: a day on 2 cores, an hour on a GPU."""
+    return RunConfig(
+        task="fashion-mnist-mlp-family",
+        horizon="curriculum",
+        horizon_low=100,
+        horizon_high=1000,
+        horizon_meta_steps=5000,
+        window=50,
+        particles=64,
+        steps=20000,
+        warmup=100,
+        checkpoint_every=500,
+        validate_every=500,
+    )

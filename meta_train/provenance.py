@@ -1,0 +1,45 @@
+"""Where a result comes from: command, commit, versions, devices."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_PACKAGES = ("lopt", "jax", "flax", "optax", "numpy")
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """Return the command, the source's commit ("unknown" outside a checkout), versions and devices."""
+    return {
+        "command": command,
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "devices": [f"{len(jax.devices())} x {jax.devices()[0].device_kind}"],
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str:
+    source = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip() or "unknown"

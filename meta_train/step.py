@@ -1,0 +1,127 @@
+"""The meta-step: every particle runs a window, the estimates are averaged, theta moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int, Key
+
+from .dynamics import Dynamics, Theta
+from .estimators import Estimate, Estimator
+from .mesh import Population
+
+
+class MetaState(struct.PyTreeNode):
+    """All that decides the future of a meta-training run, but for its particles."""
+
+    theta: Theta
+    """The meta-parameters."""
+    outer: Any
+    """State of the outer optimizer."""
+    meta_step: Int[Array, ""]
+    """Meta-steps done."""
+    key: Key[Array, ""]
+    """The run's randomness; it never changes."""
+
+
+Metrics = dict[str, Array]
+
+
+def init_run(
+    dynamics: Dynamics,
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    population: Population,
+    theta: Theta,
+    key: Key[Array, ""],
+) -> tuple[MetaState, Any]:
+    """Return the state and the particles of a run at meta-step 0, on their devices."""
+    theta = jax.tree.map(lambda x: jnp.array(x, copy=True), theta)
+    state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key)
+    particle = estimator.init(dynamics, theta)
+    particles = jax.tree.map(lambda x: jnp.repeat(x[None], population.particles, axis=0), particle)
+    return population.place(state, particles)
+
+
+def make_meta_step(
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    population: Population,
+    particle_clip: float | None = None,
+) -> Callable[[MetaState, Any, tuple[Dynamics, Array]], tuple[MetaState, Any, Metrics]]:
+    """Compile the meta-step.
+
+    Args:
+        estimator: gives each particle's estimate.
+        outer: the outer optimizer, an optax transformation of theta.
+        population: size and placement.
+        particle_clip: bound on the norm of a single particle's gradient; None for no bound.
+
+    Returns:
+        A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
+        without returning to the host. It donates the first two arguments and returns their successors and the
+        call's metrics: a flat dict of scalars, averages over its meta-steps.
+    """
+
+    def one(state: MetaState, particles: Any, dynamics: Dynamics) -> tuple[MetaState, Any, Metrics]:
+        step_key = jax.random.fold_in(state.key, state.meta_step)
+
+        def particle(index: Array, particle: Any) -> tuple[Any, Theta, Metrics]:
+            key = jax.random.fold_in(step_key, index)
+            particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
+            gradient, metrics = _guard(estimate, particle_clip)
+            return particle, gradient, metrics
+
+        particles, gradients, metrics = population.each(particle, population.indices(), particles)
+        gradient, metrics = population.mean((gradients, metrics))
+        updates, outer_state = outer.update(gradient, state.outer, state.theta)
+        theta = optax.apply_updates(state.theta, updates)
+        metrics = metrics | {
+            "gradient_norm": optax.tree.norm(gradient),
+            "theta_norm": optax.tree.norm(theta),
+        }
+        return MetaState(theta, outer_state, state.meta_step + 1, state.key), particles, metrics
+
+    def local(
+        state: MetaState, particles: Any, constants: tuple[Dynamics, Array]
+    ) -> tuple[MetaState, Any, Metrics]:
+        dynamics, count = constants
+
+        def body(_: Array, carry: tuple[MetaState, Any, Metrics]) -> tuple[MetaState, Any, Metrics]:
+            *carry, totals = carry
+            state, particles, metrics = one(*carry, dynamics)
+            return state, particles, jax.tree.map(jnp.add, totals, metrics)
+
+        # A loop of traced length, so that a run's last call may be shorter without compiling anew.
+        shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
+        totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
+        return state, particles, _summarise(totals, count)
+
+    return population.compile(local)
+
+
+def _guard(estimate: Estimate, clip: float | None) -> tuple[Theta, Metrics]:
+    """Drop an estimate that is not finite and clip one that is large, and count both."""
+    norm = optax.tree.norm(estimate.gradient)
+    usable = jnp.isfinite(norm)
+    scale = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-30))
+    gradient = jax.tree.map(lambda g: jnp.where(usable, g * scale, 0), estimate.gradient)
+    counts = {
+        "particle_norm": jnp.where(usable, norm, 0),
+        "clipped": (usable & (scale < 1)).astype(jnp.float32),
+        "dropped": (~usable).astype(jnp.float32),
+    }
+    return gradient, estimate.metrics | counts
+
+
+def _summarise(totals: Metrics, count: Array) -> Metrics:
+    """Average over a call's meta-steps; `objective` over the episodes that ended, NaN when none did."""
+    return {name: total / count for name, total in totals.items()} | {
+        "objective": totals["objective"] / totals["finished"]
+    }

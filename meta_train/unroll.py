@@ -1,0 +1,84 @@
+"""The unroll state machine: start an episode, advance it by one window, tell whether it is over."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from .dynamics import Dynamics, Theta
+from .objectives import Objective
+
+
+class Episode(struct.PyTreeNode):
+    """One run of the dynamics, between two windows."""
+
+    state: Any
+    """The dynamics' own; changes every step."""
+    objective: Float[Array, ""]
+    """Sum of the objective's increments so far; changes every step."""
+    diverged: Bool[Array, ""]
+    """Whether a loss was not finite or at the ceiling so far."""
+    age: Int[Array, ""]
+    """Steps done; changes every window."""
+    horizon: Int[Array, ""]
+    """Steps to do; a multiple of the window; changes every episode."""
+
+
+class Window(NamedTuple):
+    """What one window of an episode gave."""
+
+    objective: Float[Array, ""]
+    """Sum of the objective's increments in this window."""
+    loss: Float[Array, ""]
+    """Mean of the step losses, clipped to the ceiling."""
+
+
+def start(dynamics: Dynamics, theta: Theta, horizon: Int[Array, ""], key: Key[Array, ""]) -> Episode:
+    """Start an episode of `horizon` steps."""
+    return Episode(
+        state=dynamics.init(theta, horizon, key),
+        objective=jnp.zeros(()),
+        diverged=jnp.zeros((), bool),
+        age=jnp.zeros((), jnp.int32),
+        horizon=jnp.asarray(horizon, jnp.int32),
+    )
+
+
+def advance(
+    dynamics: Dynamics,
+    objective: Objective,
+    theta: Theta,
+    episode: Episode,
+    window: int,
+    key: Key[Array, ""],
+) -> tuple[Episode, Window]:
+    """Advance an episode by `window` steps.
+
+    A loss that is not finite, or above the dynamics' ceiling, counts as the ceiling, and marks the episode as
+    diverged: divergence is measured, not raised.
+    """
+
+    def step(carry: tuple[Any, Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
+        state, so_far, diverged = carry
+        age, step_key = now
+        state, loss = dynamics.step(theta, state, step_key)
+        bad = ~(loss < dynamics.ceiling)
+        loss = jnp.where(bad, dynamics.ceiling, loss)
+        added = objective.increment(so_far, loss, age, episode.horizon)
+        return (state, so_far + added, diverged | bad), (added, loss)
+
+    ages = episode.age + jnp.arange(window)
+    carry = (episode.state, episode.objective, episode.diverged)
+    carry, (added, losses) = jax.lax.scan(step, carry, (ages, jax.random.split(key, window)))
+    state, so_far, diverged = carry
+    advanced = Episode(state, so_far, diverged, episode.age + window, episode.horizon)
+    return advanced, Window(jnp.sum(added), jnp.mean(losses))
+
+
+def finished(episode: Episode) -> Bool[Array, ""]:
+    """Tell whether the episode has reached its horizon."""
+    return episode.age >= episode.horizon

@@ -1,0 +1,67 @@
+"""The one interface of this package: an inner problem, or a family of them."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import jax
+from flax import struct
+from jaxtyping import Array, Float, Key, PyTree
+
+from .datasets import Split
+
+Instance = Any
+Params = PyTree[Array]
+Batch = Any
+
+
+class Task(struct.PyTreeNode, abc.ABC):
+    """An inner problem: what a learned optimizer is trained on.
+
+    A task is an immutable flax dataclass: its array leaves are data on the device (a dataset, say), its
+    static fields are its configuration. A *family* is a task whose `sample` is not constant. All methods are
+    pure, and are jitted, vmapped over instances, and differentiated by their callers.
+    """
+
+    @abc.abstractmethod
+    def sample(self, key: Key[Array, ""]) -> Instance:
+        """Draw one member of the family: a pytree of arrays, () where there is nothing to draw."""
+
+    @abc.abstractmethod
+    def init(self, instance: Instance, key: Key[Array, ""]) -> Params:
+        """Draw initial parameters: a tree of float32 arrays whose shapes don't depend on the instance."""
+
+    @abc.abstractmethod
+    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> Batch:
+        """Draw a batch from a split.
+
+        Arrays that do not depend on `instance` should not be computed from it: antithetic pairs share a key,
+        and then share the batch's memory too.
+        """
+
+    @abc.abstractmethod
+    def loss(
+        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the loss of a batch, a float32 scalar, differentiable in `params`.
+
+        Args:
+            instance: what `sample` drew.
+            params: the structure that `init` returned.
+            batch: what `batch` drew.
+            key: for losses that are random themselves (dropout, a variational bound).
+        """
+
+    @property
+    @abc.abstractmethod
+    def ceiling(self) -> float:
+        """The loss above which an inner run counts as diverged; meta-losses are clipped to it."""
+
+
+def initial_loss(task: Task, key: Key[Array, ""], split: Split = "train") -> Float[Array, ""]:
+    """Return the loss of one batch at one initialisation of one instance."""
+    sample_key, init_key, batch_key, loss_key = jax.random.split(key, 4)
+    instance = task.sample(sample_key)
+    batch = task.batch(instance, batch_key, split)
+    return task.loss(instance, task.init(instance, init_key), batch, loss_key)

@@ -1,0 +1,219 @@
+"""The command `lopt-data`: see which data sets are on this machine, and prepare one."""
+
+# Only the standard library and tyro up here, so that --help is fast; handlers import the rest.
+import dataclasses
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+# One retry: TFDS's own ten, with their growing pauses, take minutes to say that there is no network.
+_MAX_RETRIES = 1
+
+
+DataDir = Annotated[Path | None, tyro.conf.arg(metavar="DIR")]
+
+
+class PrepareError(RuntimeError):
+    """A data set could not be prepared; the message says why and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Show each data set: whether it is prepared, where, how many examples it has, what preparing takes."""
+
+    data_dir: DataDir = None
+    """Directory to look in, instead of $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Prepare one data set (digits: locally, in seconds; the others: download, needs `lopt[prepare]`)."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="{digits,mnist,fashion_mnist}")]
+    """The data set to prepare."""
+    data_dir: DataDir = None
+    """Directory to write to, instead of $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+
+
+Command = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Prepare, tyro.conf.subcommand("prepare")]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `lopt-data`.
+
+    Args:
+        args: command line without the program's name; None takes it from the process.
+
+    Returns:
+        The exit code: 0 done, 1 an error told on stderr in one sentence, 2 bad usage, 130 ctrl-C.
+    """
+    try:
+        command = tyro.cli(Command, prog="lopt-data", description=__doc__, args=args)
+    except SystemExit as stop:  # tyro exits by itself after --help (0) and bad usage (2).
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        return _run(command)
+    except KeyboardInterrupt:
+        print("Stopped: nothing half-prepared is left; run the same command to start again.", file=sys.stderr)
+        return 130
+
+
+def _run(command: List | Prepare) -> int:
+    """Carry out a parsed command; return the exit code."""
+    from .datasets import (
+        DatasetNotPreparedError,
+        MissingPackageError,
+        UnknownDatasetError,
+        find_source,
+        resolve_data_dir,
+    )
+
+    try:
+        data_dir = resolve_data_dir(command.data_dir)
+        if isinstance(command, Prepare):
+            find_source(command.name)
+            path = prepare(command.name, data_dir)
+            counts = ", ".join(f"{split} {count}" for split, count in _count_examples(path).items())
+            print(f"{command.name} is ready in {path}: {counts} examples.")
+        else:
+            _print_table(data_dir)
+    except UnknownDatasetError as error:
+        return _fail(error, 2)
+    except (PrepareError, DatasetNotPreparedError, MissingPackageError) as error:
+        return _fail(error, 1)
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"lopt-data: {error}", file=sys.stderr)
+    return code
+
+
+def prepare(name: str, data_dir: Path) -> Path:
+    """Make a data set readable by `tasks.load_dataset`; does nothing when it already is.
+
+    Args:
+        name: a name in `tasks.datasets.DATASETS`.
+        data_dir: the TFDS root directory.
+
+    Returns:
+        The prepared directory.
+
+    Raises:
+        PrepareError: the network, the disk or TensorFlow is missing.
+        MissingPackageError: a package that reading the data needs is not installed.
+        DatasetNotPreparedError: `data_dir` cannot be written (digits).
+    """
+    from .datasets import DATASETS, ensure_prepared, find_prepared, require_packages
+
+    require_packages(name)
+    path, readable = find_prepared(name, data_dir)
+    if not readable and not DATASETS[name].local:
+        _download(name, data_dir, beside=path)
+    return ensure_prepared(name, data_dir)
+
+
+def _download(name: str, data_dir: Path, beside: Path | None) -> None:
+    """Download a stock TFDS data set and write it as array_record.
+
+    Args:
+        name: a name in `tasks.datasets.DATASETS`.
+        data_dir: the TFDS root directory.
+        beside: the directory of its tfrecord form, which is left as it is; None when there is none.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise PrepareError(
+            f"preparing {name!r} needs TensorFlow (reading it afterwards does not): "
+            "type `pip install 'lopt[prepare]'`."
+        )
+    import requests
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    from .datasets import DATASETS, array_record_root
+
+    source = DATASETS[name]
+    root = array_record_root(data_dir) if beside else data_dir
+    target = root / source.builder / source.version
+    if target.exists():
+        raise PrepareError(f"{target} is in the way and is not a prepared data set: delete it and try again.")
+    downloader.MAX_RETRIES = _MAX_RETRIES
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # Each retry would be told of in a line.
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        builder = tfds.builder(
+            f"{source.builder}:{source.version}", data_dir=root, file_format="array_record"
+        )
+        builder.download_and_prepare(
+            download_dir=data_dir / "downloads",
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
+    except requests.RequestException as error:
+        raise PrepareError(
+            f"could not download {name!r} ({type(error).__name__}): "
+            "check the network and the proxy settings, then run the same command again."
+        ) from error
+    # TFDS has no common base for a checksum that differs, a full disk, a broken TensorFlow.
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise PrepareError(f"could not prepare {name!r}: {type(error).__name__}: {reason}") from error
+
+
+def _print_table(data_dir: Path) -> None:
+    """Print one row for each data set."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from .datasets import DATASETS, SPLITS, find_prepared
+
+    table = Table(
+        title=f"Data sets in {data_dir}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("name", no_wrap=True)
+    table.add_column("prepared in", overflow="fold")
+    for split in SPLITS:
+        table.add_column(split.replace("_", "\n"), justify="right")
+    table.add_column("to prepare")
+    for name, source in DATASETS.items():
+        path, readable = find_prepared(name, data_dir)
+        counts = _count_examples(path) if path else {}
+        where = str(path.relative_to(data_dir)) if path else "-"
+        if path and not readable:
+            where += " (tfrecord: not readable)"
+        elif path and not counts:
+            where += " (damaged: delete it)"
+        todo = "automatic" if source.local else "download"
+        table.add_row(
+            name,
+            where,
+            *(str(counts.get(split, "-")) for split in SPLITS),
+            "-" if readable else todo,
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "automatic: on first use, without a network.\n"
+        "download: by `lopt-data prepare NAME`, after `pip install 'lopt[prepare]'`.",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _count_examples(path: Path) -> dict[str, int]:
+    """Return the number of examples in each of our splits of a prepared directory; {} if damaged."""
+    import tensorflow_datasets as tfds
+
+    from .datasets import TFDS_SPLITS
+
+    try:
+        splits: Any = tfds.builder_from_directory(path).info.splits
+        return {split: splits[instruction].num_examples for split, instruction in TFDS_SPLITS.items()}
+    except Exception:  # TFDS and protobuf raise all sorts; `load_dataset` reports the reason.
+        return {}

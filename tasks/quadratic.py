@@ -1,0 +1,66 @@
+"""Random quadratics: the smallest task, with a known optimum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Key
+
+from .base import Task
+from .datasets import Split
+
+
+class QuadraticInstance(NamedTuple):
+    """One quadratic."""
+
+    matrix: Float[Array, "dimension dimension"]
+    """A of the loss |A (x - optimum - shift)|^2 / 2."""
+    optimum: Float[Array, " dimension"]
+
+
+class Quadratic(Task):
+    """Random quadratics |A (x - x* - shift)|^2 / 2, with a random rotation and spectrum.
+
+    The singular values of A are log-uniform between 1/sqrt(condition) and 1; the optimum is standard normal
+    and parameters start at zero. A batch is a random shift of the optimum: gradient noise.
+    """
+
+    dimension: int = struct.field(pytree_node=False, default=10)
+    condition: float = struct.field(pytree_node=False, default=100.0)
+    noise: float = struct.field(pytree_node=False, default=0.0)
+
+    def sample(self, key: Key[Array, ""]) -> QuadraticInstance:
+        """Draw rotation, spectrum and optimum."""
+        rotation_key, spectrum_key, optimum_key = jax.random.split(key, 3)
+        rotation = jax.random.orthogonal(rotation_key, self.dimension)
+        exponents = jax.random.uniform(spectrum_key, (self.dimension,))
+        spectrum = self.condition ** (-exponents / 2)
+        optimum = jax.random.normal(optimum_key, (self.dimension,))
+        return QuadraticInstance(spectrum[:, None] * rotation, optimum)
+
+    def init(self, instance: QuadraticInstance, key: Key[Array, ""]) -> dict[str, Array]:
+        """Start at zero."""
+        return {"x": jnp.zeros(self.dimension)}
+
+    def batch(self, instance: QuadraticInstance, key: Key[Array, ""], split: Split) -> Float[Array, " d"]:
+        """Draw a shift of the optimum; every split has the same law."""
+        return self.noise * jax.random.normal(key, (self.dimension,))
+
+    def loss(
+        self,
+        instance: QuadraticInstance,
+        params: dict[str, Array],
+        batch: Float[Array, " d"],
+        key: Key[Array, ""],
+    ) -> Float[Array, ""]:
+        """Return |A (x - x* - shift)|^2 / 2."""
+        residual = instance.matrix @ (params["x"] - instance.optimum - batch)
+        return jnp.sum(jnp.square(residual)) / 2
+
+    @property
+    def ceiling(self) -> float:
+        """Ten times a generous initial loss."""
+        return 10.0 * self.dimension

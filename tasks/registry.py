@@ -1,0 +1,74 @@
+"""Tasks by name, built when they are asked for: importing this package reads no data."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from .base import Task
+from .datasets import load_dataset
+from .image_mlp import ImageMLP
+from .quadratic import Quadratic
+
+Builder = Callable[[], Task]
+TASKS: dict[str, Builder] = {}
+"""A builder for every registered task, by its name."""
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Register a function without arguments that builds a task.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+
+    def add(builder: Builder) -> Builder:
+        if name in TASKS:
+            raise ValueError(f"a task called {name!r} is registered already")
+        TASKS[name] = builder
+        return builder
+
+    return add
+
+
+def build(name: str) -> Task:
+    """Build a task by name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+        DatasetNotPreparedError: when it needs data that is not on this machine.
+    """
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
+        raise ValueError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
+    return TASKS[name]()
+
+
+register("quadratic")(Quadratic)
+
+
+@register("noisy-quadratic")
+def noisy_quadratic() -> Task:
+    """Quadratics whose optimum jitters from step to step."""
+    return Quadratic(dimension=20, noise=0.3)
+
+
+def _image_tasks(dataset: str) -> None:
+    @register(f"{dataset.replace('_', '-')}-mlp")
+    def one() -> Task:
+        return ImageMLP(load_dataset(dataset))
+
+    @register(f"{dataset.replace('_', '-')}-mlp-family")
+    def family() -> Task:
+        return ImageMLP(
+            load_dataset(dataset),
+            widths=(16, 48),
+            depths=(1, 2),
+            activations=("relu", "tanh", "gelu"),
+            initial_scales=(0.5, 2.0),
+            batch_sizes=(32, 128),
+        )
+
+
+for _dataset in ("digits", "mnist", "fashion_mnist"):
+    _image_tasks(_dataset)

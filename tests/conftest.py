@@ -1,0 +1,35 @@
+"""What every test runs under: eight virtual CPU devices, a compilation cache, a fresh data directory, no W&B.
+
+Programs that tests start inherit the environment set here, but not the eight devices.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ["WANDB_ERROR_REPORTING"] = "false"
+os.environ["WANDB_SILENT"] = "true"
+
+# One data directory a session. pytest-xdist's workers start later, and inherit it.
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:
+    os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="lopt-tests-")
+
+import jax  # noqa: E402  (it reads the environment when it is imported)
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+
+def pytest_unconfigure(config):
+    """Remove the session's data directory when the last worker is done."""
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["TFDS_DATA_DIR"], ignore_errors=True)
