@@ -16,6 +16,10 @@ from numpy import argsort
 
 Tensor = Float[Array, "..."]
 
+INITIAL_MOMENTUM = (0.9, 0.99, 0.999)
+INITIAL_SECOND = 0.999
+INITIAL_FACTORED = (0.9, 0.99, 0.999)
+
 
 class Moments(NamedTuple):
     """Moving averages of one tensor's gradient."""
@@ -25,7 +29,7 @@ class Moments(NamedTuple):
     second: Tensor
     """Average of g^2, of the tensor's shape."""
     row: tuple[Tensor, ...]
-    """Averages of the mean of g^2 over the largest axis (kept with size 1), one per decay; () below rank 2."""
+    """Averages of g^2's mean over the largest axis (kept with size 1), one per decay; () below rank 2."""
     col: tuple[Tensor, ...]
     """The same over the second largest axis; below rank 2, averages of g^2 itself."""
 
@@ -46,8 +50,9 @@ def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
     return int(order[-1]), int(order[-2])
 
 
-def init_moments(param: Tensor, momenta: int, factored: int) -> Moments:
-    """Return zero averages for one tensor: `momenta` of g and `factored` of the factored g^2."""
+def init_moments(param: Tensor) -> Moments:
+    """Return zero averages for one tensor, at three decays of g, one of g^2 and three of its factors."""
+    momenta, factored = len(INITIAL_MOMENTUM), len(INITIAL_FACTORED)
     zeros = jnp.zeros(param.shape, jnp.float32)
     axes = factored_axes(param.shape)
     if axes is None:
@@ -81,13 +86,21 @@ def factors(moments: Moments, axes: tuple[int, int]) -> tuple[list[Tensor], list
     return rows, [_rsqrt_floor(col) for col in moments.col]
 
 
-def meta_learned_decay(initial: Sequence[float], offset: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Map a meta-learned offset (0 at first) to decays: 1 - exp(10 (log(1 - d0)/10 + offset)).
+def meta_learned_decays(
+    momentum: Float[Array, "3"], second: Float[Array, ""], factored: Float[Array, "3"]
+) -> Decays:
+    """Map meta-learned offsets (0 at first) to decays: 1 - exp(10 (log(1 - d0)/10 + offset)).
 
-    Ten times the logarithm makes one unit of theta a factor e^10 in memory, so that one sigma suits
-    decays and weights alike (Metz et al. 2022).
+    Ten times the logarithm makes one unit of theta a factor e^10 in memory, so that one sigma suits decays
+    and weights alike (Metz et al. 2022). The caller clips.
     """
-    return 1 - jnp.exp(10 * (jnp.log1p(-jnp.asarray(initial)) / 10 + offset))
+
+    def decay(initial: Sequence[float] | float, offset: Array) -> Array:
+        return 1 - jnp.exp(10 * (jnp.log1p(-jnp.asarray(initial)) / 10 + offset))
+
+    return Decays(
+        decay(INITIAL_MOMENTUM, momentum), decay(INITIAL_SECOND, second), decay(INITIAL_FACTORED, factored)
+    )
 
 
 def _ema(decay: Tensor, average: Tensor, now: Tensor) -> Tensor:

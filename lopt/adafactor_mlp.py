@@ -6,18 +6,15 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import Decays, init_moments, meta_learned_decay, update_moments
-from .base import LearnedOptimizer, Params, Updates
+from .accumulators import Decays, init_moments, meta_learned_decays, update_moments
+from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import NUM_FEATURES, STEP_SCALES, parameter_features, project, step_features
 from .mlp import Layer, apply_layers, init_layers
 from .per_tensor import map_tensors
 from .registry import register
-
-_MOMENTUM, _SECOND, _FACTORED = (0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999)
 
 
 class AdafactorMLPState(NamedTuple):
@@ -73,7 +70,7 @@ class AdafactorMLP(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdafactorMLPState:
         """Return zero moments; the horizon is not used."""
-        moments = jax.tree.map(lambda p: init_moments(p, len(_MOMENTUM), len(_FACTORED)), params)
+        moments = jax.tree.map(lambda p: init_moments(p), params)
         return AdafactorMLPState(jnp.zeros((), jnp.int32), moments)
 
     def update(
@@ -97,12 +94,9 @@ class AdafactorMLP(LearnedOptimizer):
             return -direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale, moments
 
         updates, moments = map_tensors(rule, grads, state.moments, params)
-        return updates, AdafactorMLPState(optax.safe_increment(state.count), moments)
+        return updates, AdafactorMLPState(next_count(state.count), moments)
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates (only those of squares are clipped, as in the original)."""
-        return Decays(
-            momentum=meta_learned_decay(_MOMENTUM, self.momentum_decay),
-            second=jnp.clip(meta_learned_decay((_SECOND,), self.second_decay)[0], 0, 1),
-            factored=jnp.clip(meta_learned_decay(_FACTORED, self.factored_decay), 0, 1),
-        )
+        decays = meta_learned_decays(self.momentum_decay, self.second_decay, self.factored_decay)
+        return decays._replace(second=jnp.clip(decays.second, 0, 1), factored=jnp.clip(decays.factored, 0, 1))

@@ -10,6 +10,8 @@ import dataclasses
 from typing import Any, ClassVar, Self
 
 import jax
+import jax.numpy as jnp
+import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, PyTree
 
@@ -67,6 +69,11 @@ class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
         Returns:
             The updates, in the dtypes of `params`, and the next state.
         """
+
+
+def next_count(count: Int[Array, ""]) -> Int[Array, ""]:
+    """Return count + 1, stopping at the largest int32 instead of wrapping around."""
+    return jnp.asarray(optax.safe_increment(count))
 
 
 def static_fields(optimizer: LearnedOptimizer) -> dict[str, Any]:

@@ -11,6 +11,8 @@ root mean square over the tensor. The two ideas that keep them cheap:
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -64,7 +66,11 @@ def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Feature
 
 
 def _factored_features(
-    grad: Tensor, moments: Moments, axes: tuple[int, int], grad_squared: Tensor, momentum_squared: list[Tensor]
+    grad: Tensor,
+    moments: Moments,
+    axes: tuple[int, int],
+    grad_squared: Tensor,
+    momentum_squared: list[Tensor],
 ) -> Features:
     rows, cols = factors(moments, axes)
     inverse_roots = [r * c for r, c in zip(rows, cols, strict=True)]
@@ -120,8 +126,11 @@ def project(
         by_shape.setdefault(value.shape, []).append(index)
 
     def unit(h: int) -> Tensor:
-        parts = [sum(features.values[i] * weights[i, h] for i in same) for same in by_shape.values()]
-        return sum(parts[1:], parts[0] + bias[h])
+        parts = [
+            functools.reduce(operator.add, [features.values[i] * weights[i, h] for i in same])
+            for same in by_shape.values()
+        ]
+        return functools.reduce(operator.add, parts, bias[h])
 
     return [unit(h) for h in range(kernel.shape[1])]
 

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int, Key
 
-from .base import LearnedOptimizer, Params, Updates
+from .base import LearnedOptimizer, Params, Updates, next_count
 from .per_tensor import map_tensors
 from .registry import register
 
@@ -51,7 +50,7 @@ class LearnableSGD(LearnedOptimizer):
         """Step against the gradient; the loss is not used."""
         rate = jnp.exp(self.log_learning_rate)
         updates = jax.tree.map(lambda g, p: (-rate * g.astype(jnp.float32)).astype(p.dtype), grads, params)
-        return updates, CountState(optax.safe_increment(state.count))
+        return updates, CountState(next_count(state.count))
 
 
 @register("learnable-adam")
@@ -87,7 +86,7 @@ class LearnableAdam(LearnedOptimizer):
         self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, AdamState]:
         """Do one bias-corrected Adam step; the loss is not used."""
-        count = optax.safe_increment(state.count)
+        count = next_count(state.count)
         decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
         rate, eps = jnp.exp(self.log_learning_rate), jnp.exp(self.log_eps)
 

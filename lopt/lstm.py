@@ -6,11 +6,10 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import LearnedOptimizer, Params, Updates
+from .base import LearnedOptimizer, Params, Updates, next_count
 from .per_tensor import map_tensors
 from .registry import register
 
@@ -93,7 +92,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
             return self.output_scale * (x @ self.output).reshape(param.shape), tuple(new_cells)
 
         updates, cells = map_tensors(rule, grads, state.cells, params)
-        return updates, LSTMState(optax.safe_increment(state.count), cells)
+        return updates, LSTMState(next_count(state.count), cells)
 
 
 def log_sign(grad: Float[Array, " n"], log_range: float) -> Float[Array, "n 2"]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -40,7 +43,7 @@ def apply_layers(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor
     for layer in layers:
         hidden = [jax.nn.relu(h) for h in hidden]
         hidden = [
-            sum((h * w for h, w in zip(hidden, column, strict=True)), bias)
+            functools.reduce(operator.add, [h * w for h, w in zip(hidden, column, strict=True)], bias)
             for column, bias in zip(layer["kernel"].T, layer["bias"], strict=True)
         ]
     return hidden

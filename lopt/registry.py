@@ -58,4 +58,6 @@ def architecture_name(optimizer: LearnedOptimizer) -> str:
     for name, cls in ARCHITECTURES.items():
         if type(optimizer) is cls:
             return name
-    raise ValueError(f"{type(optimizer).__name__} is not registered: decorate it with @lopt.register('its-name')")
+    raise ValueError(
+        f"{type(optimizer).__name__} is not registered: decorate it with @lopt.register('its-name')"
+    )

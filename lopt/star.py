@@ -6,18 +6,16 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import Decays, Moments, init_moments, meta_learned_decay, update_moments
-from .base import LearnedOptimizer, Params, Updates
+from .accumulators import Decays, Moments, init_moments, meta_learned_decays, update_moments
+from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
 from .per_tensor import map_tensors
 from .registry import register
 
-_MOMENTUM, _SECOND, _FACTORED = (0.9, 0.99, 0.999), 0.999, (0.9, 0.99, 0.999)
 _GAIN = 0.3
 """Bound of the learned change to the nominal step: its log-magnitude, and its direction's share."""
 
@@ -52,7 +50,7 @@ class STAR(LearnedOptimizer):
 
     S is the tensor's size at initialisation, sqrt(rms(p0)^2 + 0.1 rms(all p0)^2): the second term lets
     tensors that start at zero move. It is frozen because a step that grows with the current weights runs
-    away beyond the horizon of meta-training. f are nine tanh features of t/T, so (c, w) is a learned schedule.
+    away beyond the horizon of meta-training. f are nine tanh features of t/T: (c, w) is a learned schedule.
 
     References: Harrison, Metz, Sohl-Dickstein 2022, A closer look at learned optimization: stability,
         robustness, and inductive biases (arXiv 2209.11208).
@@ -101,7 +99,7 @@ class STAR(LearnedOptimizer):
         overall = squares / max(sum(p.size for p in leaves), 1)
 
         def start(param: Array) -> TensorState:
-            moments = init_moments(param, len(_MOMENTUM), len(_FACTORED))
+            moments = init_moments(param)
             return TensorState(moments, jnp.sqrt(jnp.mean(jnp.square(_float(param))) + 0.1 * overall))
 
         return STARState(
@@ -115,7 +113,7 @@ class STAR(LearnedOptimizer):
     ) -> tuple[Updates, STARState]:
         """Return nominal steps with the network's correction; the loss is not used."""
         decays = self.decays()
-        count = optax.safe_increment(state.count)
+        count = next_count(state.count)
         fraction = jnp.minimum(state.count / state.horizon, 1.0)
         first = self.layers[0]
         kernel, fraction_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
@@ -137,11 +135,8 @@ class STAR(LearnedOptimizer):
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates."""
-        return Decays(
-            momentum=jnp.clip(meta_learned_decay(_MOMENTUM, self.momentum_decay), 0, 0.9999),
-            second=jnp.clip(meta_learned_decay((_SECOND,), self.second_decay)[0], 0, 0.9999),
-            factored=jnp.clip(meta_learned_decay(_FACTORED, self.factored_decay), 0, 0.9999),
-        )
+        decays = meta_learned_decays(self.momentum_decay, self.second_decay, self.factored_decay)
+        return jax.tree.map(lambda d: jnp.clip(d, 0, 0.9999), decays)
 
 
 def _adam_direction(moments: Moments, decays: Decays, count: Int[Array, ""]) -> Float[Array, "..."]:

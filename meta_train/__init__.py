@@ -23,6 +23,7 @@ from .mesh import Population
 from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective
 from .presets import PRESETS, get_preset
 from .provenance import provenance
+from .quadrature import expected_gradients
 from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer
 from .step import MetaState, init_run, make_meta_step
 from .trackers import JsonLines, NoTracker, ProgressBar, Several, Tracker, WandB
@@ -74,6 +75,7 @@ __all__ = [
     "advance",
     "build",
     "create_estimator",
+    "expected_gradients",
     "export_run",
     "finished",
     "get_preset",

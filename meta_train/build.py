@@ -41,9 +41,7 @@ def build(config: RunConfig) -> Parts:
         ValueError: for unknown names and numbers that don't fit together, in one sentence.
         DatasetNotPreparedError: when the task needs data that is not on this machine.
     """
-    population = Population(
-        config.particles, config.devices, config.backend, config.reduction, config.chunk
-    )
+    population = Population(config.particles, config.devices, config.backend, config.reduction, config.chunk)
     estimator = create_estimator(
         config.estimator,
         horizon=make_horizon(config),

@@ -51,7 +51,7 @@ class RunConfig:
     objective: ObjectiveName = "mean"
     """What an episode is judged by: a function of its losses."""
     measured_on: Literal["train", "inner_valid"] = "train"
-    """Which data the losses are measured on; train costs nothing, inner_valid a forward pass per step."""
+    """Which data the losses are measured on; inner_valid costs a forward pass per inner step."""
 
     particles: int = 16
     """Size of the population; a particle is an antithetic pair."""
@@ -60,7 +60,7 @@ class RunConfig:
     backend: BackendName = "shard_map"
     """How the population is mapped over devices."""
     reduction: Literal["psum", "ordered"] = "psum"
-    """How estimates are summed; ordered is the same to the bit on any number of CPU devices (with --chunk 1)."""
+    """How estimates are summed; ordered with --chunk 1 is bitwise the same on any number of CPU devices."""
     chunk: int | None = None
     """Particles that a device runs at once; default: all of its share."""
 
@@ -119,16 +119,18 @@ class RunConfig:
             ValueError: for text that is not a run's configuration.
         """
         try:
-            values = json.loads(text)
-            tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**tuples)
+            values: dict[str, Any] = json.loads(text)
+            read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**read)
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not the configuration of a run: {error}") from error
 
 
 MAY_CHANGE = frozenset(
-    "steps steps_per_call checkpoint_every validate_every validation_episodes trackers wandb_project "
-    "devices backend chunk".split()
+    {
+        *("steps", "steps_per_call", "checkpoint_every", "validate_every", "validation_episodes"),
+        *("trackers", "wandb_project", "devices", "backend", "chunk"),
+    }
 )
 """Fields that may differ when a run is resumed: they say how far, how often and where, not what."""
 

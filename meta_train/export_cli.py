@@ -13,7 +13,7 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Write the learned optimizer of a run, at its newest checkpoint, as config.json and theta.safetensors."""
+    """Write a run's learned optimizer, at its newest checkpoint, as config.json and theta.safetensors."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Run directory that lopt-train wrote."""

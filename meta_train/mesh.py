@@ -146,14 +146,16 @@ class Population:
 
     def _mesh(self) -> Mesh:
         kinds = (jax.sharding.AxisType.Auto,)
-        return jax.make_mesh(
-            (self.num_devices,), (AXIS,), kinds, devices=jax.devices()[: self.num_devices]
-        )
+        return jax.make_mesh((self.num_devices,), (AXIS,), kinds, devices=jax.devices()[: self.num_devices])
 
 
 def _pmap(local: Callable[[Any, Any, Any], tuple[Any, Any, Any]], devices: int) -> Callable[..., Any]:
     mapped = jax.pmap(
-        local, axis_name=AXIS, in_axes=(None, 0, None), out_axes=(None, 0, None), devices=jax.devices()[:devices]
+        local,
+        axis_name=AXIS,
+        in_axes=(None, 0, None),
+        out_axes=(None, 0, None),
+        devices=jax.devices()[:devices],
     )
 
     def call(replicated: Any, particles: Any, constants: Any) -> tuple[Any, Any, Any]:

@@ -21,9 +21,7 @@ class Objective(abc.ABC):
     """An episode's objective as a running sum."""
 
     @abc.abstractmethod
-    def increment(
-        self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]
-    ) -> Scalar:
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Return what one step adds.
 
         Args:

@@ -55,7 +55,7 @@ def tiny() -> RunConfig:
 
 @preset
 def small_fc() -> RunConfig:
-    """AdafactorMLP on one digits MLP with a mean-log objective: the field's baseline, in an hour on 2 cores."""
+    """AdafactorMLP on one digits MLP, mean-log objective: the field's baseline, in an hour on 2 cores."""
     return RunConfig(
         task="digits-mlp",
         optimizer="adafactor-mlp",

@@ -39,7 +39,7 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """orbax's directory."""
+        """Where orbax keeps the checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -60,7 +60,8 @@ class RunDirectory:
             changed = differences(self.read_config(), config)
             if changed:
                 raise RunDirectoryError(
-                    f"{self.path} holds another run: {'; '.join(changed)}. Take these values, or another --run-dir"
+                    f"{self.path} holds another run: {'; '.join(changed)}. Take the old values, "
+                    "or another --run-dir"
                 )
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise RunDirectoryError(

@@ -93,8 +93,8 @@ def make_meta_step(
         dynamics, count = constants
 
         def body(_: Array, carry: tuple[MetaState, Any, Metrics]) -> tuple[MetaState, Any, Metrics]:
-            *carry, totals = carry
-            state, particles, metrics = one(*carry, dynamics)
+            state, particles, totals = carry
+            state, particles, metrics = one(state, particles, dynamics)
             return state, particles, jax.tree.map(jnp.add, totals, metrics)
 
         # A loop of traced length, so that a run's last call may be shorter without compiling anew.

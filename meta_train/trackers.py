@@ -121,7 +121,9 @@ class ProgressBar(Tracker):
         self._latest |= {name: value for name, value in values.items() if math.isfinite(value)}
         summary = _summary(self._latest)
         self._bar.update(self._task, completed=step, description=summary)
-        if not self._console.is_terminal and (step - self._printed >= self._total / 20 or step >= self._total):
+        if not self._console.is_terminal and (
+            step - self._printed >= self._total / 20 or step >= self._total
+        ):
             self._printed = step
             self._console.print(f"meta-step {step}/{self._total}  {summary}", highlight=False)
 
@@ -156,9 +158,7 @@ class WandB(Tracker):
             import wandb
         except ModuleNotFoundError as error:
             raise ValueError("--trackers wandb needs W&B: pip install wandb, or leave it out") from error
-        self._run = wandb.init(
-            project=project, dir=directory, config=dict(config), id=run_id, resume="allow"
-        )
+        self._run = wandb.init(project=project, dir=directory, config=dict(config), id=run_id, resume="allow")
         self._run.define_metric("meta_step")
         self._run.define_metric("*", step_metric="meta_step")
 

@@ -50,9 +50,7 @@ class Trainer:
             self._state, self._particles = self._checkpoints.restore(self._state, self._particles)
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
-        self._step = make_meta_step(
-            parts.estimator, parts.outer, parts.population, config.particle_clip
-        )
+        self._step = make_meta_step(parts.estimator, parts.outer, parts.population, config.particle_clip)
         self._validate = make_validation(parts, config.validation_episodes)
 
     @property
@@ -64,30 +62,29 @@ class Trainer:
         """Run until the configured number of meta-steps, or until `stop` says so; save at the end.
 
         Yields:
-            A record per call of the meta-step. Each is fetched after the next call was dispatched, so that the
-            device never waits for the host.
+            A record per call of the meta-step, and one of theta at the start. Each is fetched after the next
+            call was dispatched, so that the device never waits for the host.
 
         Raises:
             DivergedError: when theta is no longer finite; the newest checkpoint is older.
         """
         config = self._config
-        pending = None
-        clock = _Clock(2 * config.window * config.particles)
         if self.meta_step == 0:
-            yield Record(0, self._validation())
+            yield Record(0, self._validate(self._state.theta))
+        pending = None
+        self._clock = _Clock(self._inner_steps)
         while self.meta_step < config.steps and not stop():
             count = min(config.steps_per_call, config.steps - self.meta_step)
             dispatched = self._call(count)
             if pending is not None:
-                yield self._record(*pending, clock)
+                yield self._record(*pending)
             pending = dispatched
-            if self._due(config.checkpoint_every, count):
-                self._checkpoints.save(self._state, self._particles)
-            if self._due(config.validate_every, count):
-                pending = (*pending[:2], pending[2] | self._validation())
+            if self._due(config.checkpoint_every, count) or self._due(config.validate_every, count):
+                yield self._pause(count, *pending)
+                pending = None
         if pending is not None:
-            yield self._record(*pending, clock)
-            self._checkpoints.save(self._state, self._particles)
+            yield self._record(*pending)
+        self._checkpoints.save(self._state, self._particles)
 
     def close(self) -> None:
         """Wait for checkpoints in flight."""
@@ -99,34 +96,56 @@ class Trainer:
         self.meta_step += count
         return self.meta_step, count, metrics
 
-    def _record(self, meta_step: int, count: int, metrics: dict[str, Any], clock: _Clock) -> Record:
+    def _record(self, meta_step: int, count: int, metrics: dict[str, Any]) -> Record:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not math.isfinite(values["theta_norm"]):
             raise DivergedError(
-                f"theta is not finite at meta-step {meta_step}: resume from the last checkpoint with a smaller "
-                "--learning-rate or --gradient-clip, in another run directory"
+                f"theta is not finite at meta-step {meta_step}: start another run directory with a smaller "
+                "--learning-rate or --gradient-clip"
             )
-        return Record(meta_step, values | clock.rates(count))
+        return Record(meta_step, values | self._clock.rate(count))
 
-    def _validation(self) -> dict[str, Any]:
-        return self._validate(self._state.theta)
+    def _pause(self, count: int, *pending: Any) -> Record:
+        """Finish a call's record, then validate and save; none of that counts as time for inner steps."""
+        record = self._record(*pending)
+        values = record.values
+        if self._due(self._config.validate_every, count):
+            values = values | self._validate(self._state.theta)
+        if self._due(self._config.checkpoint_every, count):
+            self._checkpoints.save(self._state, self._particles)
+        self._clock.restart()
+        return Record(record.meta_step, values)
 
     def _due(self, every: int, count: int) -> bool:
         """Tell whether the last call passed a multiple of `every`, or was the run's last."""
-        return self.meta_step // every > (self.meta_step - count) // every or self.meta_step == self._config.steps
+        passed = self.meta_step // every > (self.meta_step - count) // every
+        return passed or self.meta_step == self._config.steps
+
+    @property
+    def _inner_steps(self) -> int:
+        return self._config.particles * self._parts.estimator.steps_per_window
 
 
 class _Clock:
-    """Inner steps per second, from the second call on: the first one compiles."""
+    """Inner steps per second, from the second call on: the first one compiles.
+
+    Args:
+        inner_steps: inner steps per meta-step.
+    """
 
     def __init__(self, inner_steps: int) -> None:
         self._inner_steps = inner_steps
         self._last: float | None = None
 
-    def rates(self, count: int) -> dict[str, float]:
-        now = time.perf_counter()
-        last, self._last = self._last, now
-        return {} if last is None else {"inner_steps_per_second": count * self._inner_steps / (now - last)}
+    def restart(self) -> None:
+        self._last = time.perf_counter()
+
+    def rate(self, meta_steps: int) -> dict[str, float]:
+        last = self._last
+        self.restart()
+        if last is None or self._last is None:
+            return {}
+        return {"inner_steps_per_second": meta_steps * self._inner_steps / (self._last - last)}
 
 
 def make_validation(parts: Parts, episodes: int) -> Callable[[Any], dict[str, float]]:

@@ -41,9 +41,7 @@ class Task(struct.PyTreeNode, abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(
-        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
+    def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
         """Return the loss of a batch, a float32 scalar, differentiable in `params`.
 
         Args:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
@@ -89,11 +91,13 @@ class ImageMLP(Task):
         """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
         height, width, channels = self.dataset.images["train"].shape[1:]
         units = [height * width * channels, *[self.widths[1]] * self.depths[1], self.dataset.num_classes]
-        keys = jax.random.split(key, len(units) - 1)
+        sizes = [fan_in * fan_out for fan_in, fan_out in itertools.pairwise(units)]
+        # One draw for all layers: each separate draw takes seconds to compile.
+        draws = jnp.split(jax.random.truncated_normal(key, -2, 2, (sum(sizes),)), np.cumsum(sizes)[:-1])
         live = self._live_units(instance)
         layers = {}
-        for index, (fan_in, fan_out) in enumerate(zip(units, units[1:], strict=False)):
-            kernel = jax.random.truncated_normal(keys[index], -2, 2, (fan_in, fan_out))
+        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(units)):
+            kernel = draws[index].reshape(fan_in, fan_out)
             if index > 0:
                 kernel = kernel * live[:, None]
                 fan_in = instance.width if self._varies("widths") else fan_in
@@ -113,7 +117,11 @@ class ImageMLP(Task):
         return ImageBatch(images.reshape(size, -1), labels, weights)
 
     def loss(
-        self, instance: MLPInstance, params: dict[str, dict[str, Array]], batch: ImageBatch, key: Key[Array, ""]
+        self,
+        instance: MLPInstance,
+        params: dict[str, dict[str, Array]],
+        batch: ImageBatch,
+        key: Key[Array, ""],
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats."""
         live = self._live_units(instance)

@@ -6,9 +6,13 @@ import abc
 import dataclasses
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float, Int, Key
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from ..dynamics import Dynamics, Theta
+from ..horizons import Horizon
+from ..objectives import MeanLoss, Objective
 
 
 class Estimate(NamedTuple):
@@ -26,7 +30,27 @@ class Estimator(abc.ABC):
 
     An estimator holds no arrays: it is its own configuration. It handles a single particle; populations are
     a `vmap`, devices a mesh (`step.py`, `mesh.py`).
+
+    Attributes:
+        horizon: law of episode lengths.
+        window: inner steps per window (the truncation length).
+        objective: what an episode is judged by.
+        staggered: whether a particle's first episode is cut to a random number of windows, so that the
+            population is spread over all ages ("step-unlocked").
+
+    Raises:
+        ValueError: for a window that is not positive, or a horizon that is no multiple of it.
     """
+
+    horizon: Horizon
+    window: int
+    objective: Objective = MeanLoss()
+    staggered: bool = True
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window must be at least 1 inner step, not {self.window}")
+        self.horizon.check(self.window)
 
     @abc.abstractmethod
     def init(self, dynamics: Dynamics, theta: Theta) -> Any:
@@ -53,3 +77,14 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def steps_per_window(self) -> int:
         """Inner steps that one `step` runs, all antithetic members counted."""
+
+    def draw_horizon(
+        self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]
+    ) -> Int[Array, ""]:
+        """Draw the length of an episode in inner steps; a particle's first one may be cut (`staggered`)."""
+        length_key, cut_key = jax.random.split(key)
+        steps = self.horizon.sample(length_key, self.window, meta_step)
+        if not self.staggered:
+            return steps
+        windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
+        return jnp.where(first, windows * self.window, steps)
