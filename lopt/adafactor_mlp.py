@@ -70,7 +70,7 @@ class AdafactorMLP(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdafactorMLPState:
         """Return zero moments; the horizon is not used."""
-        moments = jax.tree.map(lambda p: init_moments(p), params)
+        moments = jax.tree.map(init_moments, params)
         return AdafactorMLPState(jnp.zeros((), jnp.int32), moments)
 
     def update(

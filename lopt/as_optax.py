@@ -5,15 +5,17 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .base import LearnedOptimizer, Params, State, Updates
 from .publish import load
 
 
 def as_optax(
-    optimizer: LearnedOptimizer | str | PathLike[str], horizon: int | None = None
+    optimizer: LearnedOptimizer | str | PathLike[str], horizon: Int[Array, ""] | int | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Turn a learned optimizer into an optax transformation.
 
@@ -23,7 +25,7 @@ def as_optax(
 
     Args:
         optimizer: a learned optimizer, the name of a published one, or a published directory.
-        horizon: length of the training run in steps; only rules that need it ask for it.
+        horizon: length of the training run in steps, which may be traced; only rules that need it ask for it.
 
     Returns:
         A transformation whose updates are to be *added*, as `optax.apply_updates` does.
@@ -46,11 +48,12 @@ def as_optax(
         raise ValueError(
             f"{name} needs the length of the training run: lopt.as_optax(..., horizon=10_000), in steps"
         )
-    if horizon is not None and horizon < 1:
+    if isinstance(horizon, int) and horizon < 1:
         raise ValueError(f"horizon must be at least 1 step, not {horizon}")
 
     def init(params: Params) -> State:
-        return rule.init(params, horizon)
+        # Copies, because one buffer in two places of a state cannot be donated to jit.
+        return jax.tree.map(jnp.copy, rule.init(params, horizon))
 
     def update(
         updates: Updates,

@@ -94,8 +94,10 @@ def _factored_features(
 
 
 def _weighted_mean(squared: Tensor, row: Tensor, col: Tensor) -> Float[Array, ""]:
-    """Mean of squared * row^2 * col^2."""
-    return jnp.mean(squared * (jnp.square(row) * jnp.square(col)))
+    """Mean of squared * row^2 * col^2, as a matrix-vector product."""
+    minor, major = (row, col) if row.shape[-1] > 1 else (col, row)
+    inner = squared @ jnp.swapaxes(jnp.square(minor), -1, -2)
+    return jnp.sum(inner * jnp.square(major)) / squared.size
 
 
 def _full_features(grad: Tensor, moments: Moments) -> Features:

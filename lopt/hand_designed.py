@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates, next_count
-from .per_tensor import map_tensors
+from .per_tensor import map_tensors, sqrt
 from .registry import register
 
 
@@ -94,7 +94,7 @@ class LearnableAdam(LearnedOptimizer):
             first = decay1 * moments[0] + (1 - decay1) * grad
             second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
             unbiased1, unbiased2 = first / (1 - decay1**count), second / (1 - decay2**count)
-            return -rate * unbiased1 / (jnp.sqrt(unbiased2) + eps), (first, second)
+            return -rate * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
 
         updates, moments = map_tensors(rule, grads, state.moments, params)
         return updates, AdamState(count, moments)

@@ -72,8 +72,8 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         """Return zero hidden states; the horizon is not used."""
 
         def cells(param: Array) -> tuple[Cell, ...]:
-            zeros = jnp.zeros((param.size, self.hidden_size), jnp.float32)
-            return (Cell(zeros, zeros),) * self.hidden_layers
+            shape = (param.size, self.hidden_size)
+            return tuple(Cell(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(self.hidden_layers))
 
         return LSTMState(jnp.zeros((), jnp.int32), jax.tree.map(cells, params))
 

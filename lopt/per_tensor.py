@@ -13,6 +13,9 @@ from .base import Params, Updates
 
 Tensor = Float[Array, "..."]
 
+_LARGEST_GRADIENT = 1e15
+"""Its square, summed over any tensor, is still a float32: an infinite average would never recover."""
+
 
 def map_tensors(
     rule: Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]], grads: Updates, states: Any, params: Params
@@ -20,7 +23,8 @@ def map_tensors(
     """Apply a per-tensor rule to every leaf.
 
     Args:
-        rule: maps (gradient, tensor state, parameter), all in float32, to (update, new tensor state).
+        rule: maps (gradient, tensor state, parameter), all in float32, to (update, new tensor state); the
+            gradient is clipped to 1e15 in magnitude.
         grads: gradients like `params`.
         states: a tree with a tensor state (any pytree) in place of each leaf of `params`.
         params: parameters of any float dtype.
@@ -33,7 +37,17 @@ def map_tensors(
     state_leaves = treedef.flatten_up_to(states)
     updates, new_states = [], []
     for grad, state, param in zip(grad_leaves, state_leaves, leaves, strict=True):
-        update, new_state = rule(grad.astype(jnp.float32), state, param.astype(jnp.float32))
+        grad = jnp.clip(grad.astype(jnp.float32), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+        update, new_state = rule(grad, state, param.astype(jnp.float32))
         updates.append(update.astype(param.dtype))
         new_states.append(new_state)
     return treedef.unflatten(updates), treedef.unflatten(new_states)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Return the square root of x >= 0, with a derivative of 0 at 0 (and 1e-19 there for its value).
+
+    The true derivative is infinite: one parameter whose gradients were all zero would make the derivative of
+    everything in theta NaN.
+    """
+    return jnp.sqrt(jnp.maximum(x, jnp.finfo(jnp.float32).tiny))

@@ -7,6 +7,7 @@ weights. Loading builds the architecture from the registry and fills its theta; 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -48,7 +49,6 @@ def save(
         The directory.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     theta = {name: np.asarray(leaf) for name, leaf in _named_leaves(optimizer)}
     weights = safetensors.numpy.save(theta)
     config = {
@@ -58,8 +58,10 @@ def save(
         "theta_sha256": hashlib.sha256(weights).hexdigest(),
         "provenance": dict(provenance or {}),
     }
+    text = json.dumps(config, indent=2) + "\n"  # before anything is written: the provenance may not be JSON
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / _THETA).write_bytes(weights)
-    (directory / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (directory / _CONFIG).write_text(text)
     return directory
 
 
@@ -98,7 +100,7 @@ def read_config(directory: str | PathLike[str]) -> dict[str, Any]:
         raise PublishedOptimizerError(
             f"{Path(directory)} holds no published optimizer: no readable {_CONFIG} ({error.strerror})"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PublishedOptimizerError(f"{path} is not JSON: {error}") from error
     keys = {"format": int, "architecture": str, "static": dict, "theta_sha256": str, "provenance": dict}
     if not isinstance(config, dict) or any(not isinstance(config.get(k), t) for k, t in keys.items()):
@@ -132,18 +134,18 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
 
 def _fill(config: Mapping[str, Any], weights: bytes, directory: Path) -> LearnedOptimizer:
     try:
-        architecture(config["architecture"])
+        _check_static(config["static"], architecture(config["architecture"]))
         abstract = jax.eval_shape(
             lambda: create(config["architecture"], jax.random.key(0), **config["static"])
         )
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a config may hold anything: whatever `create` says of it
         raise PublishedOptimizerError(f"{directory / _CONFIG}: {error}") from error
     try:
         theta = safetensors.numpy.load(weights)
     except Exception as error:  # the library's own error type is not an Exception of ours to name
         raise PublishedOptimizerError(f"{directory / _THETA} is not a safetensors file: {error}") from error
-    expected = {name: leaf.shape for name, leaf in _named_leaves(abstract)}
-    found = {name: leaf.shape for name, leaf in theta.items()}
+    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named_leaves(abstract)}
+    found = {name: (leaf.shape, leaf.dtype) for name, leaf in theta.items()}
     if expected != found:
         differing = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise PublishedOptimizerError(
@@ -151,6 +153,14 @@ def _fill(config: Mapping[str, Any], weights: bytes, directory: Path) -> Learned
         )
     leaves = [jnp.asarray(theta[name]) for name, _ in _named_leaves(abstract)]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def _check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer]) -> None:
+    defaults = {f.name: f.default for f in dataclasses.fields(cls) if not f.metadata.get("pytree_node", True)}
+    for name in static.keys() & defaults.keys():
+        value, default = static[name], defaults[name]
+        if not isinstance(value, (int, float) if isinstance(default, float) else type(default)):
+            raise ValueError(f"{name} is {value!r}, but should be like {default!r}")
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from .accumulators import Decays, Moments, init_moments, meta_learned_decays, up
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
-from .per_tensor import map_tensors
+from .per_tensor import map_tensors, sqrt
 from .registry import register
 
 _GAIN = 0.3
@@ -49,8 +49,9 @@ class STAR(LearnedOptimizer):
         s = step_scale S max(1.02 - t/T, 0.02) exp(10 (c + w . f(t/T)))
 
     S is the tensor's size at initialisation, sqrt(rms(p0)^2 + 0.1 rms(all p0)^2): the second term lets
-    tensors that start at zero move. It is frozen because a step that grows with the current weights runs
-    away beyond the horizon of meta-training. f are nine tanh features of t/T: (c, w) is a learned schedule.
+    tensors that start at zero move (where all do, rms(all p0) counts as 1). It is frozen because a step that
+    grows with the current weights runs away beyond the horizon of meta-training. f are nine tanh features of
+    t/T: (c, w) is a learned schedule.
 
     References: Harrison, Metz, Sohl-Dickstein 2022, A closer look at learned optimization: stability,
         robustness, and inductive biases (arXiv 2209.11208).
@@ -97,6 +98,7 @@ class STAR(LearnedOptimizer):
         leaves = jax.tree.leaves(params)
         squares = sum((jnp.sum(jnp.square(_float(p))) for p in leaves), jnp.zeros(()))
         overall = squares / max(sum(p.size for p in leaves), 1)
+        overall = jnp.where(overall > 0, overall, 1.0)
 
         def start(param: Array) -> TensorState:
             moments = init_moments(param)
@@ -142,11 +144,11 @@ class STAR(LearnedOptimizer):
 def _adam_direction(moments: Moments, decays: Decays, count: Int[Array, ""]) -> Float[Array, "..."]:
     first = moments.momentum[0] / (1 - decays.momentum[0] ** count)
     second = moments.second / (1 - decays.second**count)
-    return first / (jnp.sqrt(second) + 1e-8)
+    return first / (sqrt(second) + 1e-8)
 
 
 def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:
-    return jnp.sqrt(jnp.mean(jnp.square(x)))
+    return sqrt(jnp.mean(jnp.square(x)))
 
 
 def _float(x: Array) -> Array:

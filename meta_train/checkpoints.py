@@ -57,12 +57,7 @@ class Checkpoints:
         if step is None:
             raise CheckpointError(f"{self._manager.directory} holds no checkpoint")
         abstract = jax.tree.map(_abstract, {"run": state, "particles": particles})
-        try:
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
-        except Exception as error:  # orbax raises bare exceptions on damaged files
-            raise CheckpointError(
-                f"checkpoint {step} in {self._manager.directory} can't be restored: {_first_line(error)}"
-            ) from error
+        restored = _restore(self._manager, step, ocp.args.StandardRestore(abstract))
         return restored["run"], restored["particles"]
 
     def close(self) -> None:
@@ -82,7 +77,7 @@ def restore_theta(directory: Path, theta: Any) -> tuple[Any, int]:
         Theta and its meta-step.
 
     Raises:
-        CheckpointError: when there is none.
+        CheckpointError: when there is none, or it does not fit.
     """
     if not directory.is_dir():
         raise CheckpointError(f"{directory.parent} holds no checkpoint")
@@ -93,15 +88,21 @@ def restore_theta(directory: Path, theta: Any) -> tuple[Any, int]:
         one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         item = {"run": {"theta": jax.tree.map(lambda x: _abstract(x, one), theta)}}
         arguments = ocp.checkpoint_utils.construct_restore_args(item)
-        restored = manager.restore(
-            step, args=ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
+        restored = _restore(
+            manager, step, ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
         )
     return restored["run"]["theta"], step
 
 
+def _restore(manager: ocp.CheckpointManager, step: int, arguments: Any) -> Any:
+    try:
+        return manager.restore(step, args=arguments)
+    except Exception as error:  # orbax raises bare exceptions on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"checkpoint {step} in {manager.directory} can't be restored: {reason}"
+        ) from error
+
+
 def _abstract(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -58,7 +58,7 @@ class Population:
                 f"{self.particles} particles do not divide over {self.num_devices} devices: take {near} or "
                 f"{near + self.num_devices} particles, or fewer devices with --devices"
             )
-        if self.per_device % self.chunk_size:
+        if self.chunk_size < 1 or self.per_device % self.chunk_size:
             raise ValueError(
                 f"chunks of {self.chunk} do not divide the {self.per_device} particles of a device: take a "
                 f"divisor of {self.per_device}, or leave --chunk out"

@@ -60,12 +60,14 @@ class JsonLines(Tracker):
     Args:
         path: the file; appended to.
         resume_step: the meta-step that the run goes on from. Lines beyond it were written by a run that was
-            stopped before its next checkpoint; they are removed, because they will be written again.
+            stopped before its next checkpoint; they are removed, because they will be written again. A run
+            that begins, at 0, writes line 0 again too.
     """
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if _step_of(line) <= resume_step]
+            lines = lines if resume_step > 0 else []
             replacement = path.with_suffix(".tmp")
             replacement.write_text("".join(line + "\n" for line in lines))
             replacement.replace(path)

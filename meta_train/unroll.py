@@ -66,7 +66,7 @@ def advance(
         state, so_far, diverged = carry
         age, step_key = now
         state, loss = dynamics.step(theta, state, step_key)
-        bad = ~(loss < dynamics.ceiling)
+        bad = ~(jnp.isfinite(loss) & (loss < dynamics.ceiling))
         loss = jnp.where(bad, dynamics.ceiling, loss)
         added = objective.increment(so_far, loss, age, episode.horizon)
         return (state, so_far + added, diverged | bad), (added, loss)

@@ -1,0 +1,76 @@
+"""Benchmarks: training curves, tuned baselines, metrics, suites and reports.
+
+Names are imported when they are first asked for, so that `lopt-eval --help` does not wait for JAX.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import metrics, suites
+    from .baselines import BASELINES, REFERENCE, Baseline, Tuned, families, log_grid, tune
+    from .curves import Curves, run_keys, stack, sweep_curves, training_curves
+    from .optimizers import Found, OptimizerNotFoundError, find, find_all
+    from .protocol import benchmark
+    from .report import Report, write_report
+    from .results import Results, Row, TaskResult
+    from .rules import OptaxRule
+    from .suites import SUITES, Entry, Suite, suite
+    from .terminal import print_results
+
+_HOMES = {
+    "baselines": ("BASELINES", "REFERENCE", "Baseline", "Tuned", "families", "log_grid", "tune"),
+    "curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
+    "optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
+    "protocol": ("benchmark",),
+    "report": ("Report", "write_report"),
+    "results": ("Results", "Row", "TaskResult"),
+    "rules": ("OptaxRule",),
+    "suites": ("SUITES", "Entry", "Suite", "suite"),
+    "terminal": ("print_results",),
+}
+
+__all__ = [
+    "BASELINES",
+    "REFERENCE",
+    "SUITES",
+    "Baseline",
+    "Curves",
+    "Entry",
+    "Found",
+    "OptaxRule",
+    "OptimizerNotFoundError",
+    "Report",
+    "Results",
+    "Row",
+    "Suite",
+    "TaskResult",
+    "Tuned",
+    "benchmark",
+    "families",
+    "find",
+    "find_all",
+    "log_grid",
+    "metrics",
+    "print_results",
+    "run_keys",
+    "stack",
+    "suite",
+    "suites",
+    "sweep_curves",
+    "training_curves",
+    "tune",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{module}", __name__), name)
+    if name in ("metrics", "suites"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,161 @@
+"""The command `lopt-eval`: compare optimizers with tuned baselines on a suite of tasks."""
+
+# Only the standard library and tyro up here, so that --help is fast; handlers import the rest.
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+_ABOUT = """Compare optimizers with tuned Adam, tuned SGD with momentum and untuned Adam on a suite of tasks.
+
+An OPTIMIZER is the name of a published one, a directory that lopt-export wrote, a run directory of lopt-train
+(its newest theta), or a baseline: adam, sgd-momentum, adam-1e-3. Numbers, report and plots go to --out.
+
+    lopt-eval runs/demo --suite digits
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What was asked for."""
+
+    optimizers: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="OPTIMIZER...")]
+    """Names or directories."""
+    suite: Annotated[str, tyro.conf.arg(metavar="{digits,quadratics,images}")]
+    """Tasks to compare on."""
+    seeds: int = 5
+    """Training runs per optimizer, learning rate and task."""
+    seed: int = 0
+    """What instances, initialisations and batches are drawn from."""
+    horizon: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Length of the training runs in inner steps; default: the suite's."""
+    held_out: Literal["test", "outer_valid"] = "test"
+    """Split of the held-out loss; choose among optimizers on outer_valid, report on test."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Directory to write to; default: runs/eval/SUITE."""
+
+
+class _Failure(Exception):
+    """An error to be told in one sentence."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: command line without the program's name; None takes it from the process.
+
+    Returns:
+        The exit status: 0 done, 1 an error told on stderr in one sentence, 2 bad usage, 130 ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        command = tyro.cli(Command, prog="lopt-eval", description=_ABOUT, args=arguments)
+    except SystemExit as stop:  # tyro exits by itself after --help (0) and bad usage (2).
+        return stop.code if isinstance(stop.code, int) else 2
+    if complaint := _bad_usage(command):
+        return _tell(complaint, 2)
+    line = f"lopt-eval {shlex.join(arguments)}"
+    try:
+        return _run(command, line)
+    except _Failure as failure:
+        return _tell(str(failure), 1)
+    except KeyboardInterrupt:
+        return _tell(f"stopped, and nothing is written; to start again, type\n  {line}", 130)
+
+
+def _bad_usage(command: Command) -> str:
+    if not command.optimizers:
+        return "name at least one optimizer, as in: lopt-eval adam --suite quadratics"
+    for name in ("seeds", "horizon"):
+        value = getattr(command, name)
+        if value is not None and value < 1:
+            return f"--{name} must be at least 1, not {value}"
+    if not 0 <= command.seed < 2**32:
+        return f"--seed must be between 0 and 4294967295, not {command.seed}"
+    return ""
+
+
+def _tell(message: str, code: int) -> int:
+    print(f"lopt-eval: {message}", file=sys.stderr)
+    return code
+
+
+def _run(command: Command, line: str) -> int:
+    """Carry out a parsed command; return the exit status."""
+    import jax
+
+    from tasks import DatasetNotPreparedError
+
+    from .optimizers import find_all
+    from .protocol import benchmark
+    from .report import write_report
+    from .suites import suite
+    from .terminal import print_results
+
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "lopt" / "jax"))
+    jax.config.update("jax_compilation_cache_dir", cache)
+    with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
+        chosen = suite(command.suite)
+        found = find_all(command.optimizers)
+        out = command.out or Path("runs", "eval", chosen.name)
+        out.mkdir(parents=True, exist_ok=True)  # Now: after the runs it would cost them.
+    if command.horizon is not None:
+        chosen = chosen.at_horizon(command.horizon)
+    # No wider: what else is raised in there is a fault of the program, and wants its traceback.
+    with _one_sentence(DatasetNotPreparedError, ModuleNotFoundError), _progress() as progress:
+        results = benchmark(
+            {one.name: one.optimizer for one in found},
+            chosen,
+            command.seeds,
+            command.seed,
+            progress,
+            held_out=command.held_out,
+            origins={one.name: one.origin for one in found if one.origin},
+            command=line,
+        )
+    with _one_sentence(OSError):
+        report = write_report(results, out)
+    print_results(results, report)
+    return 0
+
+
+@contextmanager
+def _one_sentence(*errors: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        raise _Failure(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Give a callback that draws a bar on a terminal, and prints plain lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total, what: print(f"[{done}/{total}] {what}", file=sys.stderr, flush=True)
+        return
+    columns = (
+        BarColumn(bar_width=10),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console) as bar:
+        work = bar.add_task("", total=None)
+        yield lambda done, total, what: bar.update(work, completed=done, total=total, description=what)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

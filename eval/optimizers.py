@@ -1,0 +1,80 @@
+"""Find what a user names: a baseline, a published optimizer, a directory of one, or a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lopt import LearnedOptimizer, load, published, read_config
+from meta_train import RunDirectory, load_run_optimizer
+
+from .baselines import BASELINES, Baseline
+
+
+class OptimizerNotFoundError(ValueError):
+    """Nothing is there by that name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An optimizer that was found by name."""
+
+    name: str
+    """How a benchmark calls it: for a directory, its last part."""
+    optimizer: LearnedOptimizer | Baseline
+    origin: dict[str, Any]
+    """Where theta comes from, as far as it is known."""
+
+
+def find(name: str) -> Found:
+    """Find an optimizer.
+
+    Args:
+        name: of a baseline or a published optimizer, or the path of a published directory or of a run
+            directory, whose newest theta is taken. `./adam` is the directory, `adam` the baseline.
+
+    Raises:
+        OptimizerNotFoundError: when there is none, with the nearest names.
+        ValueError: when it is there and can't be loaded.
+        RuntimeError: for a run directory without a checkpoint.
+    """
+    path = Path(name)
+    if name in BASELINES:
+        return Found(name, BASELINES[name], {})
+    if path.is_dir():
+        return _in_directory(path)
+    if name in published():
+        return Found(name, load(name), {"published": name})
+    known = [*published(), *BASELINES]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    raise OptimizerNotFoundError(
+        f"there is no optimizer {name!r}: it is no directory, and the names are {', '.join(known)}"
+        + (f"; did you mean {' or '.join(near)}?" if near else "")
+    )
+
+
+def find_all(names: Sequence[str]) -> list[Found]:
+    """Find several, each once; those whose short names collide are called as they were typed."""
+    found = {name: find(name) for name in names}
+    # A directory called adam must not pass for the baseline.
+    short = [*BASELINES, *(one.name for name, one in found.items() if name not in BASELINES)]
+    return [
+        dataclasses.replace(one, name=name) if short.count(one.name) > 1 else one
+        for name, one in found.items()
+    ]
+
+
+def _in_directory(path: Path) -> Found:
+    name = path.resolve().name
+    run = RunDirectory(path)
+    if run.identity.is_file() or run.checkpoints.is_dir():
+        optimizer = load_run_optimizer(path)
+        return Found(name, optimizer, {"tasks": [run.read_config().task]} | run.read_identity())
+    if not (path / "config.json").is_file():
+        raise OptimizerNotFoundError(
+            f"{path} holds no optimizer: it is neither a published one nor a run directory of lopt-train"
+        )
+    return Found(name, load(path), read_config(path)["provenance"])

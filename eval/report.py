@@ -1,0 +1,41 @@
+"""Write a benchmark down: `eval.json`, `report.md`, and a PNG per task."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from .markdown import render
+from .plots import PlotsUnavailableError, draw
+from .results import Results
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The files of a report."""
+
+    json: Path
+    markdown: Path
+    plots: tuple[Path, ...]
+    note: str
+    """Why there are no plots; empty when there are."""
+
+
+def write_report(results: Results, directory: str | Path) -> Report:
+    """Write all files into a directory, which is made when it is not there.
+
+    The numbers come first, so that nothing can cost them; without matplotlib the plots are left out and the
+    report says so.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    numbers = directory / "eval.json"
+    numbers.write_text(results.to_json())
+    note, plots = "", {}
+    try:
+        plots = draw(results, directory)
+    except PlotsUnavailableError as error:
+        note = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    text = directory / "report.md"
+    text.write_text(render(results, plots, note))
+    return Report(numbers, text, tuple(directory / name for name in plots.values()), note)

@@ -1,0 +1,108 @@
+"""Exact expectations of estimates, by quadrature instead of sampling."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
+
+from .dynamics import Dynamics, Theta
+from .estimators import EvolutionStrategies
+
+_MOST_EPISODES = 2**18
+_AT_ONCE = 2**12
+
+
+def expected_gradients(
+    estimator: EvolutionStrategies, dynamics: Dynamics, theta: Theta, key: Key[Array, ""], nodes: int = 7
+) -> Theta:
+    """Compute the expectation of each estimate of an episode over the estimator's noise, without sampling.
+
+    The Gaussian integral over an episode's draws becomes a sum over a product Gauss-Hermite rule: an episode
+    is run at every tuple of nodes, and each window's estimates are averaged with the rule's weights. So an
+    estimator of the evolution-strategies family can be checked to rounding: on quadratic losses with 2 nodes
+    already, on smooth ones with an error that falls exponentially in their number. All randomness but the
+    noise is held fixed by `key`, and theta is held fixed.
+
+    This takes nodes^(meta-parameters x draws) episodes: it is for a handful of both. Call it under
+    `jax.enable_x64(True)`, with a float64 theta, for more than six digits.
+
+    Args:
+        estimator: any of the family; its horizon must be constant, and `staggered` is not heeded.
+        dynamics: the unrolled graph.
+        theta: the meta-parameters.
+        key: the episode's randomness.
+        nodes: size of the rule per dimension, which is exact for polynomials of degree 2 nodes - 1.
+
+    Returns:
+        The expected estimates, shaped like theta with the episode's windows as the first axis of each leaf.
+
+    Raises:
+        ValueError: for a horizon that is not constant, or too many episodes.
+
+    References: Golub and Welsch 1969, Calculation of Gauss quadrature rules; what the expectations should be:
+        Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
+    """
+    shortest, longest = estimator.horizon.bounds()
+    if shortest != longest:
+        raise ValueError(
+            f"an expectation is over episodes of one length, not of {shortest} to {longest} inner steps: "
+            f"give the estimator ConstantHorizon({longest})"
+        )
+    windows = longest // estimator.window
+    drawn = [w for w in range(windows) if w == 0 or bool(estimator.redraws(jnp.asarray(w)))]
+    size = ravel_pytree(theta)[0].size
+    dimensions = size * len(drawn)
+    if nodes**dimensions > _MOST_EPISODES:
+        raise ValueError(
+            f"{nodes} nodes for each of {size} meta-parameters in each of {len(drawn)} draws take "
+            f"{nodes**dimensions} episodes, more than {_MOST_EPISODES}: take fewer nodes (2 are enough for "
+            "quadratic losses), fewer windows, or a smaller theta"
+        )
+    points, weights = _product_rule(nodes, dimensions)
+    noise = np.zeros((len(points), windows, size))
+    noise[:, drawn] = estimator.sigma * points.reshape(-1, len(drawn), size)
+    estimator = dataclasses.replace(estimator, staggered=False)
+    return _average(estimator, dynamics, theta, key, jnp.asarray(noise), jnp.asarray(weights))
+
+
+@functools.partial(jax.jit, static_argnames="estimator")
+def _average(
+    estimator: EvolutionStrategies,
+    dynamics: Dynamics,
+    theta: Theta,
+    key: Key[Array, ""],
+    noise: Float[Array, "points windows theta"],
+    weights: Float[Array, " points"],
+) -> Theta:
+    flat, unravel = ravel_pytree(theta)
+    windows = noise.shape[1]
+
+    def episode(noise: Float[Array, "windows theta"]) -> Theta:
+        def window(state, now):
+            eps, window_key = now
+            eps = unravel(eps.astype(flat.dtype))
+            state, estimate = estimator.step_with(
+                dynamics, theta, state, eps, window_key, jnp.zeros((), jnp.int32)
+            )
+            return state, estimate.gradient
+
+        keys = jax.random.split(key, windows)
+        return jax.lax.scan(window, estimator.init(dynamics, theta), (noise, keys))[1]
+
+    gradients = jax.lax.map(episode, noise, batch_size=_AT_ONCE)
+    return jax.tree.map(lambda g: jnp.tensordot(weights, g, axes=1), gradients)
+
+
+def _product_rule(nodes: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [n, dimensions] and weights [n] whose weighted sums are standard normal expectations."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    weights = weights / weights.sum()
+    grid = np.stack(np.meshgrid(*[points] * dimensions, indexing="ij"), axis=-1)
+    products = functools.reduce(np.multiply.outer, [weights] * dimensions)
+    return grid.reshape(-1, dimensions), products.reshape(-1)

@@ -1,0 +1,116 @@
+"""What every registered estimator promises to the meta-step, checked on a small inner training."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lopt
+import tasks
+from meta_train import ESTIMATORS, ConstantHorizon, InnerTraining, create_estimator, register
+
+STEPS, WINDOW = 6, 2
+DYNAMICS = InnerTraining(tasks.Quadratic(dimension=3))
+THETA = lopt.LearnableAdam.create(jax.random.key(0), learning_rate=0.1)
+META_STEP = jnp.zeros((), jnp.int32)
+
+
+def make(name):
+    return create_estimator(name, horizon=ConstantHorizon(STEPS), window=WINDOW)
+
+
+@pytest.fixture(scope="module", params=sorted(ESTIMATORS))
+def ran(request):
+    """An estimator, its initial state, and the states and estimates of an episode and a bit."""
+    estimator = make(request.param)
+    step = jax.jit(lambda *arguments: estimator.step(DYNAMICS, *arguments))
+    states, estimates = [estimator.init(DYNAMICS, THETA)], []
+    for key in jax.random.split(jax.random.key(1), STEPS // WINDOW + 1):
+        state, estimate = step(THETA, states[-1], key, META_STEP)
+        states.append(state)
+        estimates.append(estimate)
+    return estimator, step, states, estimates
+
+
+def test_a_particle_begins_with_zeros(ran):
+    _, _, states, _ = ran
+    assert jax.tree.leaves(states[0])
+    for leaf in jax.tree.leaves(states[0]):
+        np.testing.assert_array_equal(leaf, np.zeros_like(leaf))
+
+
+def test_one_compilation_serves_all_steps(ran):
+    """So a state comes back with the structure, shapes and dtypes that it was given with."""
+    _, step, states, _ = ran
+    assert step._cache_size() == 1
+    assert len({str(jax.tree.map(jax.typeof, state)) for state in states}) == 1
+
+
+def test_gradients_are_shaped_like_theta_and_finite(ran):
+    _, _, _, estimates = ran
+    for estimate in estimates:
+        assert jax.tree.structure(estimate.gradient) == jax.tree.structure(THETA)
+        for gradient, leaf in zip(jax.tree.leaves(estimate.gradient), jax.tree.leaves(THETA), strict=True):
+            assert (gradient.shape, gradient.dtype) == (leaf.shape, leaf.dtype)
+            assert np.all(np.isfinite(gradient))
+    assert any(np.any(leaf != 0) for leaf in jax.tree.leaves([e.gradient for e in estimates]))
+
+
+def test_metrics_are_float_scalars_with_the_names_that_others_rely_on(ran):
+    _, _, _, estimates = ran
+    for estimate in estimates:
+        assert {"loss", "objective", "finished", "diverged"} <= estimate.metrics.keys()
+        for value in estimate.metrics.values():
+            assert value.shape == ()
+            assert value.dtype == jnp.float32
+    assert all(0 < e.metrics["loss"] < DYNAMICS.ceiling for e in estimates)
+    assert all(e.metrics["diverged"] == 0 for e in estimates)
+
+
+def test_an_objective_is_reported_when_an_episode_ends_and_only_then(ran):
+    _, _, _, estimates = ran
+    ended = [float(e.metrics["finished"]) for e in estimates]
+    assert set(ended) == {0.0, 1.0}
+    for estimate, over in zip(estimates, ended, strict=True):
+        assert (float(estimate.metrics["objective"]) != 0) == bool(over)
+
+
+def test_the_same_key_gives_the_same_estimate_and_another_key_another(ran):
+    _, step, states, estimates = ran
+    key, other = jax.random.split(jax.random.key(1), STEPS // WINDOW + 1)[:2]
+    again, different = (step(THETA, states[0], k, META_STEP)[1] for k in (key, other))
+    jax.tree.map(np.testing.assert_array_equal, again, estimates[0])
+    assert again.metrics["loss"] != different.metrics["loss"]
+
+
+def test_an_estimator_is_its_own_configuration(ran):
+    estimator = ran[0]
+    twin = dataclasses.replace(estimator)
+    assert (twin, hash(twin), repr(twin)) == (estimator, hash(estimator), repr(estimator))
+    assert dataclasses.replace(estimator, window=1) != estimator
+
+
+def test_inner_steps_are_counted_per_window(ran):
+    estimator = ran[0]
+    assert estimator.steps_per_window >= WINDOW
+    assert dataclasses.replace(estimator, window=1).steps_per_window * WINDOW == estimator.steps_per_window
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_an_estimator_cites_its_paper(name):
+    assert "References:" in (ESTIMATORS[name].__doc__ or "")
+
+
+def test_unknown_names_and_options_are_refused_with_what_there_is():
+    with pytest.raises(ValueError, match="unknown estimator 'pess'; did you mean pes"):
+        create_estimator("pess")
+    with pytest.raises(ValueError, match="estimator pes: .*colour"):
+        create_estimator("pes", horizon=ConstantHorizon(STEPS), window=WINDOW, colour="red")
+
+
+def test_a_name_is_given_once():
+    with pytest.raises(ValueError, match="'pes' is registered already"):
+        register("pes")(ESTIMATORS["nres"])
+    assert ESTIMATORS["pes"] is not ESTIMATORS["nres"]

@@ -1,0 +1,154 @@
+"""`lopt-eval` compares, writes a report, and fails in one sentence."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+
+import eval.optimizers
+import eval.protocol
+import tasks
+from eval import BASELINES, SUITES, Results, suite
+from eval.cli import main
+from lopt import LearnableAdam, save
+from meta_train import RunConfig
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Work in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+def one_sentence(capsys) -> str:
+    """Return what was written to stderr, having checked that it is one line of the program's own."""
+    text = capsys.readouterr().err
+    assert text.startswith("lopt-eval: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def test_a_run_on_the_quadratics_writes_a_report_in_which_adam_is_as_fast_as_itself(
+    tmp_path, capsys, monkeypatch
+):
+    one_task = dataclasses.replace(SUITES["quadratics"], entries=SUITES["quadratics"].entries[:1])
+    monkeypatch.setitem(SUITES, "quadratics", one_task)
+    save(LearnableAdam.create(jax.random.key(0), learning_rate=0.1), "mine", {"tasks": ["quadratic"]})
+    arguments = ["mine", "adam", "--suite", "quadratics", "--seeds", "2", "--horizon", "20"]
+    assert main(arguments) == 0
+    out = tmp_path / "runs" / "eval" / "quadratics"
+    assert {path.name for path in out.iterdir()} == {"eval.json", "report.md", "quadratic-20.png"}
+    results = Results.from_json((out / "eval.json").read_text())
+    assert results.subjects == ("mine", "adam")
+    assert [(task.task, task.horizon) for task in results.tasks] == [("quadratic", 20)]
+    for task in results.tasks:
+        assert [row.optimizer for row in task.rows] == ["mine", "adam", "sgd-momentum", "adam-1e-3"]
+        assert task.row("adam").speed_up == (1.0, 1.0)
+        assert task.row("adam").mean_loss <= task.row("adam-1e-3").mean_loss
+        assert len(task.row("mine").train_curves[0]) == 20
+    assert results.origins["mine"] == {"tasks": ["quadratic"]}
+    assert results.environment["command"] == "lopt-eval " + " ".join(arguments)
+    written = capsys.readouterr()
+    assert "[0/3] adam, adam-1e-3 on quadratic (16 rates)" in written.err
+    assert "[3/3] done" in written.err
+    assert "runs/eval/quadratics/report.md" in written.out
+    assert "mine has a lower mean training loss than tuned Adam on" in written.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["adma", "--suite", "digits"], "there is no optimizer 'adma'"),
+        (["adma", "--suite", "digits"], "did you mean adam"),
+        (["adam", "--suite", "digit"], "unknown suite 'digit'; did you mean digits?"),
+        (["empty", "--suite", "digits"], "holds no optimizer"),
+        (["run", "--suite", "digits"], "run holds no checkpoint"),
+        (["adam", "--suite", "digits", "--out", "file/below"], "Not a directory"),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(arguments, said, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(RunConfig(task="quadratic").to_json())
+    (run / "run.json").write_text("{}")
+    assert main(arguments) == 1
+    assert said in one_sentence(capsys)
+
+
+def test_missing_data_is_told_in_one_sentence_before_anything_runs(capsys):
+    assert main(["adam", "--suite", "images"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("lopt-eval: data set 'mnist' is not prepared")
+    assert "lopt-data prepare mnist" in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["adam"],
+        ["--suite", "digits"],
+        ["adam", "--suite", "digits", "--seeds", "0"],
+        ["adam", "--suite", "digits", "--horizon", "-5"],
+        ["adam", "--suite", "digits", "--seed", "-1"],
+        ["adam", "--suite", "digits", "--nonsense"],
+    ],
+)
+def test_bad_usage_exits_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_ctrl_c_exits_with_130_and_says_what_to_type(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eval.protocol, "tune", interrupted)
+    assert main(["adam", "--suite", "quadratics"]) == 130
+    assert capsys.readouterr().err.endswith("to start again, type\n  lopt-eval adam --suite quadratics\n")
+
+
+def test_help_names_suites_and_baselines(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "{" + ",".join(SUITES) + "}" in text
+    assert all(name in text for name in BASELINES)
+
+
+def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(RunConfig(task="noisy-quadratic").to_json())
+    (tmp_path / "run.json").write_text(json.dumps({"id": "1", "commit": "c0ffee"}))
+    rule = LearnableAdam.create(jax.random.key(0))
+    monkeypatch.setattr(eval.optimizers, "load_run_optimizer", lambda path: rule)
+    found = eval.optimizers.find(str(tmp_path))
+    assert found.optimizer is rule
+    assert found.name == tmp_path.name
+    assert found.origin == {"tasks": ["noisy-quadratic"], "id": "1", "commit": "c0ffee"}
+
+
+def test_directories_whose_names_collide_are_called_as_they_were_typed():
+    rule = LearnableAdam.create(jax.random.key(0))
+    for path in ("a/small", "b/small", "adam", "other"):
+        save(rule, path)
+    names = ["a/small", "b/small", "./adam", "adam", "other", "other"]
+    assert [found.name for found in eval.optimizers.find_all(names)] == [*names[:5]]
+    assert eval.optimizers.find("adam").optimizer is BASELINES["adam"]
+
+
+def test_every_suite_has_tasks_that_exist():
+    for name, chosen in SUITES.items():
+        assert suite(name) is chosen
+        assert chosen.name == name
+        assert chosen.entries
+        assert all(entry.task in tasks.TASKS for entry in chosen.entries)
+        assert {entry.horizon for entry in chosen.at_horizon(7).entries} == {7}
+
+
+def test_a_learned_optimizer_may_not_take_a_baselines_name():
+    rule = LearnableAdam.create(jax.random.key(0))
+    with pytest.raises(ValueError, match="'adam' is the name of a baseline"):
+        eval.protocol.benchmark({"adam": rule}, suite("quadratics"))

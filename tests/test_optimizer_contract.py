@@ -1,0 +1,410 @@
+"""What every registered architecture keeps to, by itself and as an optax transformation.
+
+A new architecture is tested by being registered.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.training.train_state import TrainState
+
+from lopt import ARCHITECTURES, LearnedOptimizer, as_optax, create, static_fields, theta_size
+
+HORIZON = 20
+NOT_RANDOM = {"learnable-adam", "learnable-sgd"}
+"""Architectures whose `create` draws nothing."""
+
+SHAPES = {"w": (3, 2), "b": (2,)}
+ALL_SHAPES = {
+    "scalar": (),
+    "vector": (3,),
+    "single": (1,),
+    "matrix": (4, 2),
+    "one by one": (1, 1),
+    "convolution": (3, 3, 2, 4),
+}
+
+every_architecture = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+
+start = jax.jit(lambda rule, params: rule.init(params, HORIZON))
+step = jax.jit(lambda rule, grads, state, params: rule.update(grads, state, params))
+
+
+@functools.cache
+def a_rule(name, seed=0) -> LearnedOptimizer:
+    """A rule whose every meta-parameter is away from where it starts (some start at standing still)."""
+    rng = np.random.default_rng(seed)
+    rule = create(name, jax.random.key(seed))
+    return jax.tree.map(lambda x: x + rng.normal(scale=0.05, size=x.shape).astype(np.float32), rule)
+
+
+@functools.cache
+def a_transformation(name):
+    return as_optax(a_rule(name), HORIZON)
+
+
+@functools.cache
+def jitted(name):
+    """The transformation's own functions, compiled once for all tests."""
+    tx = a_transformation(name)
+    return jax.jit(tx.init), jax.jit(tx.update)
+
+
+def normal_tree(seed, shapes=SHAPES, size=1.0):
+    rng = np.random.default_rng(seed)
+    return {name: jnp.asarray(size * rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
+
+
+def scaled(tree, size):
+    return jax.tree.map(lambda x: x * jnp.asarray(size, x.dtype), tree)
+
+
+PARAMS, GRADS = normal_tree(0), normal_tree(1)
+
+
+def first_update(name, grads=GRADS, params=PARAMS):
+    return step(a_rule(name), grads, start(a_rule(name), params), params)
+
+
+def assert_trees_close(actual, expected, rtol=1e-5):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        size = np.abs(np.asarray(e, np.float32)).max(initial=0)
+        np.testing.assert_allclose(
+            np.asarray(a, np.float32), np.asarray(e, np.float32), rtol=rtol, atol=rtol * size
+        )
+
+
+def is_finite(tree):
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
+
+
+def types(tree):
+    """Structure, shapes and dtypes, weak types too: what jit looks at."""
+    described = jax.eval_shape(lambda: tree)
+    return jax.tree.structure(described), [
+        (x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(described)
+    ]
+
+
+# --- theta -----------------------------------------------------------------------------------------------
+
+
+@every_architecture
+def test_create_is_a_function_of_its_key(name):
+    once, again, other = (create(name, jax.random.key(seed)) for seed in (0, 0, 1))
+    assert jax.tree.structure(once) == jax.tree.structure(again) == jax.tree.structure(other)
+    same = [bool((a == b).all()) for a, b in zip(*map(jax.tree.leaves, (once, again)), strict=True)]
+    differs = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (once, other)), strict=True)]
+    assert all(same)
+    assert any(differs) == (name not in NOT_RANDOM)
+
+
+@every_architecture
+def test_theta_is_every_array_and_all_of_it_float32(name):
+    rule = create(name, jax.random.key(0))
+    assert theta_size(rule) == sum(leaf.size for leaf in jax.tree.leaves(rule)) > 0
+    assert {leaf.dtype for leaf in jax.tree.leaves(rule)} == {jnp.dtype("float32")}
+    assert is_finite(rule)
+
+
+@every_architecture
+def test_create_takes_the_static_fields(name):
+    rule = create(name, jax.random.key(0))
+    assert jax.tree.structure(create(name, jax.random.key(0), **static_fields(rule))) == jax.tree.structure(
+        rule
+    )
+    assert hash(jax.tree.structure(rule))
+
+
+@every_architecture
+def test_a_population_of_perturbed_thetas_is_a_vmap(name):
+    rules = [a_rule(name, seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rules)
+
+    @jax.jit
+    def population(rules, grads, params):
+        states = jax.vmap(lambda rule: rule.init(params, HORIZON))(rules)
+        return jax.vmap(lambda rule, state: rule.update(grads, state, params))(rules, states)
+
+    updates, states = population(stacked, GRADS, PARAMS)
+    for member, rule in enumerate(rules):
+        expected = step(rule, GRADS, start(rule, PARAMS), PARAMS)
+        assert_trees_close(jax.tree.map(lambda x: x[member], (updates, states)), expected)  # noqa: B023
+    assert not np.allclose(updates["w"][0], updates["w"][1], rtol=1e-3, atol=0)
+
+
+@every_architecture
+@pytest.mark.parametrize("zero", ["none", "a row", "all"])
+def test_the_derivative_in_theta_is_finite(name, zero):
+    """Gradients may be zero for ever (dead units, unseen words): square roots at zero must not spoil theta's."""
+    params = {"w": PARAMS["w"]}
+    grads = {"w": GRADS["w"] * {"none": 1.0, "a row": jnp.asarray([[0.0], [1.0], [1.0]]), "all": 0.0}[zero]}
+    _, state = first_update(name, grads, params)
+    seen = scaled(grads, 0.5)
+
+    def size_of_update(rule):
+        updates, _ = rule.update(seen, state, params)
+        return jnp.sum(jnp.square(updates["w"]))
+
+    derivative = jax.grad(size_of_update)(a_rule(name))  # not compiled: that takes longer than this
+    assert is_finite(derivative)
+    if zero != "all":
+        assert all(bool((leaf != 0).any()) for leaf in jax.tree.leaves(derivative))
+
+
+# --- what comes in and what goes out ---------------------------------------------------------------------
+
+
+@every_architecture
+def test_every_shape_gets_an_update_of_its_own_shape(name):
+    params, grads = normal_tree(2, ALL_SHAPES), normal_tree(3, ALL_SHAPES)
+    updates, state = first_update(name, grads, params)
+    assert {key: update.shape for key, update in updates.items()} == ALL_SHAPES
+    assert is_finite((updates, state))
+    assert all(bool((update != 0).all()) for update in updates.values())
+
+
+@every_architecture
+def test_a_tensors_update_does_not_depend_on_its_name_or_on_the_trees_form(name):
+    pair = (PARAMS["b"], [PARAMS["w"]])
+    updates, _ = first_update(name, (GRADS["b"], [GRADS["w"]]), pair)
+    expected, _ = first_update(name)
+    assert_trees_close(updates, (expected["b"], [expected["w"]]))
+
+
+@every_architecture
+@pytest.mark.parametrize("empty", [{}, (), None, {"a": {}, "b": None}], ids=repr)
+def test_an_empty_tree_stays_empty(name, empty):
+    tx = a_transformation(name)
+    if empty is None:
+        pytest.skip("optax means 'no parameters' by None")
+    updates, state = tx.update(empty, tx.init(empty), empty)
+    assert updates == empty
+    assert types(state) == types(tx.init(empty))
+
+
+@every_architecture
+@pytest.mark.parametrize("hole", [None, optax.MaskedNode()], ids=repr)
+def test_holes_in_the_tree_stay_holes(name, hole):
+    init, update = jitted(name)
+    with_hole = [tree | {"hole": hole} for tree in (PARAMS, GRADS)]
+    updates, _ = update(with_hole[1], init(with_hole[0]), with_hole[0])
+    assert updates.pop("hole") == hole
+    assert_trees_close(updates, first_update(name)[0])
+
+
+@every_architecture
+def test_updates_have_the_dtypes_of_the_parameters_and_are_computed_in_float32(name):
+    low = {"w": jnp.bfloat16, "b": jnp.float16}
+    # Values that both precisions hold exactly.
+    params, grads = (jax.tree.map(lambda x: jnp.round(4 * x) / 4, tree) for tree in (PARAMS, GRADS))
+    low_params, low_grads = ({key: tree[key].astype(low[key]) for key in low} for tree in (params, grads))
+    expected, full_state = first_update(name, grads, params)
+    for given in (low_grads, grads):
+        updates, state = first_update(name, given, low_params)
+        assert {key: update.dtype for key, update in updates.items()} == low
+        assert_trees_close(updates, expected, rtol=2**-8)
+        assert types(state) == types(full_state)
+
+
+@every_architecture
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-10, 1e10, 1e20, 3e38, np.inf])
+def test_updates_stay_finite_whatever_the_size_of_the_gradients(name, size):
+    rule, state = a_rule(name), start(a_rule(name), PARAMS)
+    grads = jax.tree.map(lambda x: jnp.where(x > 0, size, -size), GRADS)
+    for given in (grads, grads, GRADS):
+        updates, state = step(rule, given, state, PARAMS)
+        assert is_finite(updates)
+        assert is_finite(state)
+
+
+@every_architecture
+def test_gradients_that_are_not_numbers_are_not_hidden(name):
+    grads = GRADS | {"w": GRADS["w"].at[0, 0].set(jnp.nan)}
+    updates, _ = first_update(name, grads)
+    assert jnp.isnan(updates["w"]).any()
+
+
+# --- as an optax transformation --------------------------------------------------------------------------
+
+
+@every_architecture
+def test_the_transformation_is_the_rule(name):
+    init, update = jitted(name)
+    state, expected_state, params = init(PARAMS), start(a_rule(name), PARAMS), PARAMS
+    for seed in range(3):
+        grads = normal_tree(seed)
+        updates, state = update(grads, state, params)
+        expected, expected_state = step(a_rule(name), grads, expected_state, params)
+        assert_trees_close((updates, state), (expected, expected_state))
+        params = optax.apply_updates(params, updates)
+
+
+@every_architecture
+def test_the_state_keeps_its_form_and_nothing_is_compiled_twice(name):
+    tx = a_transformation(name)
+    update = jax.jit(tx.update)
+    params, state = PARAMS, tx.init(PARAMS)
+    before = types(state)
+    for _ in range(3):
+        updates, state = update(GRADS, state, params)
+        params = optax.apply_updates(params, updates)
+        assert types(state) == before
+    assert update._cache_size() == 1
+    assert types(jitted(name)[0](PARAMS)) == before
+
+
+@every_architecture
+def test_value_is_taken_and_other_extra_arguments_are_ignored(name):
+    init, update = jitted(name)
+    plain, plain_state = update(GRADS, init(PARAMS), PARAMS)
+    tx = a_transformation(name)
+    with_value, state = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(2.0))
+    with_more, _ = tx.update(
+        GRADS,
+        tx.init(PARAMS),
+        PARAMS,
+        value=jnp.asarray(2.0),
+        grad=GRADS,
+        value_fn=lambda p: 0.0,
+        other="thing",
+    )
+    assert is_finite(with_value)
+    assert_trees_close(with_more, with_value, rtol=0)
+    assert types(with_value) == types(plain)
+    assert types(state) == types(plain_state)
+
+
+@every_architecture
+def test_the_parameters_are_asked_for(name):
+    tx = a_transformation(name)
+    with pytest.raises(ValueError, match=r"reads the parameters: call tx\.update\(grads, state, params\)"):
+        tx.update(GRADS, tx.init(PARAMS))
+
+
+@every_architecture
+def test_the_horizon_is_asked_for_exactly_by_rules_that_need_it(name):
+    rule = a_rule(name)
+    if rule.needs_horizon:
+        message = rf"{type(rule).__name__} needs the length of the training run: .*horizon="
+        with pytest.raises(ValueError, match=message):
+            as_optax(rule)
+        with pytest.raises(ValueError, match=message):
+            rule.init(PARAMS)
+    else:
+        updates, _ = step(rule, GRADS, as_optax(rule).init(PARAMS), PARAMS)
+        assert_trees_close(updates, first_update(name)[0], rtol=0)
+
+
+@every_architecture
+@pytest.mark.parametrize("horizon", [0, -3])
+def test_a_horizon_below_one_is_refused(name, horizon):
+    with pytest.raises(ValueError, match=f"horizon must be at least 1 step, not {horizon}"):
+        as_optax(a_rule(name), horizon)
+
+
+@every_architecture
+def test_the_horizon_may_be_traced(name):
+    traced = jax.jit(lambda horizon: as_optax(a_rule(name), horizon).init(PARAMS))(HORIZON)
+    assert_trees_close(traced, start(a_rule(name), PARAMS), rtol=0)
+
+
+@every_architecture
+def test_the_state_may_be_donated(name):
+    tx = a_transformation(name)
+    update = jax.jit(tx.update, donate_argnums=(1,))
+    state = tx.init(PARAMS)  # not compiled: there a buffer can be in two places
+    old_leaves = jax.tree.leaves(state)
+    updates, state = update(GRADS, state, PARAMS)
+    assert all(leaf.is_deleted() for leaf in old_leaves)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(PARAMS))
+    update(GRADS, state, PARAMS)
+    assert_trees_close(updates, first_update(name)[0])
+
+
+@every_architecture
+def test_optax_can_map_over_the_state(name):
+    tx = a_transformation(name)
+    state = tx.init(PARAMS)
+    mapped = optax.tree.map_params(tx, lambda x: x, state)
+    assert_trees_close(mapped, state, rtol=0)
+    doubled = optax.tree.map_params(tx, lambda x: x, state, transform_non_params=lambda x: x + 1)
+    assert optax.tree.get(doubled, "count") == optax.tree.get(state, "count") + 1
+
+
+# --- among optax's own transformations -------------------------------------------------------------------
+
+
+@every_architecture
+def test_it_chains(name):
+    tx = optax.chain(optax.clip_by_global_norm(0.1), a_transformation(name), optax.scale(0.5))
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
+    clipped, _ = optax.clip_by_global_norm(0.1).update(GRADS, optax.EmptyState())
+    assert_trees_close(updates, scaled(first_update(name, clipped)[0], 0.5))
+
+
+@every_architecture
+def test_it_can_be_masked(name):
+    tx = optax.masked(a_transformation(name), {"w": True, "b": False})
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
+    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]})
+    assert_trees_close(updates, {"w": alone["w"], "b": GRADS["b"]})
+
+
+@every_architecture
+def test_it_can_be_one_of_several(name):
+    tx = optax.multi_transform(
+        {"learned": a_transformation(name), "sgd": optax.sgd(0.1)}, {"w": "learned", "b": "sgd"}
+    )
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
+    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]})
+    assert_trees_close(updates, {"w": alone["w"], "b": -0.1 * GRADS["b"]})
+
+
+@every_architecture
+def test_a_step_that_is_not_finite_can_be_skipped(name):
+    tx = optax.apply_if_finite(a_transformation(name), max_consecutive_errors=3)
+    update, state = jax.jit(tx.update), tx.init(PARAMS)
+    before = state.inner_state
+    skipped, state = update(scaled(GRADS, np.nan), state, PARAMS)
+    assert_trees_close(skipped, scaled(GRADS, 0.0), rtol=0)
+    assert_trees_close(state.inner_state, before, rtol=0)
+    assert_trees_close(update(GRADS, state, PARAMS)[0], first_update(name)[0])
+
+
+@every_architecture
+def test_gradients_can_be_accumulated(name):
+    steps = optax.MultiSteps(a_transformation(name), every_k_schedule=2)
+    update, state = jax.jit(steps.update), steps.init(PARAMS)
+    nothing, state = update(scaled(GRADS, 0.5), state, PARAMS)
+    assert_trees_close(nothing, scaled(GRADS, 0.0), rtol=0)
+    assert_trees_close(update(scaled(GRADS, 1.5), state, PARAMS)[0], first_update(name)[0])
+
+
+@every_architecture
+def test_it_sits_in_a_train_state(name):
+    train_state = TrainState.create(apply_fn=lambda p: p, params=PARAMS, tx=a_transformation(name))
+    after = jax.jit(lambda state, grads: state.apply_gradients(grads=grads))(train_state, GRADS)
+    assert_trees_close(after.params, optax.apply_updates(PARAMS, first_update(name)[0]))
+    assert after.step == 1
+
+
+@every_architecture
+def test_hyperparameters_can_be_injected(name):
+    @optax.inject_hyperparams
+    def shrunk(theta_scale):
+        return as_optax(jax.tree.map(lambda x: theta_scale * x, a_rule(name)), HORIZON)
+
+    tx = shrunk(theta_scale=1.0)
+    state = tx.init(PARAMS)
+    update = jax.jit(tx.update)
+    assert_trees_close(update(GRADS, state, PARAMS)[0], first_update(name)[0])
+    state.hyperparams["theta_scale"] = jnp.asarray(0.5)
+    halved = scaled(a_rule(name), 0.5)
+    assert_trees_close(update(GRADS, state, PARAMS)[0], step(halved, GRADS, start(halved, PARAMS), PARAMS)[0])
+    assert update._cache_size() == 1

@@ -1,0 +1,63 @@
+"""`expected_gradients` integrates estimates over their noise exactly, and refuses what it can't do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from meta_train import GPES, NRES, PES, ConstantHorizon, Dynamics, LogUniformHorizon, expected_gradients
+
+from .dynamics import ScalarLinear, SumLoss
+
+KEY = 0
+WAVES = np.array([0.7, -1.3])
+
+
+class Wave(Dynamics):
+    """One step with loss cos(w . theta), whose smoothed gradient is known."""
+
+    def init(self, theta, horizon, key):
+        return ()
+
+    def step(self, theta, state, key):
+        return (), jnp.cos(WAVES @ theta)
+
+
+def test_the_gradient_of_a_smoothed_wave_is_damped_by_the_gaussian_factor():
+    sigma, theta = 0.5, np.array([0.4, 0.2])
+    with jax.enable_x64(True):
+        estimator = PES(ConstantHorizon(1), window=1, sigma=sigma, objective=SumLoss())
+        found = expected_gradients(estimator, Wave(), jnp.asarray(theta), jax.random.key(KEY), nodes=20)
+    damping = np.exp(-(sigma**2) * (WAVES @ WAVES) / 2)
+    np.testing.assert_allclose(found, [-damping * WAVES * np.sin(WAVES @ theta)], rtol=1e-12)
+    assert damping < 0.8  # so that forgetting it would be seen
+
+
+def test_two_nodes_are_enough_for_quadratic_losses():
+    with jax.enable_x64(True):
+        system, theta = ScalarLinear.draw(6), jnp.asarray(0.4)
+        estimator = PES(ConstantHorizon(6), window=2, sigma=0.3, objective=SumLoss())
+        two, seven = (
+            expected_gradients(estimator, system, theta, jax.random.key(KEY), nodes=nodes) for nodes in (2, 7)
+        )
+    assert two.shape == (3,)
+    np.testing.assert_allclose(two, seven, rtol=1e-10)
+
+
+def test_draws_that_are_not_made_cost_no_nodes():
+    """7 nodes in 10 windows are 7^10 episodes with a draw each, and 7 with one draw in all."""
+    with jax.enable_x64(True):
+        system, theta = ScalarLinear.draw(10), jnp.asarray(0.4)
+        shared = {"horizon": ConstantHorizon(10), "window": 1, "sigma": 0.3, "objective": SumLoss()}
+        with pytest.raises(ValueError, match=f"{7**10} episodes"):
+            expected_gradients(PES(**shared), system, theta, jax.random.key(KEY))
+        reused = expected_gradients(NRES(**shared), system, theta, jax.random.key(KEY))
+        blocks = expected_gradients(GPES(**shared, noise_windows=4), system, theta, jax.random.key(KEY))
+    assert reused.shape == blocks.shape == (10,)
+    np.testing.assert_allclose(reused, blocks, rtol=1e-10)  # both unbiased on quadratics
+
+
+def test_horizons_that_vary_are_refused():
+    estimator = PES(LogUniformHorizon(2, 4), window=2)
+    with pytest.raises(ValueError, match=r"ConstantHorizon\(4\)"):
+        expected_gradients(estimator, Wave(), jnp.zeros(2), jax.random.key(KEY))
