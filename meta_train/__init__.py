@@ -16,6 +16,7 @@ from .estimators import (
     TruncatedES,
     create_estimator,
     register,
+    window_metrics,
 )
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .inner_training import InnerState, InnerTraining
@@ -28,7 +29,7 @@ from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run
 from .step import MetaState, init_run, make_meta_step
 from .trackers import JsonLines, NoTracker, ProgressBar, Several, Tracker, WandB
 from .trainer import DivergedError, Record, Trainer
-from .unroll import Episode, Window, advance, finished, start
+from .unroll import Episode, Window, advance, blank, finished, renew, start
 
 __all__ = [
     "ESTIMATORS",
@@ -73,6 +74,7 @@ __all__ = [
     "WandB",
     "Window",
     "advance",
+    "blank",
     "build",
     "create_estimator",
     "expected_gradients",
@@ -84,5 +86,7 @@ __all__ = [
     "make_meta_step",
     "provenance",
     "register",
+    "renew",
     "start",
+    "window_metrics",
 ]

@@ -42,15 +42,7 @@ def build(config: RunConfig) -> Parts:
         DatasetNotPreparedError: when the task needs data that is not on this machine.
     """
     population = Population(config.particles, config.devices, config.backend, config.reduction, config.chunk)
-    estimator = create_estimator(
-        config.estimator,
-        horizon=make_horizon(config),
-        window=config.window,
-        sigma=config.sigma,
-        objective=OBJECTIVES[config.objective](),
-        staggered=config.staggered,
-        **parse_options(config.estimator_options, "--estimator-options"),
-    )
+    estimator = make_estimator(config)
     theta_key, key = jax.random.split(jax.random.key(config.seed))
     return Parts(
         dynamics=InnerTraining(tasks.build(config.task), config.measured_on),
@@ -60,6 +52,21 @@ def build(config: RunConfig) -> Parts:
         theta=_initial_theta(config, theta_key),
         key=key,
     )
+
+
+def make_estimator(config: RunConfig) -> Estimator:
+    """Make the gradient estimator."""
+    options: dict[str, Any] = {
+        "horizon": make_horizon(config),
+        "window": config.window,
+        "sigma": config.sigma,
+        "objective": OBJECTIVES[config.objective](),
+        "staggered": config.staggered,
+    }
+    further = parse_options(config.estimator_options, "--estimator-options")
+    for name in options.keys() & further.keys():
+        raise ValueError(f"--estimator-options can't set {name}, which --{name} sets")
+    return create_estimator(config.estimator, **options, **further)
 
 
 def make_horizon(config: RunConfig) -> Horizon:

@@ -145,13 +145,16 @@ def _summary(values: Values) -> str:
 
 
 class WandB(Tracker):
-    """Weights & Biases. An error there never stops a run: it is told once, and the rest goes on.
+    """Weights & Biases. An error there never stops a run that began: it is told once, and the rest goes on.
 
     Args:
         directory: where W&B keeps its files.
         project: the project's name; everything else is read from W&B's environment variables.
         config: the run's configuration.
         run_id: identity of the run, the same when it is resumed.
+
+    Raises:
+        ValueError: when W&B is not installed or can't start, with what to do.
     """
 
     def __init__(self, directory: Path, project: str, config: Mapping[str, Any], run_id: str) -> None:
@@ -160,7 +163,16 @@ class WandB(Tracker):
             import wandb
         except ModuleNotFoundError as error:
             raise ValueError("--trackers wandb needs W&B: pip install wandb, or leave it out") from error
-        self._run = wandb.init(project=project, dir=directory, config=dict(config), id=run_id, resume="allow")
+        try:
+            self._run = wandb.init(
+                project=project, dir=directory, config=dict(config), id=run_id, resume="allow"
+            )
+        except wandb.Error as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"W&B can't start ({reason}): type `wandb login`, set WANDB_MODE=offline, or leave wandb out "
+                "of --trackers"
+            ) from error
         self._run.define_metric("meta_step")
         self._run.define_metric("*", step_metric="meta_step")
 

@@ -1,4 +1,4 @@
-"""The unroll state machine: start an episode, advance it by one window, tell whether it is over."""
+"""The unroll state machine: start an episode, advance it by one window, tell whether it is over, renew it."""
 
 from __future__ import annotations
 
@@ -82,3 +82,18 @@ def advance(
 def finished(episode: Episode) -> Bool[Array, ""]:
     """Tell whether the episode has reached its horizon."""
     return episode.age >= episode.horizon
+
+
+def renew(
+    dynamics: Dynamics, theta: Theta, episode: Episode, horizon: Int[Array, ""], key: Key[Array, ""]
+) -> Episode:
+    """Start another episode of `horizon` steps where this one is over; else leave it alone."""
+    over, fresh = finished(episode), start(dynamics, theta, horizon, key)
+    return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, episode)
+
+
+def blank(dynamics: Dynamics, theta: Theta) -> Episode:
+    """Return an episode of zeros and no steps, which is over: what a particle has before its first."""
+    nothing = jnp.zeros((), jnp.int32)
+    shapes = jax.eval_shape(lambda t: start(dynamics, t, nothing, jax.random.key(0)), theta)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -139,8 +139,8 @@ class ImageMLP(Task):
 
     @property
     def ceiling(self) -> float:
-        """One and a half times the loss of guessing, in nats."""
-        return 1.5 * math.log(self.dataset.num_classes)
+        """Four times the loss of guessing, in nats: above every initial loss of the registered families."""
+        return 4 * math.log(self.dataset.num_classes)
 
     def _varies(self, name: str) -> bool:
         low, high = getattr(self, name)

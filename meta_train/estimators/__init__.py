@@ -1,6 +1,6 @@
 """Gradient estimators for unrolled computation graphs, one file each."""
 
-from .base import Estimate, Estimator
+from .base import Estimate, Estimator, window_metrics
 from .evolution import EvolutionState, EvolutionStrategies
 from .gpes import GPES
 from .nres import NRES
@@ -20,4 +20,5 @@ __all__ = [
     "TruncatedES",
     "create_estimator",
     "register",
+    "window_metrics",
 ]

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ..dynamics import Dynamics, Theta
 from ..horizons import Horizon
 from ..objectives import MeanLoss, Objective
+from ..unroll import Episode, Window, finished
 
 
 class Estimate(NamedTuple):
@@ -21,7 +22,7 @@ class Estimate(NamedTuple):
     gradient: Theta
     """Estimate of the meta-gradient, shaped like theta."""
     metrics: dict[str, Float[Array, ""]]
-    """Scalars by name; `loss`, `objective`, `finished` and `diverged` are always there."""
+    """Scalars by name, those of `window_metrics` among them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,3 +89,14 @@ class Estimator(abc.ABC):
             return steps
         windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
         return jnp.where(first, windows * self.window, steps)
+
+
+def window_metrics(episodes: Episode, window: Window) -> dict[str, Float[Array, ""]]:
+    """Return the metrics that every estimate has, from one episode or several stacked ones."""
+    over = finished(episodes).astype(jnp.float32)
+    return {
+        "loss": jnp.mean(window.loss),
+        "objective": jnp.mean(over * episodes.objective),
+        "finished": jnp.mean(over),
+        "diverged": jnp.mean(episodes.diverged),
+    }

@@ -29,8 +29,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, advance, finished, start
-from .base import Estimate, Estimator
+from ..unroll import Episode, Window, advance, blank, finished, renew
+from .base import Estimate, Estimator, window_metrics
 
 
 class EvolutionState(struct.PyTreeNode):
@@ -79,14 +79,10 @@ class EvolutionStrategies(Estimator):
         return 2 * self.window
 
     def init(self, dynamics: Dynamics, theta: Theta) -> EvolutionState:
-        """Return a particle of zeros whose episode of no steps is over."""
-
-        def shapes(theta: Theta) -> EvolutionState:
-            episode = start(dynamics, theta, jnp.zeros((), jnp.int32), jax.random.key(0))
-            pair = jax.tree.map(lambda x: jnp.stack([x, x]), episode)
-            return EvolutionState(pair, theta, theta, jnp.zeros((), jnp.int32))
-
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(shapes, theta))
+        """Return a particle of zeros whose episodes of no steps are over."""
+        nothing = jax.tree.map(jnp.zeros_like, theta)
+        pair = jax.tree.map(lambda x: jnp.stack([x, x]), blank(dynamics, theta))
+        return EvolutionState(pair, nothing, nothing, jnp.zeros((), jnp.int32))
 
     def step(
         self,
@@ -116,6 +112,7 @@ class EvolutionStrategies(Estimator):
         exact expectations.
         """
         start_key, advance_key = jax.random.split(key)
+        horizon_key, episode_key = jax.random.split(start_key)
         new = finished(_first(state.pair))
         windows_done = jnp.where(new, 0, _first(state.pair).age // self.window)
         redraw = new | self.redraws(windows_done)
@@ -125,40 +122,18 @@ class EvolutionStrategies(Estimator):
         score = jax.tree.map(lambda p, e: jnp.where(redraw, p + e / self.sigma**2, p), past, noise)
 
         thetas = jax.tree.map(lambda t, e: jnp.stack([t + e, t - e]), theta, noise)
-        pair = self._renew(dynamics, thetas, state, new, start_key, meta_step)
-        pair, window = jax.vmap(
-            lambda theta, episode: advance(dynamics, self.objective, theta, episode, self.window, advance_key)
-        )(thetas, pair)
+        horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
 
+        def member(theta: Theta, episode: Episode) -> tuple[Episode, Window]:
+            # Each member starts under its own theta: an initial state that depends on it is part of the graph.
+            episode = renew(dynamics, theta, episode, horizon, episode_key)
+            return advance(dynamics, self.objective, theta, episode, self.window, advance_key)
+
+        pair, window = jax.vmap(member)(thetas, state.pair)
         difference = (window.objective[0] - window.objective[1]) / 2
         gradient = jax.tree.map(lambda s: s * difference, score)
-        over = finished(_first(pair))
-        metrics = {
-            "loss": jnp.mean(window.loss),
-            "objective": jnp.where(over, jnp.mean(pair.objective), 0.0),
-            "finished": over.astype(jnp.float32),
-            "diverged": jnp.mean(pair.diverged),
-        }
-        return EvolutionState(pair, noise, score, state.episodes + new), Estimate(gradient, metrics)
-
-    def _renew(
-        self,
-        dynamics: Dynamics,
-        thetas: Theta,
-        state: EvolutionState,
-        new: Bool[Array, ""],
-        key: Key[Array, ""],
-        meta_step: Int[Array, ""],
-    ) -> Episode:
-        """Start new episodes where the last ones are over.
-
-        Both members start from the same key, and under their own theta: an initial state that depends on
-        theta is part of the graph.
-        """
-        horizon_key, episode_key = jax.random.split(key)
-        horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
-        fresh = jax.vmap(lambda theta: start(dynamics, theta, horizon, episode_key))(thetas)
-        return _where(new, fresh, state.pair)
+        estimate = Estimate(gradient, window_metrics(pair, window))
+        return EvolutionState(pair, noise, score, state.episodes + new), estimate
 
 
 def draw_noise(key: Key[Array, ""], theta: Theta, sigma: float) -> Theta:

@@ -1,0 +1,161 @@
+"""Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`.
+
+Each case runs in a process of its own, so that peak memory is its own. Inner steps per second are
+2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SIDES = {"mlp64": 8, "mlp784": 28}
+META_STEPS = 10
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    meta_step = commands.add_parser("meta-step", help="time the meta-step over a grid of cases")
+    meta_step.add_argument("--optimizers", nargs="+", default=["adafactor-mlp"])
+    meta_step.add_argument("--tasks", nargs="+", choices=SIDES, default=list(SIDES))
+    meta_step.add_argument("--particles", nargs="+", type=int, default=[4, 16, 64])
+    meta_step.add_argument("--windows", nargs="+", type=int, default=[10, 50])
+    meta_step.add_argument("--devices", type=int, default=os.cpu_count(), help="default: one per core")
+    meta_step.add_argument("--chunk", type=int, help="particles that a device runs at once; default: all")
+    meta_step.add_argument("--seconds", type=float, default=8.0, help="time to repeat each case for")
+    meta_step.add_argument("--json", type=Path, help="write the results here too")
+    one = commands.add_parser("one", help="time a single case and print JSON (used by meta-step)")
+    one.add_argument("case", type=json.loads)
+    arguments = parser.parse_args()
+    if arguments.command == "one":
+        print(json.dumps(time_case(**arguments.case)))
+        return 0
+    return run_grid(arguments)
+
+
+def run_grid(arguments: argparse.Namespace) -> int:
+    """Time every case in a fresh process, and print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("optimizer", "task", "particles", "window", "compile s", "ms / meta-step", "inner steps / s")
+    table = Table(*columns, "resident MB", "temporaries MB", title=f"{arguments.devices} devices")
+    results = []
+    for optimizer in arguments.optimizers:
+        for task in arguments.tasks:
+            for particles in arguments.particles:
+                for window in arguments.windows:
+                    case = {
+                        "optimizer": optimizer,
+                        "task": task,
+                        "particles": particles,
+                        "window": window,
+                        "devices": arguments.devices,
+                        "chunk": arguments.chunk,
+                        "seconds": arguments.seconds,
+                    }
+                    command = [sys.executable, __file__, "one", json.dumps(case)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=False)
+                    if done.returncode:
+                        print(done.stderr, file=sys.stderr)
+                        return 1
+                    result = case | json.loads(done.stdout.splitlines()[-1])
+                    results.append(result)
+                    table.add_row(*_row(result))
+                    print(" ".join(_row(result)), file=sys.stderr)
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+def _row(result: dict) -> list[str]:
+    return [
+        result["optimizer"],
+        result["task"],
+        str(result["particles"]),
+        str(result["window"]),
+        f"{result['compile_s']:.1f}",
+        f"{result['meta_step_s'] * 1e3:.1f}",
+        f"{result['inner_steps_per_s']:,.0f}",
+        f"{result['resident_mb']:.0f}",
+        f"{result['temporaries_mb']:.1f}",
+    ]
+
+
+def time_case(
+    optimizer: str, task: str, particles: int, window: int, devices: int, chunk: int | None, seconds: float
+) -> dict[str, float]:
+    """Time one case in this process."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", devices)
+    import jax.numpy as jnp
+    import optax
+
+    import lopt
+    from meta_train import PES, ConstantHorizon, InnerTraining, Population, init_run, make_meta_step
+
+    dynamics = InnerTraining(_image_task(SIDES[task]))
+    estimator = PES(horizon=ConstantHorizon(4 * window), window=window)
+    population = Population(particles, devices=devices, chunk=chunk)
+    outer = optax.adam(1e-4)
+    theta = lopt.create(optimizer, jax.random.key(0))
+    state, members = init_run(dynamics, estimator, outer, population, theta, jax.random.key(1))
+    constants = (dynamics, jnp.asarray(META_STEPS, jnp.int32))
+    began = time.perf_counter()
+    function: Any = make_meta_step(estimator, outer, population)
+    step = function.lower(state, members, constants).compile()
+    compile_s = time.perf_counter() - began
+    times = []
+    while len(times) < 3 or sum(times) < seconds:
+        began = time.perf_counter()
+        state, members, metrics = step(state, members, constants)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - began)
+    meta_step_s = statistics.median(times[1:]) / META_STEPS
+    return {
+        "compile_s": compile_s,
+        "meta_step_s": meta_step_s,
+        "inner_steps_per_s": particles * estimator.steps_per_window / meta_step_s,
+        "best_inner_steps_per_s": particles * estimator.steps_per_window * META_STEPS / min(times),
+        "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "temporaries_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
+    }
+
+
+def _image_task(side: int):
+    """Return a side^2-32-10 MLP with batch 128 on 10,000 random images: only shapes matter for speed."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from tasks import SPLITS, Dataset, ImageMLP
+
+    draw = np.random.default_rng(0).integers
+    images = jnp.asarray(draw(0, 256, (10_000, side, side, 1), dtype=np.uint8))
+    labels = jnp.asarray(draw(0, 10, 10_000), jnp.int32)
+    data = Dataset(
+        images=dict.fromkeys(SPLITS, images),
+        labels=dict.fromkeys(SPLITS, labels),
+        name="random",
+        num_classes=10,
+        mean=0.5,
+        std=0.29,
+    )
+    return ImageMLP(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
