@@ -13,7 +13,7 @@ import tasks
 from lopt import LearnedOptimizer
 
 from .config import RunConfig, parse_options
-from .estimators import Estimator, create_estimator
+from .estimators import ESTIMATORS, Estimator, create_estimator
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .inner_training import InnerTraining
 from .mesh import Population
@@ -55,17 +55,19 @@ def build(config: RunConfig) -> Parts:
 
 
 def make_estimator(config: RunConfig) -> Estimator:
-    """Make the gradient estimator."""
+    """Make the gradient estimator; sigma goes to those that perturb theta."""
     options: dict[str, Any] = {
         "horizon": make_horizon(config),
         "window": config.window,
-        "sigma": config.sigma,
         "objective": OBJECTIVES[config.objective](),
         "staggered": config.staggered,
     }
     further = parse_options(config.estimator_options, "--estimator-options")
-    for name in options.keys() & further.keys():
+    for name in (options.keys() | {"sigma"}) & further.keys():
         raise ValueError(f"--estimator-options can't set {name}, which --{name} sets")
+    known = ESTIMATORS.get(config.estimator)
+    if known is not None and "sigma" in {field.name for field in dataclasses.fields(known)}:
+        options["sigma"] = config.sigma
     return create_estimator(config.estimator, **options, **further)
 
 

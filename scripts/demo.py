@@ -94,8 +94,8 @@ report          {REPORT}/report.md
 
 next
   .venv/bin/lopt-train --help      presets, and how a run is resumed
-  .venv/bin/lopt-eval {OPTIMIZER} --suite quadratics      tasks that it never saw
-  lopt.as_optax("{OPTIMIZER}", horizon=1000)      in your own training loop""")
+  .venv/bin/lopt-eval {OPTIMIZER} --suite quadratics      unseen tasks
+  lopt.as_optax("{OPTIMIZER}", horizon=1000)      in your own loop""")
 
 
 def _say(what: str) -> None:

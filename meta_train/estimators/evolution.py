@@ -125,7 +125,7 @@ class EvolutionStrategies(Estimator):
         horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
 
         def member(theta: Theta, episode: Episode) -> tuple[Episode, Window]:
-            # Each member starts under its own theta: an initial state that depends on it is part of the graph.
+            # Each starts under its own theta: an initial state that depends on it is part of the graph.
             episode = renew(dynamics, theta, episode, horizon, episode_key)
             return advance(dynamics, self.objective, theta, episode, self.window, advance_key)
 
