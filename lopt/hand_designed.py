@@ -38,7 +38,7 @@ class LearnableSGD(LearnedOptimizer):
     @classmethod
     def create(cls, key: Key[Array, ""], learning_rate: float = 0.01) -> Self:
         """Start at `learning_rate`; nothing is random."""
-        return cls(jnp.log(jnp.asarray(learning_rate)))
+        return cls(jnp.log(jnp.float32(learning_rate)))
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> CountState:
         """Return a zero count; the horizon is not used."""
@@ -75,7 +75,7 @@ class LearnableAdam(LearnedOptimizer):
         eps: float = 1e-8,
     ) -> Self:
         """Start at the given hyperparameters; nothing is random."""
-        return cls(*(jnp.log(jnp.asarray(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)))
+        return cls(*(jnp.log(jnp.float32(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)))
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
         """Return zero moments; the horizon is not used."""

@@ -86,8 +86,9 @@ def _summarise(records: list[dict], trained: float, total: float) -> None:
     objectives = [r["valid_objective"] for r in records if "valid_objective" in r]
     rates = [r["inner_steps_per_second"] for r in records if "inner_steps_per_second" in r]
     print(f"""
-meta-loss       {objectives[0]:.4f} at the start, {objectives[-1]:.4f} at the end (mean loss of fresh episodes)
-inner steps     {statistics.median(rates):,.0f} a second, {trained:.0f} s of meta-training, {total:.0f} s in all
+meta-loss       {objectives[0]:.4f} at the start, {objectives[-1]:.4f} at the end
+inner steps     {statistics.median(rates):,.0f} a second
+time            {trained:.0f} s of meta-training, {total:.0f} s in all
 run             {RUN}
 optimizer       {OPTIMIZER}
 report          {REPORT}/report.md

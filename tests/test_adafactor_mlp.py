@@ -41,7 +41,8 @@ def normal_tree(seed, shapes, size=1.0):
 
 def wave(start, shape):
     """Half the sines of start, start + 1, ...: an array that needs no random numbers."""
-    return np.float32(0.5 * np.sin(start + np.arange(np.prod(shape, dtype=int)))).reshape(shape)
+    sines = np.sin(start + np.arange(np.prod(shape, dtype=int)))
+    return jnp.asarray(0.5 * sines.reshape(shape), jnp.float32)
 
 
 def assert_equal_to_rounding(fast, textbook):

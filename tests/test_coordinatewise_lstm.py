@@ -39,7 +39,7 @@ def normal(seed, *shape):
 
 
 def test_log_sign_is_the_papers_formula():
-    grad = np.float32([1.0, -1.0, np.e**-5, -(np.e**-9), np.e**3, -1e-5, 2e-5, 0.0])
+    grad = jnp.asarray([1.0, -1.0, np.e**-5, -(np.e**-9), np.e**3, -1e-5, 2e-5, 0.0])
     expected = [[0, 1], [0, -1], [-0.5, 1], [-0.9, -1], [0.3, 1]]
     expected += [[-1, np.exp(10) * -1e-5], [-1, np.exp(10) * 2e-5], [-1, 0]]
     np.testing.assert_allclose(log_sign(grad, 10.0), expected, rtol=1e-5, atol=1e-6)
@@ -47,14 +47,14 @@ def test_log_sign_is_the_papers_formula():
 
 def test_log_sign_does_not_jump():
     # Across the floor, and through zero: neighbours a thousandth of the floor apart.
-    line = FLOOR * np.linspace(-3, 3, 6001, dtype=np.float32)
+    line = jnp.asarray(FLOOR * np.linspace(-3, 3, 6001), jnp.float32)
     steps = np.abs(np.diff(log_sign(line, 10.0), axis=0))
     assert steps.max() < 2e-3
 
 
 @pytest.mark.parametrize("log_range", [5.0, 10.0])
 def test_log_sign_is_bounded_monotone_and_odd_in_sign(log_range):
-    grad = np.float32(np.logspace(-37, 0, 400))
+    grad = jnp.asarray(np.logspace(-37, 0, 400), jnp.float32)
     log, sign = np.asarray(log_sign(grad, log_range)).T
     assert ((log >= -1) & (log <= 0)).all()
     assert ((sign >= 0) & (sign <= 1)).all()
@@ -75,7 +75,7 @@ def test_it_is_flaxs_lstm_with_a_linear_read_out(rule):
     weights = [_as_flax(layer) for layer in rule.layers]
     carries = [(np.zeros((4, UNITS)), np.zeros((4, UNITS))) for _ in rule.layers]
     for grad, update in zip(grads, updates_of(rule, grads, params), strict=True):
-        x = log_sign(grad["w"], 10.0)
+        x = log_sign(jnp.asarray(grad["w"]), 10.0)
         for number, layer in enumerate(weights):
             carries[number], x = cell.apply({"params": layer}, carries[number], x)
         expected = 0.1 * np.asarray(x) @ np.asarray(rule.output)

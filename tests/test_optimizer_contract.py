@@ -129,6 +129,7 @@ def test_theta_is_every_array_and_all_of_it_float32(name):
     rule = create(name, jax.random.key(0))
     assert theta_size(rule) == sum(leaf.size for leaf in jax.tree.leaves(rule)) > 0
     assert {leaf.dtype for leaf in jax.tree.leaves(rule)} == {jnp.dtype("float32")}
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(rule))  # else jit compiles for the next theta
     assert is_finite(rule)
 
 

@@ -102,18 +102,12 @@ def test_the_schedule_is_learned(nominal):
 
 
 def test_the_horizon_stretches_the_schedule(nominal):
-    state = nominal.init(PARAMS, 4 * HORIZON)
-    assert_close(
-        [jitted_update(nominal, normal_tree(10), state._replace(count=jnp.asarray(20)), PARAMS)[0]],
-        [
-            jitted_update(
-                nominal,
-                normal_tree(10),
-                nominal.init(PARAMS, HORIZON)._replace(count=jnp.asarray(20 // 4)),
-                PARAMS,
-            )[0]
-        ],
-    )
+    def fourth_update(horizon):
+        state = nominal.init(PARAMS, horizon)._replace(count=jnp.asarray(4))
+        return jitted_update(nominal, normal_tree(10), state, PARAMS)[0]
+
+    expected = scaled(fourth_update(10), (1.02 - 4 / 40) / (1.02 - 4 / 10))
+    assert_close([fourth_update(40)], [expected])
 
 
 def test_steps_scale_with_the_initial_parameters_and_not_with_the_gradients(nominal):

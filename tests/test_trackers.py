@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 
 import pytest
 from rich.console import Console
@@ -90,8 +91,11 @@ def wandb_run(tmp_path_factory):
 
 def test_wandb_writes_its_files_into_the_run_directory(wandb_run):
     (written,) = wandb_run.glob("wandb/offline-run-*/run-abcd1234.wandb")
-    content = written.read_bytes()
-    for expected in (b"lopt-tests", b"sigma", b"inner_steps_per_second", b"meta_step"):
+    patience = time.monotonic() + 20  # W&B's own process writes the file out after the run is finished
+    while b"inner_steps_per_second" not in (content := written.read_bytes()):
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    for expected in (b"lopt-tests", b"sigma", b"meta_step"):
         assert expected in content
     assert b"NaN" not in content
 
