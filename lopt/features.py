@@ -94,9 +94,11 @@ def _factored_features(
 
 
 def _weighted_mean(squared: Tensor, row: Tensor, col: Tensor) -> Float[Array, ""]:
-    """Mean of squared * row^2 * col^2, as a matrix-vector product."""
+    """Mean of squared * row^2 * col^2; of a matrix as a product with a vector, which saves a plane."""
+    if squared.ndim > 2:
+        return jnp.mean(squared * (jnp.square(row) * jnp.square(col)))
     minor, major = (row, col) if row.shape[-1] > 1 else (col, row)
-    inner = squared @ jnp.swapaxes(jnp.square(minor), -1, -2)
+    inner = squared @ jnp.square(minor).T
     return jnp.sum(inner * jnp.square(major)) / squared.size
 
 

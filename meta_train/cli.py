@@ -79,16 +79,19 @@ def _fail(message: str) -> int:
 
 def _run(command: Command, line: str) -> int:
     _place(command.config)
+    from .build import build
     from .checkpoints import CheckpointError
     from .run_directory import RunDirectory, RunDirectoryError
     from .trainer import DivergedError, Trainer
 
     directory = RunDirectory(command.run_dir)
     try:
+        # In this order, so that nothing is written for a run that can't begin.
+        directory.check(command.config)
+        parts = build(command.config)
         run_id = directory.open(command.config, line)
-        trainer = Trainer(command.config, directory)
-    except (ValueError, RuntimeError, ModuleNotFoundError) as error:
-        _forget_if_new(directory)
+        trainer = Trainer(command.config, directory, parts)
+    except (ValueError, RuntimeError, ModuleNotFoundError, OSError) as error:
         return _fail(str(error))
     if trainer.meta_step:
         print(f"resuming {command.run_dir} at meta-step {trainer.meta_step}", file=sys.stderr)
@@ -125,14 +128,6 @@ def _place(config: RunConfig) -> None:
         jax.config.update("jax_num_cpu_devices", cores)
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "lopt" / "jax"))
     jax.config.update("jax_compilation_cache_dir", cache)
-
-
-def _forget_if_new(directory: Any) -> None:
-    """Leave nothing behind of a run that never began."""
-    if directory.config.is_file() and not directory.checkpoints.is_dir() and not directory.metrics.is_file():
-        directory.config.unlink()
-        directory.identity.unlink(missing_ok=True)
-        directory.path.rmdir()
 
 
 def _tracker(command: Command, directory: Any, done: int, run_id: str) -> Any:

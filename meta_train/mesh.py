@@ -137,7 +137,11 @@ class Population:
         return jax.jit(mapped, donate_argnums=(0, 1))
 
     def place(self, replicated: Any, particles: Any) -> tuple[Any, Any]:
-        """Put a replicated tree and the population where the compiled function wants them."""
+        """Put a replicated tree and the population where the compiled function wants them.
+
+        They are copied: what the compiled function is given is donated, and its caller's arrays live on.
+        """
+        replicated, particles = jax.tree.map(lambda x: x.copy(), (replicated, particles))
         if self.backend != "shard_map":
             return replicated, particles
         mesh = self._mesh()

@@ -47,14 +47,11 @@ class RunDirectory:
         """The run's id and provenance."""
         return self.path / "run.json"
 
-    def open(self, config: RunConfig, command: str) -> str:
-        """Claim the directory for a configuration, or check that it was claimed for the same.
-
-        Returns:
-            The run's id.
+    def check(self, config: RunConfig) -> None:
+        """Check that a configuration may run here; touch nothing.
 
         Raises:
-            RunDirectoryError: when it holds another configuration, or something that is not a run.
+            RunDirectoryError: when the directory holds another configuration, or something that is not a run.
         """
         if self.config.is_file():
             changed = differences(self.read_config(), config)
@@ -67,7 +64,21 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no lopt run (no config.json): take another --run-dir"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+
+    def open(self, config: RunConfig, command: str) -> str:
+        """Claim the directory for a configuration, or take it up again.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            RunDirectoryError: as `check` does, and when the directory can't be made.
+        """
+        self.check(config)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} can't be made: {error.strerror}") from error
         self.config.write_text(config.to_json())
         if not self.identity.is_file():
             identity = {"id": secrets.token_hex(4)} | provenance(command)
@@ -85,7 +96,7 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"{self.path} is no run directory: it has no config.json") from error
         except ValueError as error:
-            raise RunDirectoryError(f"{self.config} is {error}") from error
+            raise RunDirectoryError(f"{self.config} is {error}; take another --run-dir") from error
 
     def read_identity(self) -> dict[str, Any]:
         """Read the run's id and provenance."""

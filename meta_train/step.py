@@ -41,7 +41,6 @@ def init_run(
     key: Key[Array, ""],
 ) -> tuple[MetaState, Any]:
     """Return the state and the particles of a run at meta-step 0, on their devices."""
-    theta = jax.tree.map(lambda x: jnp.array(x, copy=True), theta)
     state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key)
     particle = estimator.init(dynamics, theta)
     particles = jax.tree.map(lambda x: jnp.repeat(x[None], population.particles, axis=0), particle)

@@ -37,10 +37,11 @@ class Trainer:
     Args:
         config: what to run.
         directory: where; claimed already (`RunDirectory.open`).
+        parts: what `build(config)` gave, where that was done already.
     """
 
-    def __init__(self, config: RunConfig, directory: RunDirectory) -> None:
-        parts = build(config)
+    def __init__(self, config: RunConfig, directory: RunDirectory, parts: Parts | None = None) -> None:
+        parts = parts or build(config)
         self._config, self._parts = config, parts
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.population, parts.theta, parts.key

@@ -114,7 +114,7 @@ def test_memory_grows_linearly_in_particles_and_the_data_set_is_not_copied():
     temporaries = {n: m.temp_size_in_bytes for n, m in memory.items()}
     data = images * 16 * 16
     assert temporaries[16] < data / 2  # not one copy, let alone one for each particle
-    assert memory[16].argument_size_in_bytes > data  # because it is an argument
+    assert data < memory[16].argument_size_in_bytes < 1.5 * data  # because it is an argument, once
     assert memory[16].generated_code_size_in_bytes < data  # and not baked into the program
     assert temporaries[16] - temporaries[8] <= 2.1 * (temporaries[8] - temporaries[4])
     assert temporaries[16] > temporaries[4]
