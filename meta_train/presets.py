@@ -32,7 +32,7 @@ def get_preset(name: str) -> RunConfig:
 @preset
 def demo() -> RunConfig:
     """STAR on a family of digit classifiers: what `make demo` runs, in minutes on 2 CPU cores."""
-    return RunConfig()
+    return RunConfig(horizon="constant", horizon_high=200, steps=900)
 
 
 @preset

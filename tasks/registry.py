@@ -65,7 +65,7 @@ def _image_tasks(dataset: str) -> None:
             widths=(16, 48),
             depths=(1, 2),
             activations=("relu", "tanh", "gelu"),
-            initial_scales=(0.7, 1.4),
+            initial_scales=(0.8, 1.25),
             batch_sizes=(32, 128),
         )
 
