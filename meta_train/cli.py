@@ -78,6 +78,7 @@ def _fail(message: str) -> int:
 
 
 def _run(command: Command, line: str) -> int:
+    stop = _StopOnSignal()
     _place(command.config)
     from .build import build
     from .checkpoints import CheckpointError
@@ -95,7 +96,6 @@ def _run(command: Command, line: str) -> int:
         return _fail(str(error))
     if trainer.meta_step:
         print(f"resuming {command.run_dir} at meta-step {trainer.meta_step}", file=sys.stderr)
-    stop = _StopOnSignal()
     try:
         tracker = _tracker(command, directory, trainer.meta_step, run_id)
         try:
@@ -103,7 +103,7 @@ def _run(command: Command, line: str) -> int:
                 tracker.log(record.meta_step, record.values)
         finally:
             tracker.close()
-        trainer.close()
+            trainer.close()
     except (ValueError, DivergedError, CheckpointError, RunDirectoryError) as error:
         return _fail(str(error))
     if stop() and trainer.meta_step < command.config.steps:
@@ -139,7 +139,9 @@ def _tracker(command: Command, directory: Any, done: int, run_id: str) -> Any:
         "progress": lambda: ProgressBar(config.steps, done),
         "wandb": lambda: WandB(directory.path, config.wandb_project, dataclasses.asdict(config), run_id),
     }
-    return Several([makers[name]() for name in config.trackers])
+    # The bar comes last: one that was drawn before another tracker failed would stay on the screen.
+    names = sorted(config.trackers, key=lambda name: name == "progress")
+    return Several([makers[name]() for name in names])
 
 
 class _StopOnSignal:

@@ -127,7 +127,7 @@ class ProgressBar(Tracker):
             step - self._printed >= self._total / 20 or step >= self._total
         ):
             self._printed = step
-            self._console.print(f"meta-step {step}/{self._total}  {summary}", highlight=False)
+            self._console.print(f"meta-step {step}/{self._total}  {summary}", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the last state on the screen."""

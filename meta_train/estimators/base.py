@@ -93,10 +93,10 @@ class Estimator(abc.ABC):
 
 def window_metrics(episodes: Episode, window: Window) -> dict[str, Float[Array, ""]]:
     """Return the metrics that every estimate has, from one episode or several stacked ones."""
-    over = finished(episodes).astype(jnp.float32)
+    over = finished(episodes)
     return {
         "loss": jnp.mean(window.loss),
-        "objective": jnp.mean(over * episodes.objective),
-        "finished": jnp.mean(over),
+        "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),
+        "finished": jnp.mean(over.astype(jnp.float32)),
         "diverged": jnp.mean(episodes.diverged),
     }
