@@ -49,7 +49,7 @@ def build(config: RunConfig) -> Parts:
         estimator=estimator,
         outer=make_outer(config),
         population=population,
-        theta=_initial_theta(config, theta_key),
+        theta=make_theta(config, theta_key),
         key=key,
     )
 
@@ -93,7 +93,8 @@ def make_outer(config: RunConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.gradient_clip), optax.adam(schedule))
 
 
-def _initial_theta(config: RunConfig, key: Any) -> LearnedOptimizer:
+def make_theta(config: RunConfig, key: Any) -> LearnedOptimizer:
+    """Make the learned optimizer that a run starts from."""
     if config.init_from is not None:
         return lopt.load(config.init_from)
     options = parse_options(config.optimizer_options, "--optimizer-options")

@@ -8,10 +8,12 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import jax
+
 import lopt
 from lopt import LearnedOptimizer
 
-from .build import build
+from .build import make_estimator, make_theta
 from .checkpoints import restore_theta
 from .config import RunConfig, differences
 from .provenance import provenance
@@ -123,7 +125,8 @@ def export_run(run_dir: str | Path, out_dir: str | Path) -> Path:
     run = RunDirectory(Path(run_dir))
     optimizer, meta_step = _load(run)
     config = run.read_config()
-    inner_steps = meta_step * config.particles * build(config).estimator.steps_per_window
+    estimator = make_estimator(config)
+    inner_steps = meta_step * config.particles * estimator.steps_per_window
     origin = {key: value for key, value in run.read_identity().items() if key != "id"}
     return lopt.save(
         optimizer,
@@ -134,11 +137,12 @@ def export_run(run_dir: str | Path, out_dir: str | Path) -> Path:
             "estimator": config.estimator,
             "meta_steps": meta_step,
             "inner_steps": inner_steps,
-            "horizon": [config.horizon_low, config.horizon_high],
+            "horizon": list(estimator.horizon.bounds()),
         },
     )
 
 
 def _load(run: RunDirectory) -> tuple[LearnedOptimizer, int]:
+    # Theta's structure alone: neither the run's data nor its devices need be on this machine.
     config = run.read_config()
-    return restore_theta(run.checkpoints, build(config).theta)
+    return restore_theta(run.checkpoints, make_theta(config, jax.random.key(config.seed)))
