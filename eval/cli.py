@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -91,8 +90,7 @@ def _tell(message: str, code: int) -> int:
 
 def _run(command: Command, line: str) -> int:
     """Carry out a parsed command; return the exit status."""
-    import jax
-
+    from meta_train import keep_compiled_programs
     from tasks import DatasetNotPreparedError
 
     from .optimizers import find_all
@@ -101,8 +99,7 @@ def _run(command: Command, line: str) -> int:
     from .suites import suite
     from .terminal import print_results
 
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "lopt" / "jax"))
-    jax.config.update("jax_compilation_cache_dir", cache)
+    keep_compiled_programs()
     with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
         chosen = suite(command.suite)
         found = find_all(command.optimizers)

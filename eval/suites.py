@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+
+from lopt import look_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +42,7 @@ def suite(name: str) -> Suite:
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    if name not in SUITES:
-        near = difflib.get_close_matches(name, SUITES, n=3, cutoff=0.4) or sorted(SUITES)
-        raise ValueError(f"unknown suite {name!r}; did you mean {' or '.join(near)}?")
-    return SUITES[name]
+    return look_up("suite", SUITES, name)
 
 
 def _add(name: str, tests: str, tasks: tuple[str, ...], horizon: int) -> None:

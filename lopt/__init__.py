@@ -10,7 +10,7 @@ from .base import LearnedOptimizer, static_fields, theta_size
 from .hand_designed import LearnableAdam, LearnableSGD
 from .lstm import CoordinatewiseLSTM
 from .publish import PublishedOptimizerError, load, published, read_config, save
-from .registry import ARCHITECTURES, architecture, architecture_name, create, register
+from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "as_optax",
     "create",
     "load",
+    "look_up",
     "published",
     "read_config",
     "register",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from jaxtyping import Array, Key
@@ -14,6 +14,7 @@ ARCHITECTURES: dict[str, type[LearnedOptimizer]] = {}
 """Every registered architecture by its name."""
 
 T = TypeVar("T", bound=type[LearnedOptimizer])
+V = TypeVar("V")
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -38,10 +39,19 @@ def architecture(name: str) -> type[LearnedOptimizer]:
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.4) or sorted(ARCHITECTURES)
-        raise ValueError(f"unknown optimizer architecture {name!r}; did you mean {' or '.join(near)}?")
-    return ARCHITECTURES[name]
+    return look_up("optimizer architecture", ARCHITECTURES, name)
+
+
+def look_up(kind: str, table: Mapping[str, V], name: str) -> V:
+    """Take what is called `name` from a table of things of a kind.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4) or sorted(table)
+        raise ValueError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
+    return table[name]
 
 
 def create(name: str, key: Key[Array, ""], **static: Any) -> LearnedOptimizer:

@@ -2,6 +2,7 @@
 
 from .build import Parts, build
 from .checkpoints import CheckpointError
+from .compiled_programs import keep_compiled_programs
 from .config import RunConfig
 from .dynamics import Dynamics
 from .estimators import (
@@ -82,6 +83,7 @@ __all__ = [
     "finished",
     "get_preset",
     "init_run",
+    "keep_compiled_programs",
     "load_run_optimizer",
     "make_meta_step",
     "provenance",

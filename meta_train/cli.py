@@ -121,13 +121,14 @@ def _place(config: RunConfig) -> None:
     """Let a CPU stand for several devices, one per core, so that the population uses all of them."""
     import jax
 
+    from .compiled_programs import keep_compiled_programs
+
     cores = config.devices or os.cpu_count() or 1
     if config.backend != "vmap":
         if config.devices is None:
             cores = max(n for n in range(1, cores + 1) if config.particles % n == 0)
         jax.config.update("jax_num_cpu_devices", cores)
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "lopt" / "jax"))
-    jax.config.update("jax_compilation_cache_dir", cache)
+    keep_compiled_programs()
 
 
 def _tracker(command: Command, directory: Any, done: int, run_id: str) -> Any:

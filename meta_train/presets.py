@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
+
+from lopt import look_up
 
 from .config import RunConfig
 
@@ -23,10 +24,7 @@ def get_preset(name: str) -> RunConfig:
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4) or sorted(PRESETS)
-        raise ValueError(f"unknown preset {name!r}; did you mean {' or '.join(near)}?")
-    return PRESETS[name]()
+    return look_up("preset", PRESETS, name)()
 
 
 @preset

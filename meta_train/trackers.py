@@ -15,6 +15,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 Values = Mapping[str, float]
 
 
+def _finite(values: Values) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
 class Tracker(abc.ABC):
     """A place for numbers."""
 
@@ -66,8 +70,8 @@ class JsonLines(Tracker):
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         if path.exists():
-            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= resume_step]
-            lines = lines if resume_step > 0 else []
+            written = path.read_text().splitlines() if resume_step > 0 else []
+            lines = [line for line in written if _step_of(line) <= resume_step]
             replacement = path.with_suffix(".tmp")
             replacement.write_text("".join(line + "\n" for line in lines))
             replacement.replace(path)
@@ -75,8 +79,7 @@ class JsonLines(Tracker):
 
     def log(self, step: int, values: Values) -> None:
         """Write one line; values that are not finite are left out."""
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._file.write(json.dumps({"meta_step": step} | finite) + "\n")
+        self._file.write(json.dumps({"meta_step": step} | _finite(values)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -120,7 +123,7 @@ class ProgressBar(Tracker):
 
     def log(self, step: int, values: Values) -> None:
         """Move the bar; without a terminal, print a line every twentieth of the run."""
-        self._latest |= {name: value for name, value in values.items() if math.isfinite(value)}
+        self._latest |= _finite(values)
         summary = _summary(self._latest)
         self._bar.update(self._task, completed=step, description=summary)
         if not self._console.is_terminal and (
@@ -178,8 +181,7 @@ class WandB(Tracker):
 
     def log(self, step: int, values: Values) -> None:
         """Send one record, with `meta_step` as its axis."""
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self._try(lambda: self._run.log({"meta_step": step} | finite))
+        self._try(lambda: self._run.log({"meta_step": step} | _finite(values)))
 
     def close(self) -> None:
         """Finish the W&B run."""

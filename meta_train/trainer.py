@@ -53,6 +53,7 @@ class Trainer:
         """Meta-steps done."""
         self._step = make_meta_step(parts.estimator, parts.outer, parts.population, config.particle_clip)
         self._validate = make_validation(parts, config.validation_episodes)
+        self._clock = _Clock(config.particles * parts.estimator.steps_per_window)
 
     @property
     def theta(self) -> Any:
@@ -73,7 +74,6 @@ class Trainer:
         if self.meta_step == 0:
             yield Record(0, self._validate(self._state.theta))
         pending = None
-        self._clock = _Clock(self._inner_steps)
         while self.meta_step < config.steps and not stop():
             count = min(config.steps_per_call, config.steps - self.meta_step)
             dispatched = self._call(count)
@@ -122,10 +122,6 @@ class Trainer:
         passed = self.meta_step // every > (self.meta_step - count) // every
         return passed or self.meta_step == self._config.steps
 
-    @property
-    def _inner_steps(self) -> int:
-        return self._config.particles * self._parts.estimator.steps_per_window
-
 
 class _Clock:
     """Inner steps per second, from the second call on: the first one compiles.
@@ -142,11 +138,11 @@ class _Clock:
         self._last = time.perf_counter()
 
     def rate(self, meta_steps: int) -> dict[str, float]:
-        last = self._last
-        self.restart()
-        if last is None or self._last is None:
+        last, now = self._last, time.perf_counter()
+        self._last = now
+        if last is None:
             return {}
-        return {"inner_steps_per_second": meta_steps * self._inner_steps / (self._last - last)}
+        return {"inner_steps_per_second": meta_steps * self._inner_steps / (now - last)}
 
 
 def make_validation(parts: Parts, episodes: int) -> Callable[[Any], dict[str, float]]:

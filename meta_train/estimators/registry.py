@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from lopt import look_up
 
 from .base import Estimator
 
@@ -36,10 +37,8 @@ def create_estimator(name: str, **options: Any) -> Estimator:
     Raises:
         ValueError: for an unknown name, with the nearest ones, or an option that it does not take.
     """
-    if name not in ESTIMATORS:
-        near = difflib.get_close_matches(name, ESTIMATORS, n=3, cutoff=0.4) or sorted(ESTIMATORS)
-        raise ValueError(f"unknown estimator {name!r}; did you mean {' or '.join(near)}?")
+    estimator = look_up("estimator", ESTIMATORS, name)
     try:
-        return ESTIMATORS[name](**options)
+        return estimator(**options)
     except TypeError as error:
         raise ValueError(f"estimator {name}: {error}") from error
