@@ -6,23 +6,35 @@ from .compiled_programs import keep_compiled_programs
 from .config import RunConfig
 from .dynamics import Dynamics
 from .estimators import (
+    ARTBP,
+    BPTT,
+    DODGE,
     ESTIMATORS,
     GPES,
     NRES,
     PES,
+    RTRL,
+    UORO,
+    Backpropagation,
+    CombinedES,
     Estimate,
     Estimator,
-    EvolutionState,
     EvolutionStrategies,
+    FullES,
+    GuidedES,
+    PairState,
+    Perturbing,
+    PESAnalytic,
+    TruncatedBPTT,
     TruncatedES,
     create_estimator,
     register,
-    window_metrics,
 )
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
+from .hysteresis import make_hysteresis_probe
 from .inner_training import InnerState, InnerTraining
 from .mesh import Population
-from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective
+from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
 from .presets import PRESETS, get_preset
 from .provenance import provenance
 from .quadrature import expected_gradients
@@ -33,13 +45,20 @@ from .trainer import DivergedError, Record, Trainer
 from .unroll import Episode, Window, advance, blank, finished, renew, start
 
 __all__ = [
+    "ARTBP",
+    "BPTT",
+    "DODGE",
     "ESTIMATORS",
     "GPES",
     "NRES",
     "OBJECTIVES",
     "PES",
     "PRESETS",
+    "RTRL",
+    "UORO",
+    "Backpropagation",
     "CheckpointError",
+    "CombinedES",
     "ConstantHorizon",
     "CurriculumHorizon",
     "DivergedError",
@@ -47,8 +66,9 @@ __all__ = [
     "Episode",
     "Estimate",
     "Estimator",
-    "EvolutionState",
     "EvolutionStrategies",
+    "FullES",
+    "GuidedES",
     "Horizon",
     "InnerState",
     "InnerTraining",
@@ -61,7 +81,10 @@ __all__ = [
     "MinimumLoss",
     "NoTracker",
     "Objective",
+    "PESAnalytic",
+    "PairState",
     "Parts",
+    "Perturbing",
     "Population",
     "ProgressBar",
     "Record",
@@ -69,8 +92,10 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "Several",
+    "SumLoss",
     "Tracker",
     "Trainer",
+    "TruncatedBPTT",
     "TruncatedES",
     "WandB",
     "Window",
@@ -85,10 +110,10 @@ __all__ = [
     "init_run",
     "keep_compiled_programs",
     "load_run_optimizer",
+    "make_hysteresis_probe",
     "make_meta_step",
     "provenance",
     "register",
     "renew",
     "start",
-    "window_metrics",
 ]

@@ -60,7 +60,7 @@ def make_estimator(config: RunConfig) -> Estimator:
         "horizon": make_horizon(config),
         "window": config.window,
         "objective": OBJECTIVES[config.objective](),
-        "staggered": config.staggered,
+        "phase": config.phase,
     }
     further = parse_options(config.estimator_options, "--estimator-options")
     for name in (options.keys() | {"sigma"}) & further.keys():

@@ -11,7 +11,8 @@ import json
 from typing import Any, Literal
 
 HorizonName = Literal["constant", "log-uniform", "curriculum"]
-ObjectiveName = Literal["mean", "mean-log", "last", "minimum"]
+ObjectiveName = Literal["mean", "sum", "mean-log", "last", "minimum"]
+PhaseName = Literal["lockstep", "staggered", "random"]
 BackendName = Literal["shard_map", "pmap", "vmap"]
 
 
@@ -36,8 +37,9 @@ class RunConfig:
     """Inner steps per window (the truncation length)."""
     sigma: float = 0.01
     """Standard deviation of the perturbations of theta."""
-    staggered: bool = True
-    """Spread the particles over all ages of an episode by cutting their first one short."""
+    phase: PhaseName = "staggered"
+    """Which part of an episode particles are in: all the same, spread by cutting the first episode short, or
+    spread and silent until every first episode is over."""
 
     horizon: HorizonName = "log-uniform"
     """Law of episode lengths."""
@@ -87,6 +89,9 @@ class RunConfig:
     """Meta-steps between validations of the unperturbed theta."""
     validation_episodes: int = 16
     """Episodes of the longest horizon per validation, the same ones every time."""
+    hysteresis_particles: int = 2
+    """Particles whose present episodes are replayed with each validation, to see what theta's motion within
+    an episode does to their estimates; 0 for none."""
 
     trackers: tuple[Literal["jsonl", "progress", "wandb"], ...] = ("jsonl", "progress")
     """Where numbers go; jsonl writes metrics.jsonl into the run directory."""
@@ -101,7 +106,7 @@ class RunConfig:
         for name in positive.split():
             if not getattr(self, name) > 0:
                 raise ValueError(f"{_flag(name)} must be positive, not {getattr(self, name)}")
-        for name in ("warmup", "final_rate", "seed"):
+        for name in ("warmup", "final_rate", "seed", "hysteresis_particles"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{_flag(name)} must not be negative, as {getattr(self, name)} is")
         parse_options(self.optimizer_options, "--optimizer-options")
@@ -129,6 +134,7 @@ class RunConfig:
 MAY_CHANGE = frozenset(
     {
         *("steps", "steps_per_call", "checkpoint_every", "validate_every", "validation_episodes"),
+        "hysteresis_particles",
         *("trackers", "wandb_project", "devices", "backend", "chunk"),
     }
 )

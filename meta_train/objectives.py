@@ -42,6 +42,15 @@ class MeanLoss(Objective):
 
 
 @dataclasses.dataclass(frozen=True)
+class SumLoss(Objective):
+    """The sum of the step losses."""
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add the loss."""
+        return loss
+
+
+@dataclasses.dataclass(frozen=True)
 class MeanLogLoss(Objective):
     """The mean of log(max(loss, floor)): steps at every scale of the loss weigh the same.
 
@@ -80,6 +89,7 @@ class MinimumLoss(Objective):
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mean": MeanLoss,
+    "sum": SumLoss,
     "mean-log": MeanLogLoss,
     "last": LastLoss,
     "minimum": MinimumLoss,

@@ -12,14 +12,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from .dynamics import Dynamics, Theta
-from .estimators import EvolutionStrategies
+from .estimators import Perturbing
 
 _MOST_EPISODES = 2**18
 _AT_ONCE = 2**12
 
 
 def expected_gradients(
-    estimator: EvolutionStrategies, dynamics: Dynamics, theta: Theta, key: Key[Array, ""], nodes: int = 7
+    estimator: Perturbing, dynamics: Dynamics, theta: Theta, key: Key[Array, ""], nodes: int = 7
 ) -> Theta:
     """Compute the expectation of each estimate of an episode over the estimator's noise, without sampling.
 
@@ -33,7 +33,7 @@ def expected_gradients(
     `jax.enable_x64(True)`, with a float64 theta, for more than six digits.
 
     Args:
-        estimator: any of the family; its horizon must be constant, and `staggered` is not heeded.
+        estimator: any that perturbs theta; its horizon must be constant, and `phase` is not heeded.
         dynamics: the unrolled graph.
         theta: the meta-parameters.
         key: the episode's randomness.
@@ -67,13 +67,13 @@ def expected_gradients(
     points, weights = _product_rule(nodes, dimensions)
     noise = np.zeros((len(points), windows, size))
     noise[:, drawn] = estimator.sigma * points.reshape(-1, len(drawn), size)
-    estimator = dataclasses.replace(estimator, staggered=False)
+    estimator = dataclasses.replace(estimator, phase="lockstep")
     return _average(estimator, dynamics, theta, key, jnp.asarray(noise), jnp.asarray(weights))
 
 
 @functools.partial(jax.jit, static_argnames="estimator")
 def _average(
-    estimator: EvolutionStrategies,
+    estimator: Perturbing,
     dynamics: Dynamics,
     theta: Theta,
     key: Key[Array, ""],

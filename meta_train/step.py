@@ -11,6 +11,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Int, Key
 
+from .diagnostics import agreement, diagnose, particle_moments
 from .dynamics import Dynamics, Theta
 from .estimators import Estimate, Estimator
 from .mesh import Population
@@ -74,10 +75,11 @@ def make_meta_step(
             key = jax.random.fold_in(step_key, index)
             particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
             gradient, metrics = _guard(estimate, particle_clip)
-            return particle, gradient, metrics
+            return particle, gradient, metrics | particle_moments(gradient, metrics["age"])
 
         particles, gradients, metrics = population.each(particle, population.indices(), particles)
         gradient, metrics = population.mean((gradients, metrics))
+        metrics = metrics | agreement(gradient, metrics, population.particles)
         updates, outer_state = outer.update(gradient, state.outer, state.theta)
         theta = optax.apply_updates(state.theta, updates)
         metrics = metrics | {
@@ -100,7 +102,8 @@ def make_meta_step(
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        return state, particles, _summarise(totals, count)
+        averages = {name: total / count for name, total in totals.items()}
+        return state, particles, diagnose(_per_episode(averages), population.particles)
 
     return population.compile(local)
 
@@ -119,8 +122,6 @@ def _guard(estimate: Estimate, clip: float | None) -> tuple[Theta, Metrics]:
     return gradient, estimate.metrics | counts
 
 
-def _summarise(totals: Metrics, count: Array) -> Metrics:
-    """Average over a call's meta-steps; `objective` over the episodes that ended, NaN when none did."""
-    return {name: total / count for name, total in totals.items()} | {
-        "objective": totals["objective"] / totals["finished"]
-    }
+def _per_episode(averages: Metrics) -> Metrics:
+    """Divide `objective` by the share of episodes that ended; NaN when none did."""
+    return averages | {"objective": averages["objective"] / averages["finished"]}

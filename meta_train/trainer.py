@@ -14,6 +14,7 @@ import numpy as np
 from .build import Parts, build
 from .checkpoints import Checkpoints
 from .config import RunConfig
+from .hysteresis import make_hysteresis_probe
 from .run_directory import RunDirectory
 from .step import init_run, make_meta_step
 from .unroll import advance, start
@@ -53,6 +54,8 @@ class Trainer:
         """Meta-steps done."""
         self._step = make_meta_step(parts.estimator, parts.outer, parts.population, config.particle_clip)
         self._validate = make_validation(parts, config.validation_episodes)
+        replayed = min(config.hysteresis_particles, config.particles)
+        self._probe = make_hysteresis_probe(parts.estimator, replayed) if replayed else None
         self._clock = _Clock(config.particles * parts.estimator.steps_per_window)
 
     @property
@@ -111,11 +114,20 @@ class Trainer:
         record = self._record(*pending)
         values = record.values
         if self._due(self._config.validate_every, count):
-            values = values | self._validate(self._state.theta)
+            values = values | self._validate(self._state.theta) | self._hysteresis()
         if self._due(self._config.checkpoint_every, count):
             self._checkpoints.save(self._state, self._particles)
         self._clock.restart()
         return Record(record.meta_step, values)
+
+    def _hysteresis(self) -> dict[str, float]:
+        if self._probe is None:
+            return {}
+        count = min(self._config.hysteresis_particles, self._config.particles)
+        members = jax.tree.map(lambda x: x[:count], self._particles)
+        # On one device, like the validation.
+        run, members = jax.device_put((self._state, members), jax.devices()[0])
+        return {"hysteresis": float(self._probe(run, members, self._parts.dynamics))}
 
     def _due(self, every: int, count: int) -> bool:
         """Tell whether the last call passed a multiple of `every`, or was the run's last."""

@@ -55,11 +55,22 @@ def advance(
     episode: Episode,
     window: int,
     key: Key[Array, ""],
+    rematerialise: bool = False,
 ) -> tuple[Episode, Window]:
     """Advance an episode by `window` steps.
 
     A loss that is not finite, or above the dynamics' ceiling, counts as the ceiling, and marks the episode as
     diverged: divergence is measured, not raised.
+
+    Args:
+        dynamics: the unrolled graph.
+        objective: what the episode is judged by.
+        theta: the meta-parameters.
+        episode: where to go on from.
+        window: how many steps.
+        key: the window's randomness.
+        rematerialise: when differentiated backwards, keep the states alone and compute each step again,
+            instead of keeping all that a step computes.
     """
 
     def step(carry: tuple[Any, Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
@@ -73,10 +84,50 @@ def advance(
 
     ages = episode.age + jnp.arange(window)
     carry = (episode.state, episode.objective, episode.diverged)
-    carry, (added, losses) = jax.lax.scan(step, carry, (ages, jax.random.split(key, window)))
+    body = jax.checkpoint(step, prevent_cse=False) if rematerialise else step
+    carry, (added, losses) = jax.lax.scan(body, carry, (ages, jax.random.split(key, window)))
     state, so_far, diverged = carry
     advanced = Episode(state, so_far, diverged, episode.age + window, episode.horizon)
     return advanced, Window(jnp.sum(added), jnp.mean(losses))
+
+
+def complete(
+    dynamics: Dynamics,
+    objective: Objective,
+    theta: Theta,
+    episode: Episode,
+    window: int,
+    longest: int,
+    key: Key[Array, ""],
+    rematerialise: bool = False,
+) -> tuple[Episode, Window]:
+    """Advance an episode to its end, by as many windows as it needs.
+
+    Args:
+        dynamics: the unrolled graph.
+        objective: what the episode is judged by.
+        theta: the meta-parameters.
+        episode: where to go on from; not finished.
+        window: steps between two looks at whether the episode is over.
+        longest: steps that an episode may have left at most; a multiple of `window`. What a shorter one
+            leaves over is computed and dropped, since a compiled loop has one length.
+        key: the episode's randomness.
+        rematerialise: when differentiated backwards, keep the states at the windows' starts, and within the
+            window in hand.
+    """
+    if longest == window:
+        return advance(dynamics, objective, theta, episode, window, key, rematerialise)
+
+    def next_window(episode: Episode, key: Array) -> tuple[Episode, tuple[Array, Array]]:
+        ahead, got = advance(dynamics, objective, theta, episode, window, key, rematerialise)
+        over = finished(episode)
+        episode = jax.tree.map(lambda old, new: jnp.where(over, old, new), episode, ahead)
+        return episode, (jnp.where(over, 0, got.objective), jnp.where(over, 0, got.loss))
+
+    body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
+    ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))
+    windows = (ended.age - episode.age) // window
+    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows)
 
 
 def finished(episode: Episode) -> Bool[Array, ""]:

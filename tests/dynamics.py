@@ -1,6 +1,5 @@
 """Small dynamics with known gradients, and the ways that tests run them."""
 
-import dataclasses
 import functools
 
 import jax
@@ -8,15 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from meta_train import Dynamics, Objective
-
-
-@dataclasses.dataclass(frozen=True)
-class SumLoss(Objective):
-    """The sum of the step losses."""
-
-    def increment(self, so_far, loss, age, horizon):
-        return loss
+from meta_train import Dynamics
 
 
 class ScalarLinear(Dynamics):

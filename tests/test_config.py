@@ -59,6 +59,7 @@ def test_what_does_not_decide_the_result_may_change():
         "checkpoint_every": 7,
         "validate_every": 7,
         "validation_episodes": 7,
+        "hysteresis_particles": 7,
         "trackers": (),
         "wandb_project": "mine",
         "devices": 7,

@@ -61,7 +61,7 @@ def test_gradients_are_shaped_like_theta_and_finite(ran):
 def test_metrics_are_float_scalars_with_the_names_that_others_rely_on(ran):
     _, _, _, estimates = ran
     for estimate in estimates:
-        assert {"loss", "objective", "finished", "diverged"} <= estimate.metrics.keys()
+        assert {"loss", "objective", "finished", "diverged", "age"} <= estimate.metrics.keys()
         for value in estimate.metrics.values():
             assert value.shape == ()
             assert value.dtype == jnp.float32
@@ -70,9 +70,9 @@ def test_metrics_are_float_scalars_with_the_names_that_others_rely_on(ran):
 
 
 def test_an_objective_is_reported_when_an_episode_ends_and_only_then(ran):
-    _, _, _, estimates = ran
+    estimator, _, _, estimates = ran
     ended = [float(e.metrics["finished"]) for e in estimates]
-    assert set(ended) == {0.0, 1.0}
+    assert set(ended) == ({1.0} if estimator.whole_episodes else {0.0, 1.0})
     for estimate, over in zip(estimates, ended, strict=True):
         assert (float(estimate.metrics["objective"]) != 0) == bool(over)
 
@@ -89,13 +89,26 @@ def test_an_estimator_is_its_own_configuration(ran):
     estimator = ran[0]
     twin = dataclasses.replace(estimator)
     assert (twin, hash(twin), repr(twin)) == (estimator, hash(estimator), repr(estimator))
-    assert dataclasses.replace(estimator, window=1) != estimator
+    assert dataclasses.replace(estimator, window=3) != estimator
 
 
 def test_inner_steps_are_counted_per_window(ran):
     estimator = ran[0]
-    assert estimator.steps_per_window >= WINDOW
-    assert dataclasses.replace(estimator, window=1).steps_per_window * WINDOW == estimator.steps_per_window
+    members = estimator.steps_per_window / estimator.unrolled
+    assert members in (1, 2, 3)
+    for window in (WINDOW, 3):
+        unrolled = STEPS if estimator.whole_episodes else window
+        assert dataclasses.replace(estimator, window=window).steps_per_window == members * unrolled
+
+
+def test_a_state_tells_its_episode_and_its_age(ran):
+    estimator, _, states, estimates = ran
+    assert [int(state.episodes) for state in (states[0], states[1])] == [0, 1]
+    assert int(states[-1].episodes) == (len(estimates) if estimator.whole_episodes else 2)
+    for state, estimate in zip(states[1:], estimates, strict=True):
+        assert int(state.age) == estimate.metrics["age"]
+        assert state.age > 0
+        assert state.age % WINDOW == 0
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))

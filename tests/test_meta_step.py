@@ -15,18 +15,18 @@ from meta_train import (
     InnerTraining,
     MeanLoss,
     Population,
+    SumLoss,
     advance,
     init_run,
     make_meta_step,
     start,
 )
 
-from .dynamics import SumLoss
-
 PARTICLES = 8
 METRICS = {
     *("loss", "objective", "finished", "diverged"),
-    *("particle_norm", "clipped", "dropped", "gradient_norm", "theta_norm"),
+    *("particle_norm", "clipped", "dropped", "gradient_norm", "theta_norm", "age"),
+    *("particle_variance", "signal_to_noise", "particle_cosine", "variance_growth"),
 }
 
 
@@ -104,7 +104,8 @@ def test_metrics_of_a_call_are_means_over_its_meta_steps(training):
     training.restart()
     single = [training() for _ in range(4)]
     together = training.restart()(4)
-    for name in METRICS - {"objective"}:
+    ratios = {"objective", "particle_cosine", "signal_to_noise", "variance_growth"}
+    for name in METRICS - ratios:
         np.testing.assert_allclose(together[name], np.mean([m[name] for m in single]), rtol=1e-5)
     ended = np.array([m["finished"] for m in single])
     values = np.array([m["objective"] for m in single])
@@ -113,7 +114,7 @@ def test_metrics_of_a_call_are_means_over_its_meta_steps(training):
 
 
 def test_no_episode_that_ended_means_no_objective():
-    run = Run(Pull(), jnp.ones(2), horizon=ConstantHorizon(6), staggered=False)
+    run = Run(Pull(), jnp.ones(2), horizon=ConstantHorizon(6), phase="lockstep")
     assert np.isnan(run(2)["objective"])
     assert np.isfinite(run(1)["objective"])
 

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import GPES, NRES, PES, ConstantHorizon, expected_gradients
+from meta_train import GPES, NRES, PES, ConstantHorizon, SumLoss, expected_gradients
 
 from .dynamics import (
     ScalarLinear,
     ScalarTanh,
-    SumLoss,
     VectorLinear,
     sample_estimates,
     window_gradients,
@@ -22,7 +21,7 @@ from .dynamics import (
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW
-SHARED = {"horizon": ConstantHorizon(STEPS), "window": WINDOW, "objective": SumLoss(), "staggered": False}
+SHARED = {"horizon": ConstantHorizon(STEPS), "window": WINDOW, "objective": SumLoss(), "phase": "lockstep"}
 UNBIASED = {"pes": PES(**SHARED), "gpes-2": GPES(**SHARED, noise_windows=2), "nres": NRES(**SHARED)}
 KEY = jax.random.key(0)
 

@@ -5,9 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import GPES, NRES, PES, ConstantHorizon, Dynamics, LogUniformHorizon, expected_gradients
+from meta_train import (
+    GPES,
+    NRES,
+    PES,
+    ConstantHorizon,
+    Dynamics,
+    LogUniformHorizon,
+    SumLoss,
+    expected_gradients,
+)
 
-from .dynamics import ScalarLinear, SumLoss
+from .dynamics import ScalarLinear
 
 KEY = 0
 WAVES = np.array([0.7, -1.3])

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import ConstantHorizon, TruncatedES, expected_gradients
+from meta_train import ConstantHorizon, SumLoss, TruncatedES, expected_gradients
 
-from .dynamics import ScalarLinear, SumLoss, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarLinear, VectorLinear, sample_estimates, window_gradients, z_score
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW
 ESTIMATOR = TruncatedES(
-    horizon=ConstantHorizon(STEPS), window=WINDOW, sigma=0.3, objective=SumLoss(), staggered=False
+    horizon=ConstantHorizon(STEPS), window=WINDOW, sigma=0.3, objective=SumLoss(), phase="lockstep"
 )
 
 

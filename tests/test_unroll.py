@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import struct
 
-from meta_train import OBJECTIVES, Dynamics, MeanLogLoss, advance, finished, start
+from meta_train import OBJECTIVES, Dynamics, MeanLogLoss, SumLoss, advance, finished, start
 
-from .dynamics import ScalarTanh, SumLoss
+from .dynamics import ScalarTanh
 
 KEY = jax.random.key(0)
 
@@ -64,6 +64,7 @@ def test_a_new_episode_is_not_marked():
 LOSSES = [2.0, 1.5, 3.0, 0.25, 1e-5, 0.75]
 DEFINITIONS = {
     "mean": np.mean(LOSSES),
+    "sum": np.sum(LOSSES),
     "mean-log": np.mean(np.log(np.maximum(LOSSES, MeanLogLoss().floor))),
     "last": LOSSES[-1],
     "minimum": min(LOSSES),

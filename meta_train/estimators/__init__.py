@@ -1,24 +1,47 @@
 """Gradient estimators for unrolled computation graphs, one file each."""
 
-from .base import Estimate, Estimator, window_metrics
-from .evolution import EvolutionState, EvolutionStrategies
+from .artbp import ARTBP
+from .backpropagation import Backpropagation
+from .base import Estimate, Estimator
+from .bptt import BPTT
+from .combined_es import CombinedES
+from .dodge import DODGE
+from .evolution import EvolutionStrategies
+from .full_es import FullES
 from .gpes import GPES
+from .guided_es import GuidedES
 from .nres import NRES
+from .perturbation import PairState, Perturbing
 from .pes import PES
+from .pes_analytic import PESAnalytic
 from .registry import ESTIMATORS, create_estimator, register
+from .rtrl import RTRL
+from .truncated_bptt import TruncatedBPTT
 from .truncated_es import TruncatedES
+from .uoro import UORO
 
 __all__ = [
+    "ARTBP",
+    "BPTT",
+    "DODGE",
     "ESTIMATORS",
     "GPES",
     "NRES",
     "PES",
+    "RTRL",
+    "UORO",
+    "Backpropagation",
+    "CombinedES",
     "Estimate",
     "Estimator",
-    "EvolutionState",
     "EvolutionStrategies",
+    "FullES",
+    "GuidedES",
+    "PESAnalytic",
+    "PairState",
+    "Perturbing",
+    "TruncatedBPTT",
     "TruncatedES",
     "create_estimator",
     "register",
-    "window_metrics",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,18 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ..dynamics import Dynamics, Theta
 from ..horizons import Horizon
 from ..objectives import MeanLoss, Objective
-from ..unroll import Episode, Window, finished
+from ..unroll import Episode, Window, advance, complete, finished
+
+Phase = Literal["lockstep", "staggered", "random"]
 
 
 class Estimate(NamedTuple):
-    """What a particle says after one window."""
+    """What a particle says after one step."""
 
     gradient: Theta
     """Estimate of the meta-gradient, shaped like theta."""
     metrics: dict[str, Float[Array, ""]]
-    """Scalars by name, those of `window_metrics` among them."""
+    """Scalars by name, as `Estimator.report` makes them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,26 +38,42 @@ class Estimator(abc.ABC):
         horizon: law of episode lengths.
         window: inner steps per window (the truncation length).
         objective: what an episode is judged by.
-        staggered: whether a particle's first episode is cut to a random number of windows, so that the
-            population is spread over all ages ("step-unlocked").
+        phase: which part of an episode the particles of a population are in:
+            "lockstep": all in the same, as far as horizons are the same;
+            "staggered": spread over all parts, since a particle's first episode is cut to a random number of
+            windows ("step-unlocked");
+            "random": staggered, and estimates are zero for as many meta-steps as the longest episode has
+            windows, so that no cut episode counts; these windows are part of the budget.
+            An estimator that runs whole episodes has no phases.
 
     Raises:
-        ValueError: for a window that is not positive, or a horizon that is no multiple of it.
+        ValueError: for a window that is not positive, a horizon that is no multiple of it, or an unknown
+            phase.
     """
 
     horizon: Horizon
     window: int
     objective: Objective = MeanLoss()
-    staggered: bool = True
+    phase: Phase = "staggered"
+
+    whole_episodes: ClassVar[bool] = False
+    """Whether a step runs an episode from its start to its end, instead of one window."""
 
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"window must be at least 1 inner step, not {self.window}")
+        if self.phase not in ("lockstep", "staggered", "random"):
+            raise ValueError(f"phase must be lockstep, staggered or random, not {self.phase!r}")
         self.horizon.check(self.window)
 
     @abc.abstractmethod
     def init(self, dynamics: Dynamics, theta: Theta) -> Any:
-        """Return the state of a particle that has no episode yet; the first `step` starts one."""
+        """Return the state of a particle that has no episode yet; the first `step` starts one.
+
+        Returns:
+            A tree of zeros, with the attributes `episodes` (how many were started, int32) and `age` (steps
+            done in the present one, int32).
+        """
 
     @abc.abstractmethod
     def step(
@@ -79,24 +97,56 @@ class Estimator(abc.ABC):
     def steps_per_window(self) -> int:
         """Inner steps that one `step` runs, all antithetic members counted."""
 
+    @property
+    def unrolled(self) -> int:
+        """Inner steps that one `step` unrolls: a window, or the longest episode."""
+        return self.horizon.bounds()[1] if self.whole_episodes else self.window
+
     def draw_horizon(
         self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]
     ) -> Int[Array, ""]:
-        """Draw the length of an episode in inner steps; a particle's first one may be cut (`staggered`)."""
+        """Draw the length of an episode in inner steps; a particle's first one may be cut (`phase`)."""
         length_key, cut_key = jax.random.split(key)
         steps = self.horizon.sample(length_key, self.window, meta_step)
-        if not self.staggered:
+        if self.phase == "lockstep" or self.whole_episodes:
             return steps
         windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
         return jnp.where(first, windows * self.window, steps)
 
+    def unroll(
+        self,
+        dynamics: Dynamics,
+        theta: Theta,
+        episode: Episode,
+        key: Key[Array, ""],
+        rematerialise: bool = False,
+    ) -> tuple[Episode, Window]:
+        """Advance an episode by what one `step` unrolls."""
+        shared = (dynamics, self.objective, theta, episode, self.window)
+        if self.whole_episodes:
+            return complete(*shared, self.unrolled, key, rematerialise)
+        return advance(*shared, key, rematerialise)
 
-def window_metrics(episodes: Episode, window: Window) -> dict[str, Float[Array, ""]]:
-    """Return the metrics that every estimate has, from one episode or several stacked ones."""
-    over = finished(episodes)
-    return {
-        "loss": jnp.mean(window.loss),
-        "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),
-        "finished": jnp.mean(over.astype(jnp.float32)),
-        "diverged": jnp.mean(episodes.diverged),
-    }
+    def report(
+        self, gradient: Theta, episodes: Episode, window: Window, meta_step: Int[Array, ""]
+    ) -> Estimate:
+        """Make the estimate of a step: the gradient, unless it is burning in, and the metrics that all have.
+
+        Args:
+            gradient: shaped like theta.
+            episodes: the episode after the step, or several stacked ones.
+            window: what the step gave, stacked like the episodes.
+            meta_step: meta-steps done so far.
+        """
+        if self.phase == "random" and not self.whole_episodes:
+            silent = meta_step < self.horizon.bounds()[1] // self.window
+            gradient = jax.tree.map(lambda g: jnp.where(silent, 0, g), gradient)
+        over = finished(episodes)
+        metrics = {
+            "loss": jnp.mean(window.loss),
+            "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),
+            "finished": jnp.mean(over.astype(jnp.float32)),
+            "diverged": jnp.mean(episodes.diverged),
+            "age": jnp.mean(episodes.age.astype(jnp.float32)),
+        }
+        return Estimate(gradient, metrics)

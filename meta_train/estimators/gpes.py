@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from jaxtyping import Array, Bool, Int
 
@@ -29,6 +30,8 @@ class GPES(EvolutionStrategies):
 
     noise_windows: int = 1
 
+    remembers: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         EvolutionStrategies.__post_init__(self)
         if self.noise_windows < 1:
@@ -37,8 +40,3 @@ class GPES(EvolutionStrategies):
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Before the first window of each block."""
         return windows_done % self.noise_windows == 0
-
-    @property
-    def remembers(self) -> bool:
-        """All draws count."""
-        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from jaxtyping import Array, Bool, Int
 
@@ -24,11 +25,8 @@ class NRES(EvolutionStrategies):
         Low-variance gradient estimation in unrolled computation graphs with ES-Single (arXiv 2304.11153).
     """
 
+    remembers: ClassVar[bool] = True
+
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Only before an episode's first window."""
         return windows_done == 0
-
-    @property
-    def remembers(self) -> bool:
-        """The episode's only draw counts."""
-        return True

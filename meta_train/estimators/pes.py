@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
@@ -28,11 +29,8 @@ class PES(EvolutionStrategies):
         with persistent evolution strategies (arXiv 2112.13835).
     """
 
+    remembers: ClassVar[bool] = True
+
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Always."""
         return jnp.asarray(True)
-
-    @property
-    def remembers(self) -> bool:
-        """All draws count."""
-        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
@@ -25,11 +26,8 @@ class TruncatedES(EvolutionStrategies):
     References: Metz et al. 2019 (arXiv 1810.10180); as a baseline in Vicol et al. 2021 (arXiv 2112.13835).
     """
 
+    remembers: ClassVar[bool] = False
+
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Always."""
         return jnp.asarray(True)
-
-    @property
-    def remembers(self) -> bool:
-        """The present draw alone counts."""
-        return False

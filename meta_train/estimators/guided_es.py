@@ -1,0 +1,162 @@
+"""Guided evolution strategies: more noise where surrogate gradients point."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int, Key
+
+from ..dynamics import Dynamics, Theta
+from ..unroll import renew
+from .base import Estimate, Estimator
+from .nres import NRES
+from .perturbation import PairState, blank_pair
+from .registry import register
+
+
+class GuidedState(struct.PyTreeNode):
+    """A particle, and the surrogate gradients that shape its noise."""
+
+    reused: PairState
+    """The antithetic pair."""
+    surrogates: Float[Array, "directions theta"]
+    """The last surrogate gradients, newest first; changes every window."""
+
+    @property
+    def episodes(self) -> Int[Array, ""]:
+        """Episodes started."""
+        return self.reused.episodes
+
+    @property
+    def age(self) -> Int[Array, ""]:
+        """Steps done in the present episode."""
+        return self.reused.age
+
+
+@register("guided-es")
+@dataclasses.dataclass(frozen=True)
+class GuidedES(Estimator):
+    """Draw noise partly in the span of recent surrogate gradients, once per episode.
+
+    With U an orthonormal basis of the last `directions` surrogates, which are gradients backpropagated
+    through single windows, noise has covariance
+
+        sigma^2 C,    C = alpha I + (1 - alpha) (P / directions) U U^T,
+
+    whose trace is that of isotropic noise. An episode's estimates sum to noise (L+ - L-) / (2 sigma^2); with
+    a window as long as the horizon that is the published estimator with beta = P and sigma sqrt(P) for its
+    sigma.
+
+    Biased: its expectation on quadratics is C grad, which always has a positive product with the gradient.
+    `corrected` weighs the difference with C^-1 noise, its true score, which is unbiased for the smoothed
+    objective and has more variance. Needs a differentiable graph for the surrogates alone.
+
+    Variance: small when the gradient lies in the span, which the surrogates' bias may prevent. Memory: two
+        states, 2 + directions thetas, one window's backpropagation. Cost: 3 K F + K B for a step of K.
+
+    Attributes:
+        sigma: standard deviation of noise in a coordinate, averaged over coordinates.
+        directions: how many surrogates span the subspace.
+        alpha: share of the noise's variance that is isotropic, in (0, 1]; 1 is NRES.
+        corrected: whether to undo C.
+
+    Raises:
+        ValueError: for numbers out of range, and as `Estimator` does.
+
+    References: Maheswaranathan, Metz, Tucker, Choi, Sohl-Dickstein 2019, Guided evolutionary strategies
+        (arXiv 1806.10230).
+    """
+
+    sigma: float = 0.01
+    directions: int = 1
+    alpha: float = 0.5
+    corrected: bool = False
+
+    whole_episodes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
+        if not self.sigma > 0:
+            raise ValueError(f"sigma must be positive, not {self.sigma}: it is a standard deviation")
+        if self.directions < 1:
+            raise ValueError(f"directions must be at least 1, not {self.directions}")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha is a share of the variance in (0, 1], not {self.alpha}")
+
+    @property
+    def steps_per_window(self) -> int:
+        """Both members of the pair, and the surrogate's run."""
+        return 3 * self.unrolled
+
+    def init(self, dynamics: Dynamics, theta: Theta) -> GuidedState:
+        """Return a particle of zeros that has seen no surrogate yet."""
+        flat, _ = ravel_pytree(theta)
+        if self.directions > flat.size:
+            raise ValueError(
+                f"guided-es spans {self.directions} directions, but theta has {flat.size} numbers: take at "
+                f"most {flat.size}"
+            )
+        return GuidedState(blank_pair(dynamics, theta), jnp.zeros((self.directions, flat.size), flat.dtype))
+
+    def step(
+        self,
+        dynamics: Dynamics,
+        theta: Theta,
+        state: GuidedState,
+        key: Key[Array, ""],
+        meta_step: Int[Array, ""],
+    ) -> tuple[GuidedState, Estimate]:
+        """Run the pair under shaped noise, and take this window's surrogate gradient for later episodes."""
+        noise_key, key = jax.random.split(key)
+        noise, score = self.draw(noise_key, theta, state.surrogates)
+        core = NRES(self.horizon, self.window, self.objective, self.phase, sigma=self.sigma)
+        run = core.run_pair(dynamics, theta, state.reused, noise, key, meta_step, fresh_score=score)
+        gradient = jax.tree.map(lambda s: s * run.difference, run.state.score)
+
+        start_key, advance_key = jax.random.split(key)
+        _, episode_key = jax.random.split(start_key)
+        first = jax.tree.map(lambda x: x[0], state.reused.pair)
+
+        def window_objective(theta: Theta) -> Array:
+            episode = renew(dynamics, theta, first, run.state.pair.horizon[0], episode_key)
+            return self.unroll(dynamics, theta, episode, advance_key)[1].objective
+
+        perturbed = jax.tree.map(jnp.add, theta, run.state.noise)
+        surrogate, _ = ravel_pytree(jax.grad(window_objective)(perturbed))
+        usable = jnp.all(jnp.isfinite(surrogate))
+        rolled = jnp.concatenate([surrogate[None], state.surrogates[:-1]])
+        surrogates = jnp.where(usable, rolled, state.surrogates)
+        estimate = self.report(gradient, run.state.pair, run.window, meta_step)
+        return GuidedState(run.state, surrogates), estimate
+
+    def draw(
+        self, key: Key[Array, ""], theta: Theta, surrogates: Float[Array, "directions theta"]
+    ) -> tuple[Theta, Theta]:
+        """Draw noise of covariance sigma^2 C, and what weighs the loss difference for it.
+
+        Args:
+            key: a typed PRNG key.
+            theta: gives the shape.
+            surrogates: span the subspace; rows of zeros span an arbitrary one.
+
+        Returns:
+            The noise, and noise / sigma^2, or C^-1 noise / sigma^2 if `corrected`; both shaped like theta.
+        """
+        flat, unravel = ravel_pytree(theta)
+        size, k = flat.size, self.directions
+        scale = jnp.max(jnp.abs(surrogates), axis=1, keepdims=True)
+        basis = jnp.linalg.qr((surrogates / jnp.where(scale > 0, scale, 1)).T)[0]
+        normal = jax.random.normal(key, (size + k,), flat.dtype)
+        inside = (1 - self.alpha) * size / k
+        noise = self.sigma * (self.alpha**0.5 * normal[:size] + inside**0.5 * basis @ normal[size:])
+        weights = noise / self.sigma**2
+        if self.corrected:
+            # C has the eigenvalue alpha + inside on the span of U, and alpha elsewhere.
+            within = basis @ (basis.T @ weights)
+            weights = within / (self.alpha + inside) + (weights - within) / self.alpha
+        return unravel(noise), unravel(weights)

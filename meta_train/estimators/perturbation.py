@@ -1,0 +1,132 @@
+"""What estimators that perturb theta share: Gaussian noise, its scale, and antithetic pairs."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ..dynamics import Dynamics, Theta
+from ..unroll import Episode, blank
+from .base import Estimate, Estimator
+
+
+class PairState(struct.PyTreeNode):
+    """An antithetic particle between two steps."""
+
+    pair: Episode
+    """Two episodes, stacked: under theta + noise, and under theta - noise."""
+    noise: Theta
+    """The present draw, of scale sigma; changes when it is redrawn."""
+    score: Theta
+    """Sum of noise / sigma^2 over the episode's draws that count; changes when noise is redrawn."""
+    episodes: Int[Array, ""]
+    """Episodes started."""
+
+    @property
+    def age(self) -> Int[Array, ""]:
+        """Steps done in the present episode; the same in both members."""
+        return self.pair.age[0]
+
+    @property
+    def over(self) -> Bool[Array, ""]:
+        """Whether the present episode has reached its horizon."""
+        return self.pair.age[0] >= self.pair.horizon[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Perturbing(Estimator):
+    """An estimator that runs antithetic pairs under Gaussian perturbations of theta.
+
+    Attributes:
+        sigma: standard deviation of the perturbations.
+        final_sigma: what it shrinks or grows to, geometrically; None for a constant. Each draw is weighed by
+            the sigma that it was drawn with, also within an episode.
+        sigma_meta_steps: how long that takes, in meta-steps.
+
+    Raises:
+        ValueError: for a sigma that is not positive, and as `Estimator` does.
+    """
+
+    sigma: float = 0.01
+    final_sigma: float | None = None
+    sigma_meta_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
+        for name in ("sigma", "final_sigma"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value}: it is a standard deviation")
+        if self.sigma_meta_steps < 1:
+            raise ValueError(f"sigma_meta_steps must be at least 1, not {self.sigma_meta_steps}")
+
+    @abc.abstractmethod
+    def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
+        """Tell whether noise is redrawn before this window of an episode; always at windows_done = 0."""
+
+    @abc.abstractmethod
+    def step_with(
+        self,
+        dynamics: Dynamics,
+        theta: Theta,
+        state: Any,
+        fresh_noise: Theta,
+        key: Key[Array, ""],
+        meta_step: Int[Array, ""],
+    ) -> tuple[Any, Estimate]:
+        """Run one step under given noise, which is used if this window redraws it.
+
+        `step` is this under Gaussian noise; quadrature calls it at chosen noise instead, and so computes
+        exact expectations.
+        """
+
+    @property
+    def steps_per_window(self) -> int:
+        """Both members of the pair."""
+        return 2 * self.unrolled
+
+    def step(
+        self, dynamics: Dynamics, theta: Theta, state: Any, key: Key[Array, ""], meta_step: Int[Array, ""]
+    ) -> tuple[Any, Estimate]:
+        """Draw noise, and run one step under it."""
+        noise_key, key = jax.random.split(key)
+        noise = draw_noise(noise_key, theta, self.sigma_at(meta_step))
+        return self.step_with(dynamics, theta, state, noise, key, meta_step)
+
+    def sigma_at(self, meta_step: Int[Array, ""]) -> float | Float[Array, ""]:
+        """Return the standard deviation of what is drawn at a meta-step."""
+        if self.final_sigma is None:
+            return self.sigma
+        progress = jnp.minimum(meta_step / self.sigma_meta_steps, 1.0)
+        return self.sigma * (self.final_sigma / self.sigma) ** progress
+
+
+def blank_pair(dynamics: Dynamics, theta: Theta) -> PairState:
+    """Return a particle of zeros whose episodes of no steps are over."""
+    nothing = jax.tree.map(jnp.zeros_like, theta)
+    pair = jax.tree.map(lambda x: jnp.stack([x, x]), blank(dynamics, theta))
+    return PairState(pair, nothing, nothing, jnp.zeros((), jnp.int32))
+
+
+def antithetic(theta: Theta, noise: Theta) -> Theta:
+    """Return theta + noise and theta - noise, stacked."""
+    return jax.tree.map(lambda t, e: jnp.stack([t + e, t - e]), theta, noise)
+
+
+def draw_noise(key: Key[Array, ""], theta: Theta, sigma: float | Float[Array, ""]) -> Theta:
+    """Draw Gaussian noise of standard deviation sigma, shaped like theta."""
+    flat, unravel = ravel_pytree(theta)
+    # One draw for all leaves: each separate draw takes most of a second to compile.
+    return unravel((sigma * jax.random.normal(key, flat.shape, flat.dtype)).astype(flat.dtype))
+
+
+def select(condition: Bool[Array, ""], x: Any, y: Any) -> Any:
+    """Choose between two trees of the same structure."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)

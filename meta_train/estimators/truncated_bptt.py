@@ -1,0 +1,28 @@
+"""Backpropagation through one window."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from .backpropagation import Backpropagation
+from .registry import register
+
+
+@register("tbptt")
+@dataclasses.dataclass(frozen=True)
+class TruncatedBPTT(Backpropagation):
+    """Differentiate each window's part of the objective, with the state at its start held fixed.
+
+    Biased: what theta did before this window is not credited; the bias does not vanish while the graph's
+    memory is longer than the window, and may turn the gradient's sign. Needs a differentiable graph, and does
+    not smooth.
+
+    Variance: none but that of the data. Memory: all that one window computes; with `rematerialise` its
+        states. Cost: K (F + B) for a window of K.
+
+    References: Williams and Peng 1990, An efficient gradient-based algorithm for on-line training of
+        recurrent network trajectories; its bias: Wu et al. 2018 (arXiv 1803.02021).
+    """
+
+    whole_episodes: ClassVar[bool] = False

@@ -1,0 +1,88 @@
+"""The copy task: remember a sequence of bits, then write it down."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from ..dynamics import Dynamics
+from .lstm import Cell, Memory
+
+_INPUTS = 3  # A zero, a one, "write".
+
+
+class Copyist(struct.PyTreeNode):
+    """Parameters of a one-layer LSTM with a logit for "the bit is a one"."""
+
+    cell: Cell
+    decoder: Float[Array, " hidden"]
+    decoder_bias: Float[Array, ""]
+
+    @classmethod
+    def create(cls, key: Key[Array, ""], hidden: int = 100) -> Copyist:
+        """Draw parameters uniformly within 1 / sqrt(hidden)."""
+        cell_key, decoder_key = jax.random.split(key)
+        bound = hidden**-0.5
+        decoder = jax.random.uniform(decoder_key, (hidden,), minval=-bound, maxval=bound)
+        return cls(Cell.create(cell_key, _INPUTS, hidden), decoder, jnp.zeros(()))
+
+
+class Copying(NamedTuple):
+    """A batch of sequences in the middle of being copied."""
+
+    memory: Memory
+    bits: Int[Array, "batch longest"]
+    """Those to copy; changes every episode."""
+    length: Int[Array, ""]
+    """How many of them are copied; changes every episode."""
+    age: Int[Array, ""]
+    """Steps done."""
+
+
+class CopyTask(Dynamics):
+    """Show `length` random bits one by one, then ask for them, one by one and in the same order.
+
+    An episode of horizon T copies T / 2 bits: the input of the first half is the bits, that of the second
+    half says "write", and the target at step t is the input of step t - T / 2. So the longest dependency is
+    T / 2 steps, and it is out of sight of a method that looks back over fewer.
+
+    The loss of a step is the cross entropy in bits, averaged over the batch, and doubled, so that its mean
+    over an episode is bits per character; it is zero in the first half. Guessing costs 1. Theta is a
+    `Copyist`.
+
+    Attributes:
+        batch: sequences copied side by side.
+        longest: the most bits that an episode can have; its horizon must not be above twice this.
+
+    References: Mujika, Meier, Steger 2018, Approximating real-time recurrent learning with random
+        Kronecker factors (arXiv 1805.10842); Vicol, Kolter, Swersky 2023 (arXiv 2304.11153).
+    """
+
+    batch: int = struct.field(pytree_node=False, default=32)
+    longest: int = struct.field(pytree_node=False, default=32)
+
+    def init(self, theta: Copyist, horizon: Int[Array, ""], key: Key[Array, ""]) -> Copying:
+        """Draw the bits; the memory is blank."""
+        bits = jax.random.bernoulli(key, shape=(self.batch, self.longest)).astype(jnp.int8)
+        memory = Memory.blank(self.batch, theta.decoder)
+        return Copying(memory, bits, jnp.asarray(horizon // 2, jnp.int32), jnp.zeros((), jnp.int32))
+
+    def step(self, theta: Copyist, state: Copying, key: Key[Array, ""]) -> tuple[Copying, Float[Array, ""]]:
+        """Show a bit, or ask for one."""
+        symbols, targets, writing = self.exercise(state)
+        memory = theta.cell(jax.nn.one_hot(symbols, _INPUTS), state.memory)
+        logits = memory.hidden @ theta.decoder + theta.decoder_bias
+        nats = jnp.mean(jax.nn.softplus(jnp.where(targets == 1, -logits, logits)))
+        loss = jnp.where(writing, 2 * nats / jnp.log(2.0), 0.0)
+        return Copying(memory, state.bits, state.length, state.age + 1), loss
+
+    def exercise(self, state: Copying) -> tuple[Int[Array, " batch"], Int[Array, " batch"], Int[Array, ""]]:
+        """Return a step's inputs (0, 1, or 2 for "write"), its targets (0, 1), and whether they count."""
+        writing = state.age >= state.length
+        shown = state.bits[:, state.age % self.longest]
+        wanted = state.bits[:, (state.age - state.length) % self.longest]
+        return jnp.where(writing, 2, shown), wanted, writing
