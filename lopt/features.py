@@ -124,19 +124,42 @@ def project(
         leave processors without long vectors.
     """
     scales = jax.lax.rsqrt(_NORM_EPS + jnp.stack(features.mean_squares))
-    weights = kernel * scales[:, None]
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, value in enumerate(features.values):
-        by_shape.setdefault(value.shape, []).append(index)
+    return _project_planes(features.values, kernel * scales[:, None], bias)
 
+
+@jax.custom_jvp
+def _project_planes(values: tuple[Tensor, ...], weights: Array, bias: Array) -> list[Tensor]:
     def unit(h: int) -> Tensor:
         parts = [
-            functools.reduce(operator.add, [features.values[i] * weights[i, h] for i in same])
-            for same in by_shape.values()
+            functools.reduce(operator.add, [values[i] * weights[i, h] for i in same])
+            for same in _by_shape(values)
         ]
         return functools.reduce(operator.add, parts, bias[h])
 
-    return [unit(h) for h in range(kernel.shape[1])]
+    return [unit(h) for h in range(weights.shape[1])]
+
+
+@_project_planes.defjvp
+def _differentiate(primals: tuple, tangents: tuple) -> tuple[list[Tensor], list[Tensor]]:
+    """Differentiate the same function written with stacked features and units, as in `mlp.py`."""
+    return _project_planes(*primals), jax.jvp(_project_stacked, primals, tangents)[1]
+
+
+def _project_stacked(values: tuple[Tensor, ...], weights: Array, bias: Array) -> list[Tensor]:
+    rank = values[0].ndim
+    units = bias.reshape(-1, *[1] * rank)
+    for same in _by_shape(values):
+        stacked = jnp.stack([values[i] for i in same])
+        units = units + jnp.tensordot(weights[jnp.asarray(same)].T, stacked, axes=1)
+    return list(units)
+
+
+def _by_shape(values: tuple[Tensor, ...]) -> list[list[int]]:
+    """Group the indices of features of the same shape."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, value in enumerate(values):
+        by_shape.setdefault(value.shape, []).append(index)
+    return list(by_shape.values())
 
 
 def step_features(count: Int[Array, ""]) -> Float[Array, "11"]:

@@ -43,15 +43,12 @@ def build(config: RunConfig) -> Parts:
     """
     population = Population(config.particles, config.devices, config.backend, config.reduction, config.chunk)
     estimator = make_estimator(config)
+    dynamics = InnerTraining(tasks.build(config.task), config.measured_on)
     theta_key, key = jax.random.split(jax.random.key(config.seed))
-    return Parts(
-        dynamics=InnerTraining(tasks.build(config.task), config.measured_on),
-        estimator=estimator,
-        outer=make_outer(config),
-        population=population,
-        theta=make_theta(config, theta_key),
-        key=key,
-    )
+    theta = make_theta(config, theta_key)
+    # Estimators that can't carry such a state say so here, before anything is written.
+    jax.eval_shape(lambda: estimator.init(dynamics, theta))
+    return Parts(dynamics, estimator, make_outer(config), population, theta, key)
 
 
 def make_estimator(config: RunConfig) -> Estimator:
