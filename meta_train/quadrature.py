@@ -54,7 +54,7 @@ def expected_gradients(
             f"an expectation is over episodes of one length, not of {shortest} to {longest} inner steps: "
             f"give the estimator ConstantHorizon({longest})"
         )
-    windows = longest // estimator.window
+    windows = longest // estimator.unrolled
     drawn = [w for w in range(windows) if w == 0 or bool(estimator.redraws(jnp.asarray(w)))]
     size = ravel_pytree(theta)[0].size
     dimensions = size * len(drawn)

@@ -118,11 +118,13 @@ def complete(
     if longest == window:
         return advance(dynamics, objective, theta, episode, window, key, rematerialise)
 
-    def next_window(episode: Episode, key: Array) -> tuple[Episode, tuple[Array, Array]]:
-        ahead, got = advance(dynamics, objective, theta, episode, window, key, rematerialise)
-        over = finished(episode)
-        episode = jax.tree.map(lambda old, new: jnp.where(over, old, new), episode, ahead)
-        return episode, (jnp.where(over, 0, got.objective), jnp.where(over, 0, got.loss))
+    def next_window(now: Episode, key: Array) -> tuple[Episode, tuple[Array, Array]]:
+        over = finished(now)
+        # What is dropped runs from the start again: beyond the end, a derivative might not even be finite.
+        source = jax.tree.map(lambda first, x: jnp.where(over, first, x), episode, now)
+        ahead, got = advance(dynamics, objective, theta, source, window, key, rematerialise)
+        now = jax.tree.map(lambda old, new: jnp.where(over, old, new), now, ahead)
+        return now, (jnp.where(over, 0, got.objective), jnp.where(over, 0, got.loss))
 
     body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
     ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))

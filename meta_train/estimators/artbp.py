@@ -16,6 +16,8 @@ from .base import Estimate, Estimator
 from .bptt import BPTT
 from .registry import register
 
+_GATES = 0x67617465
+
 
 class RandomlyTruncated(Dynamics):
     """A graph whose gradients are cut at random between two steps, and grow where they are not.
@@ -38,8 +40,8 @@ class RandomlyTruncated(Dynamics):
     ) -> tuple[tuple[State, Array], Float[Array, ""]]:
         """Draw whether the gate is cut, and advance the graph."""
         inner, since = state
-        # A stream of its own: the graph draws what it would draw without gates.
-        uniform = jax.random.uniform(jax.random.fold_in(key, 1))
+        # A stream of its own: small numbers would be the graph's, since split folds in 0, 1, 2, ...
+        uniform = jax.random.uniform(jax.random.fold_in(key, _GATES))
         chance = (self.alpha - 1) / ((self.alpha - 2) * self.length + since)
         cut = uniform < chance
         factor = jnp.where(cut, 0.0, 1 / (1 - chance))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +21,22 @@ class Moments(struct.PyTreeNode):
 
     mean: Theta
     variance: Theta
+    samples: Int[Array, ""]
+    """How many they are made of."""
 
-    def update(self, sample: Theta, decay: Array) -> Moments:
-        """Fold a sample in, with the exponential weight 1 - decay."""
-        mean = jax.tree.map(lambda m, x: m + (1 - decay) * (x - m), self.mean, sample)
-        variance = jax.tree.map(
-            lambda v, m, x: decay * (v + (1 - decay) * (x - m) ** 2), self.variance, self.mean, sample
-        )
-        return Moments(mean, variance)
+    def fold(self, sample: Theta, decay: float) -> Moments:
+        """Fold a sample in, if all of it is finite: an average of the first few, an exponential one later."""
+        kept = jnp.minimum(decay, self.samples / (self.samples + 1)).astype(jnp.float32)
+        mean = jax.tree.map(lambda m, x: m + (1 - kept) * (x - m), self.mean, sample)
+
+        def spread(v: Array, m: Array, x: Array) -> Array:
+            # Bounded, so that two of them can be added: infinity would never be forgotten.
+            most = float(jnp.finfo(v.dtype).max) / 4
+            return kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
+
+        variance = jax.tree.map(spread, self.variance, self.mean, sample)
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(sample)]))
+        return select(finite, Moments(mean, variance, self.samples + 1), self)
 
 
 class CombinedState(struct.PyTreeNode):
@@ -41,8 +48,6 @@ class CombinedState(struct.PyTreeNode):
     """Of the evolution-strategies estimates."""
     pathwise: Moments
     """Of the reparameterised gradients."""
-    samples: Int[Array, ""]
-    """Windows that the moments are made of."""
 
     @property
     def episodes(self) -> Int[Array, ""]:
@@ -69,8 +74,9 @@ class CombinedES(Perturbing):
     Biased like every truncated estimator, unless the window is the horizon; then unbiased for the smoothed
     objective. Needs a differentiable graph.
 
-    Variance: coordinate by coordinate not above the smaller of the two, once the variances are known.
-        Memory: two states, six thetas, one window's backpropagation for both members. Cost: 2 K (F + B).
+    Variance: coordinate by coordinate not above the smaller of the two, once the variances are known and as
+        far as the two are not correlated. A pathwise gradient that is not finite is left out. Memory: two
+        states, six thetas, one window's backpropagation for both members. Cost: 2 K (F + B).
 
     Attributes:
         decay: of the running variances, per window.
@@ -95,8 +101,9 @@ class CombinedES(Perturbing):
 
     def init(self, dynamics: Dynamics, theta: Theta) -> CombinedState:
         """Return a particle of zeros whose episodes of no steps are over."""
-        nothing = Moments(*[jax.tree.map(jnp.zeros_like, theta)] * 2)
-        return CombinedState(blank_pair(dynamics, theta), nothing, nothing, jnp.zeros((), jnp.int32))
+        zeros = jax.tree.map(jnp.zeros_like, theta)
+        nothing = Moments(zeros, zeros, jnp.zeros((), jnp.int32))
+        return CombinedState(blank_pair(dynamics, theta), nothing, nothing)
 
     def step_with(
         self,
@@ -127,19 +134,16 @@ class CombinedES(Perturbing):
         evolution = jax.tree.map(lambda s: s * difference, score)
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         gradient = self._combine(state, evolution, pathwise)
-        # An average over the first few samples, an exponential one later.
-        decay = jnp.minimum(self.decay, state.samples / (state.samples + 1))
         next_state = CombinedState(
             PairState(pair, fresh_noise, score, particle.episodes + new),
-            _fold(state.evolution, evolution, decay),
-            _fold(state.pathwise, pathwise, decay),
-            state.samples + 1,
+            state.evolution.fold(evolution, self.decay),
+            state.pathwise.fold(pathwise, self.decay),
         )
         return next_state, self.report(gradient, pair, window, meta_step)
 
     def _combine(self, state: CombinedState, evolution: Theta, pathwise: Theta) -> Theta:
         # A variance takes two samples; until then, the one that no chaos can blow up.
-        known = state.samples >= 2
+        known = (state.evolution.samples >= 2) & (state.pathwise.samples >= 2)
 
         def weigh(e: Array, p: Array, e_variance: Array, p_variance: Array) -> Array:
             total = e_variance + p_variance
@@ -147,9 +151,3 @@ class CombinedES(Perturbing):
             return jnp.where(jnp.isfinite(p), share * p + (1 - share) * e, e)
 
         return jax.tree.map(weigh, evolution, pathwise, state.evolution.variance, state.pathwise.variance)
-
-
-def _fold(moments: Moments, sample: Any, decay: Array) -> Moments:
-    """Fold a sample in, if all of it is finite."""
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(sample)]))
-    return select(finite, moments.update(sample, decay.astype(jnp.float32)), moments)

@@ -1,0 +1,149 @@
+"""Particles at uniformly random phases of their episodes give the whole gradient at every meta-step (T17)."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from meta_train import NRES, PES, ConstantHorizon, Dynamics, FullES, LogUniformHorizon, SumLoss, TruncatedBPTT
+
+WINDOWS, PARAMETERS, PARTICLES = 8, 5, 40_000
+SHARED = {"horizon": ConstantHorizon(WINDOWS), "window": 1, "objective": SumLoss()}
+
+
+class Windows(Dynamics):
+    """Step j's loss is gradient_j . (the mean of the thetas applied until then)."""
+
+    gradients: jax.Array
+
+    def init(self, theta, horizon, key):
+        return jnp.zeros_like(theta), jnp.zeros((), jnp.int32)
+
+    def step(self, theta, state, key):
+        applied, t = state
+        applied = applied + theta
+        return (applied, t + 1), self.gradients[t] @ applied / (t + 1)
+
+
+DRAWN = np.random.default_rng(3).normal(size=(WINDOWS, PARAMETERS))
+
+
+@functools.partial(jax.jit, static_argnames=("estimator", "steps"))
+def run(estimator, gradients, keys, steps):
+    """Estimates and ages after each meta-step [particles, steps]."""
+    system, theta = Windows(gradients), jnp.zeros(PARAMETERS)
+
+    def particle(key):
+        def step(state, now):
+            key, meta_step = now
+            state, estimate = estimator.step(system, theta, state, key, meta_step)
+            return state, (estimate.gradient, state.age)
+
+        steps_and_keys = (jax.random.split(key, steps), jnp.arange(steps))
+        return jax.lax.scan(step, estimator.init(system, theta), steps_and_keys)[1]
+
+    return jax.vmap(particle)(keys)
+
+
+@functools.cache
+def drawn(estimator, gradients=None, steps=WINDOWS + 3):
+    keys = jax.random.split(jax.random.key(11), PARTICLES)
+    gradients = jnp.asarray(DRAWN if gradients is None else gradients)
+    found = run(estimator, gradients, keys, steps)
+    return [np.asarray(x, np.float64 if x.dtype == jnp.float32 else x.dtype) for x in found]
+
+
+def z_scores(samples, expected):
+    return (samples.mean(0) - expected) / (samples.std(0) / np.sqrt(len(samples)))
+
+
+@pytest.mark.parametrize("kind", [PES, NRES])
+def test_after_the_burn_in_every_meta_step_estimates_the_gradient(kind):
+    estimates, _ = drawn(kind(**SHARED, phase="random"))
+    np.testing.assert_array_equal(estimates[:, :WINDOWS], 0)
+    assert np.all(np.any(estimates[:, WINDOWS:] != 0, axis=(0, 2)))
+    scores = z_scores(WINDOWS * estimates[:, WINDOWS:], DRAWN.sum(0))
+    assert np.all(np.abs(scores) < 4)
+    # It would notice a single window that is left out, or counted twice.
+    assert np.abs(z_scores(WINDOWS * estimates[:, WINDOWS], DRAWN[1:].sum(0))).max() > 6
+
+
+def test_after_the_burn_in_phases_are_uniform():
+    _, ages = drawn(NRES(**SHARED, phase="random"))
+    for now in ages[:, WINDOWS - 1 :].T:
+        counts = np.bincount(now, minlength=WINDOWS + 1)
+        assert counts[0] == 0
+        expected = PARTICLES / WINDOWS
+        assert np.all(np.abs(counts[1:] - expected) < 4 * np.sqrt(expected * (1 - 1 / WINDOWS)))
+
+
+def test_without_burn_in_the_first_episode_is_biased():
+    """Staggered particles all begin at the beginning: at first, early windows count too often."""
+    staggered, _ = drawn(NRES(**SHARED, phase="staggered"))
+    for meta_step in (0, 1, 3):
+        scores = z_scores(WINDOWS * staggered[:, meta_step], DRAWN.sum(0))
+        assert np.abs(scores).max() > 10
+    np.testing.assert_allclose(staggered[:, 0].mean(0), DRAWN[0], atol=0.05)
+    random, _ = drawn(NRES(**SHARED, phase="random"))
+    np.testing.assert_array_equal(staggered[:, WINDOWS:], random[:, WINDOWS:])  # and the same later
+
+
+def test_lockstep_particles_see_one_window_at_a_time():
+    estimates, ages = drawn(NRES(**SHARED, phase="lockstep"))
+    np.testing.assert_array_equal(ages, np.tile(np.arange(WINDOWS + 3) % WINDOWS + 1, (PARTICLES, 1)))
+    assert np.all(np.abs(z_scores(estimates, DRAWN[np.arange(WINDOWS + 3) % WINDOWS])) < 4.5)
+
+
+def test_the_burn_in_lasts_as_long_as_the_longest_episode():
+    horizon = LogUniformHorizon(2, WINDOWS)
+    estimator = TruncatedBPTT(horizon, 2, SumLoss(), "random")
+    estimates, _ = run(estimator, jnp.asarray(DRAWN), jax.random.split(jax.random.key(1), 50), 6)
+    np.testing.assert_array_equal(np.any(estimates != 0, axis=(0, 2)), [False] * 4 + [True] * 2)
+
+
+def test_estimators_of_whole_episodes_have_no_phase_and_no_burn_in():
+    keys = jax.random.split(jax.random.key(1), 20)
+    one, other = (
+        run(FullES(**SHARED, phase=phase), jnp.asarray(DRAWN), keys, 2)[0] for phase in ("lockstep", "random")
+    )
+    np.testing.assert_array_equal(one, other)
+    assert np.all(np.any(one != 0, axis=(0, 2)))
+
+
+def test_a_phase_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="phase must be lockstep, staggered or random, not 'breakstep'"):
+        PES(**SHARED, phase="breakstep")
+
+
+# --- noise reuse at random phases, against full ES at equal cost ------------------------------------------
+
+ALIGNED = np.ones((WINDOWS, PARAMETERS))
+ALTERNATING = (-1.0) ** np.arange(WINDOWS)[:, None] * ALIGNED + 0.05
+
+
+@pytest.mark.parametrize(
+    ("gradients", "reused_is_better"), [(ALIGNED, True), (DRAWN, None), (ALTERNATING, False)]
+)
+def test_one_window_each_of_as_many_workers_as_windows_has_the_variance_of_its_formula(
+    gradients, reused_is_better
+):
+    """(P + 2) sum |G_j|^2 - |grad|^2 / J, where a whole pair of full ES has (P + 1) |grad|^2."""
+    whole = gradients.sum(0)
+    formula = (PARAMETERS + 2) * np.sum(gradients**2) - whole @ whole / WINDOWS
+    full_formula = (PARAMETERS + 1) * whole @ whole
+    if gradients is ALIGNED:
+        assert (formula, full_formula) == (240, 1920)
+    frozen = tuple(map(tuple, gradients))
+    estimates, _ = drawn(NRES(**SHARED, phase="random"), frozen)
+    # J times the mean of J workers is the sum of their estimates.
+    workers = estimates[:, -1].reshape(-1, WINDOWS, PARAMETERS).sum(1)
+    full, _ = drawn(FullES(**SHARED), frozen, 1)
+    for found, expected in ((workers, formula), (full[:, 0], full_formula)):
+        squared = np.sum((found - whole) ** 2, -1)
+        assert abs(z_scores(squared, expected)) < 4
+        assert abs(z_scores(squared, 1.25 * expected)) > 4
+    if reused_is_better is not None:
+        assert (formula < full_formula / 5) == reused_is_better
+        assert (formula > full_formula * 5) != reused_is_better
