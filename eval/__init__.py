@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import metrics, suites
+    from . import metrics, reproductions, suites
     from .baselines import BASELINES, REFERENCE, Baseline, Tuned, families, log_grid, tune
     from .curves import Curves, run_keys, stack, sweep_curves, training_curves
     from .optimizers import Found, OptimizerNotFoundError, find, find_all
@@ -55,6 +55,7 @@ __all__ = [
     "log_grid",
     "metrics",
     "print_results",
+    "reproductions",
     "run_keys",
     "stack",
     "suite",
@@ -71,6 +72,6 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)
-    if name in ("metrics", "suites"):
+    if name in ("metrics", "reproductions", "suites"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Meta-training: unrolls, gradient estimators, populations over devices, and the trainer."""
 
+from . import systems
 from .build import Parts, build
 from .checkpoints import CheckpointError
 from .compiled_programs import keep_compiled_programs
@@ -116,4 +117,5 @@ __all__ = [
     "register",
     "renew",
     "start",
+    "systems",
 ]

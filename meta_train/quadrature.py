@@ -43,11 +43,17 @@ def expected_gradients(
         The expected estimates, shaped like theta with the episode's windows as the first axis of each leaf.
 
     Raises:
-        ValueError: for a horizon that is not constant, or too many episodes.
+        ValueError: for an estimator that does not perturb theta, or not by Gaussian noise, for a horizon that
+            is not constant, or for too many episodes.
 
     References: Golub and Welsch 1969, Calculation of Gauss quadrature rules; what the expectations should be:
         Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
     """
+    if not isinstance(estimator, Perturbing) or type(estimator).draw is not Perturbing.draw:
+        raise ValueError(
+            f"{type(estimator).__name__} does not perturb theta by Gaussian noise, whose expectation this "
+            "is: average over samples instead"
+        )
     shortest, longest = estimator.horizon.bounds()
     if shortest != longest:
         raise ValueError(

@@ -123,6 +123,17 @@ def test_unknown_names_and_options_are_refused_with_what_there_is():
         create_estimator("pes", horizon=ConstantHorizon(STEPS), window=WINDOW, colour="red")
 
 
+def test_a_class_that_forgot_to_be_a_dataclass_is_told():
+    """Its fields would be no options, without a word."""
+
+    class Forgetful(ESTIMATORS["pes"]):
+        boldness: float = 1.0
+
+    with pytest.raises(ValueError, match=r"Forgetful needs @dataclasses.dataclass\(frozen=True\)"):
+        register("forgetful")(Forgetful)
+    assert "forgetful" not in ESTIMATORS
+
+
 def test_a_name_is_given_once():
     with pytest.raises(ValueError, match="'pes' is registered already"):
         register("pes")(ESTIMATORS["nres"])

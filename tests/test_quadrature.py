@@ -9,6 +9,7 @@ from meta_train import (
     GPES,
     NRES,
     PES,
+    RTRL,
     ConstantHorizon,
     Dynamics,
     LogUniformHorizon,
@@ -64,6 +65,17 @@ def test_draws_that_are_not_made_cost_no_nodes():
         blocks = expected_gradients(GPES(**shared, noise_windows=4), system, theta, jax.random.key(KEY))
     assert reused.shape == blocks.shape == (10,)
     np.testing.assert_allclose(reused, blocks, rtol=1e-10)  # both unbiased on quadratics
+
+
+def test_estimators_without_gaussian_noise_are_refused():
+    class Signs(PES):
+        def draw(self, key, theta, meta_step):
+            return self.sigma * jax.random.rademacher(key, theta.shape, theta.dtype)
+
+    shared = (ConstantHorizon(4), 2)
+    for estimator in (RTRL(*shared), Signs(*shared)):
+        with pytest.raises(ValueError, match="does not perturb theta by Gaussian noise.*samples instead"):
+            expected_gradients(estimator, ScalarLinear.draw(4), jnp.asarray(0.4), jax.random.key(0))
 
 
 def test_horizons_that_vary_are_refused():

@@ -97,8 +97,15 @@ class Perturbing(Estimator):
     ) -> tuple[Any, Estimate]:
         """Draw noise, and run one step under it."""
         noise_key, key = jax.random.split(key)
-        noise = draw_noise(noise_key, theta, self.sigma_at(meta_step))
+        noise = self.draw(noise_key, theta, meta_step)
         return self.step_with(dynamics, theta, state, noise, key, meta_step)
+
+    def draw(self, key: Key[Array, ""], theta: Theta, meta_step: Int[Array, ""]) -> Theta:
+        """Draw a perturbation of theta: independent Gaussians, unless a subclass has another law.
+
+        A law without bias on quadratics has mean zero and covariance sigma^2 in every coordinate.
+        """
+        return draw_noise(key, theta, self.sigma_at(meta_step))
 
     def sigma_at(self, meta_step: Int[Array, ""]) -> float | Float[Array, ""]:
         """Return the standard deviation of what is drawn at a meta-step."""

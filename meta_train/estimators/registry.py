@@ -19,12 +19,14 @@ def register(name: str) -> Callable[[T], T]:
     """Register an estimator under `name`, for configs and commands.
 
     Raises:
-        ValueError: when the name is taken.
+        ValueError: when the name is taken, or the class is no dataclass of its own.
     """
 
     def add(cls: T) -> T:
         if name in ESTIMATORS:
             raise ValueError(f"an estimator called {name!r} is registered already")
+        if "__dataclass_params__" not in cls.__dict__:
+            raise ValueError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below @register")
         ESTIMATORS[name] = cls
         return cls
 

@@ -4,11 +4,18 @@ from .cart_pole import CartPole, Swinging
 from .characters import ALPHABET, random_characters, real_characters, repeated_character
 from .copy_task import Copying, Copyist, CopyTask
 from .gymnasium_swimmer import GymnasiumSwimmer, GymnasiumUnavailableError
+from .influence_balancing import OPTIMUM, InfluenceBalancing, influence, long_term_loss, spectral_radius
+from .linear import Linear
+from .lorenz import GUESS, TRUTH, Lorenz
 from .lstm import Cell, LanguageModel, LanguageModelling, Memory, Reading
 from .swimmer import Swimmer, Swimming
+from .toy_regression import ToyRegression
 
 __all__ = [
     "ALPHABET",
+    "GUESS",
+    "OPTIMUM",
+    "TRUTH",
     "CartPole",
     "Cell",
     "CopyTask",
@@ -16,14 +23,21 @@ __all__ = [
     "Copyist",
     "GymnasiumSwimmer",
     "GymnasiumUnavailableError",
+    "InfluenceBalancing",
     "LanguageModel",
     "LanguageModelling",
+    "Linear",
+    "Lorenz",
     "Memory",
     "Reading",
     "Swimmer",
     "Swimming",
     "Swinging",
+    "ToyRegression",
+    "influence",
+    "long_term_loss",
     "random_characters",
     "real_characters",
     "repeated_character",
+    "spectral_radius",
 ]

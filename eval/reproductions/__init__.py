@@ -1,0 +1,25 @@
+"""The papers' experiments, run again by `scripts/reproduce.py`: a module each, imported when it runs."""
+
+from .experiment import (
+    CATALOGUE,
+    EXPERIMENTS,
+    Check,
+    Outcome,
+    UnknownExperimentError,
+    experiment,
+    find_experiment,
+    make_figure,
+    reproduce,
+)
+
+__all__ = [
+    "CATALOGUE",
+    "EXPERIMENTS",
+    "Check",
+    "Outcome",
+    "UnknownExperimentError",
+    "experiment",
+    "find_experiment",
+    "make_figure",
+    "reproduce",
+]

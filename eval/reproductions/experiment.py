@@ -1,0 +1,205 @@
+"""What an experiment is, what it gives, and the catalogue of them.
+
+Nothing here imports JAX or matplotlib before an experiment runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CATALOGUE = {
+    "influence-balancing": "which estimators see that a good short-term influence is a bad long-term one",
+    "toy-regression": "tune a learning-rate schedule on a toy problem: who leaves the short-horizon optimum",
+    "chaos": "gradients through the Lorenz system: exploding exactly, useful when smoothed",
+    "learned-optimizer": "meta-train a learned optimizer: meta-loss against inner steps",
+    "lstm-variance": "variance of PES and NRES against the number of unrolls, on a small LSTM",
+    "copy": "who learns dependencies that are longer than the window",
+    "control": "train a policy by truncated, persistent and full evolution strategies",
+}
+"""What each experiment of this folder is about; its module has the same name, with underscores."""
+
+# Okabe and Ito's palette, which people with any colour vision tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#8C6D31")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A number that a promise bounds.
+
+    Attributes:
+        promise: what is promised, in words.
+        measured: what came out.
+        low: the least that keeps the promise.
+        high: the most that keeps the promise.
+        reference: where the bounds come from.
+    """
+
+    promise: str
+    measured: float
+    low: float = -math.inf
+    high: float = math.inf
+    reference: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether low <= measured <= high; NaN keeps no promise."""
+        return bool(self.low <= self.measured <= self.high)
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        if math.isinf(self.low):
+            return f"at most {self.high:.6g}"
+        if math.isinf(self.high):
+            return f"at least {self.low:.6g}"
+        return f"{self.low:.6g} to {self.high:.6g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What an experiment gives.
+
+    Attributes:
+        settings: what it was run with, by name.
+        columns: headings of the table.
+        rows: the table's rows, as long as `columns`.
+        checks: promises, kept or not.
+        figures: matplotlib figures by file name, without ending.
+        data: what the figures show, as numbers, strings, lists and dicts.
+    """
+
+    settings: Mapping[str, Any]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    checks: Sequence[Check] = ()
+    figures: Mapping[str, Figure] = dataclasses.field(default_factory=dict)
+    data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check does."""
+        return all(check.holds for check in self.checks)
+
+
+Experiment = Callable[[bool, Callable[[str], None]], Outcome]
+"""A function of (quick, tell): whether to run a small form of it, and where to say how far it is."""
+
+EXPERIMENTS: dict[str, Experiment] = {}
+"""Experiments by name, those whose modules have been imported."""
+
+
+class UnknownExperimentError(LookupError):
+    """There is no experiment of this name."""
+
+
+def experiment(name: str) -> Callable[[Experiment], Experiment]:
+    """Register the decorated experiment by name.
+
+    Raises:
+        ValueError: when another experiment has the name.
+    """
+
+    def decorate(run: Experiment) -> Experiment:
+        if EXPERIMENTS.setdefault(name, run) is not run:
+            raise ValueError(f"an experiment called {name!r} is registered already; choose another name")
+        return run
+
+    return decorate
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return an experiment by name, importing its module.
+
+    Raises:
+        UnknownExperimentError: naming the nearest names.
+    """
+    if name not in EXPERIMENTS and name in CATALOGUE:
+        importlib.import_module(f".{name.replace('-', '_')}", __package__)
+    if name not in EXPERIMENTS:
+        known = sorted(CATALOGUE | EXPERIMENTS)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise UnknownExperimentError(f"no experiment is called {name!r}; try {' or '.join(near)}")
+    return EXPERIMENTS[name]
+
+
+def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = print) -> Outcome:
+    """Run an experiment and write OUT/outcome.json and a PNG per figure.
+
+    Args:
+        name: of the experiment.
+        quick: run its small form, which takes less than a minute.
+        out: folder for the results; made where it does not exist.
+        tell: takes a line about how far it is.
+
+    Raises:
+        UnknownExperimentError: when there is no such experiment.
+    """
+    from meta_train import provenance
+
+    run = find_experiment(name)
+    began = time.perf_counter()
+    outcome = run(quick, tell)
+    seconds = time.perf_counter() - began
+    out.mkdir(parents=True, exist_ok=True)
+    for stem, figure in outcome.figures.items():
+        figure.savefig(out / f"{stem}.png", dpi=150)
+    command = f"scripts/reproduce.py {name}" + (" --quick" if quick else "")
+    written = {
+        "experiment": name,
+        "quick": quick,
+        "seconds": round(seconds, 1),
+        "settings": outcome.settings,
+        "columns": outcome.columns,
+        "rows": outcome.rows,
+        "checks": [{**dataclasses.asdict(check), "holds": check.holds} for check in outcome.checks],
+        "data": outcome.data,
+        "provenance": provenance(command),
+    }
+    (out / "outcome.json").write_text(json.dumps(_plain(written), indent=1, allow_nan=False) + "\n")
+    return outcome
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches, which needs no display.
+
+    Raises:
+        RuntimeError: when matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise RuntimeError("there are no figures without matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(axes: Any) -> None:
+    """Give axes a faint grid, and no frame above and to the right."""
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold; a number that is not finite becomes a string, since JSON has none."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # An array or one of its numbers.
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
