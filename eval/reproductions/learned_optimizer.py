@@ -68,8 +68,8 @@ def learned_optimizer(quick: bool, tell: Callable[[str], None]) -> Outcome:
     windows of 10, staggered particles, the mean training loss. Theta is the learned optimizer
     "learnable-adam" (four numbers, so that it converges in minutes), from a learning rate of 1e-4; sigma
     0.1, the outer Adam at 0.03 (0.06 for full ES, which updates less often), 96,000 inner steps with all
-    particles and antithetic members counted, 3 seeds. The published experiment meta-trains a network on Fashion-MNIST
-    for far longer. Evaluated on 8 episodes that are the same for all.
+    particles and antithetic members counted, 3 seeds. The published experiment meta-trains a network on
+    Fashion-MNIST for far longer. Evaluated on 8 episodes that are the same for all.
 
     Shows: within a window of 10 steps a small learning rate does best, so truncated methods stop at less than
     half the rate that full ES, PES and NRES find, and at a higher meta-loss; PES and NRES are there with half
