@@ -15,7 +15,10 @@ from meta_train import (
     ConstantHorizon,
     Estimator,
     Population,
+    RunDirectory,
     SumLoss,
+    Trainer,
+    get_preset,
     init_run,
     make_hysteresis_probe,
     make_meta_step,
@@ -191,3 +194,19 @@ def test_hysteresis_is_the_difference_of_an_estimate_computed_by_hand():
 
 def test_first_episodes_are_left_out():
     assert np.isnan(hysteresis(FAMILY[0], learning_rate=0.01, meta_steps=1)[0])
+
+
+def test_a_run_records_all_of_them(tmp_path):
+    config = dataclasses.replace(
+        get_preset("tiny"), steps=12, particles=4, validate_every=12, hysteresis_particles=2, devices=1
+    )
+    directory = RunDirectory(tmp_path / "run")
+    directory.open(config, "lopt-train tiny")
+    trainer = Trainer(config, directory)
+    records = list(trainer.records())
+    trainer.close()
+    last = records[-1].values
+    for name in ("particle_variance", "signal_to_noise", "particle_cosine", "variance_growth", "diverged"):
+        assert np.isfinite(last[name]), name
+    assert 0 < last["hysteresis"] < 1
+    assert "hysteresis" not in records[1].values
