@@ -54,8 +54,8 @@ class Trainer:
         """Meta-steps done."""
         self._step = make_meta_step(parts.estimator, parts.outer, parts.population, config.particle_clip)
         self._validate = make_validation(parts, config.validation_episodes)
-        replayed = min(config.hysteresis_particles, config.particles)
-        self._probe = make_hysteresis_probe(parts.estimator, replayed) if replayed else None
+        self._replayed = min(config.hysteresis_particles, config.particles)
+        self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
         self._clock = _Clock(config.particles * parts.estimator.steps_per_window)
 
     @property
@@ -121,10 +121,9 @@ class Trainer:
         return Record(record.meta_step, values)
 
     def _hysteresis(self) -> dict[str, float]:
-        if self._probe is None:
+        if self._replayed == 0:
             return {}
-        count = min(self._config.hysteresis_particles, self._config.particles)
-        members = jax.tree.map(lambda x: x[:count], self._particles)
+        members = jax.tree.map(lambda x: x[: self._replayed], self._particles)
         # On one device, like the validation.
         run, members = jax.device_put((self._state, members), jax.devices()[0])
         return {"hysteresis": float(self._probe(run, members, self._parts.dynamics))}

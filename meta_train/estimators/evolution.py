@@ -47,6 +47,10 @@ class PairRun(NamedTuple):
     """Half the difference of what the members' objectives gained in the step."""
     window: Window
     """What the step gave, stacked."""
+    episode_key: Key[Array, ""]
+    """The randomness with which an episode was started, if one was."""
+    advance_key: Key[Array, ""]
+    """The randomness of the step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +165,27 @@ class EvolutionStrategies(Perturbing):
             after=_half_difference(pair.objective),
             difference=_half_difference(window.objective),
             window=window,
+            episode_key=episode_key,
+            advance_key=advance_key,
         )
+
+    def run_beside(
+        self, dynamics: Dynamics, theta: Theta, episode: Episode, run: PairRun
+    ) -> tuple[Float[Array, ""], Episode]:
+        """Run another episode by the same step as a pair, with the pair's horizon and random draws.
+
+        Args:
+            dynamics: the unrolled graph.
+            theta: the episode's own, and differentiable.
+            episode: as old as the pair was before its step.
+            run: what the pair's step gave.
+
+        Returns:
+            What the episode's objective gained, and the episode after the step.
+        """
+        episode = renew(dynamics, theta, episode, run.state.pair.horizon[0], run.episode_key)
+        episode, window = self.unroll(dynamics, theta, episode, run.advance_key)
+        return window.objective, episode
 
     def _transform(self, difference: Float[Array, ""]) -> Float[Array, ""]:
         if self.loss_transform == "sign":

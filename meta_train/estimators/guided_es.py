@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import renew
 from .base import Estimate, Estimator
 from .nres import NRES
 from .perturbation import PairState, blank_pair
@@ -77,8 +75,6 @@ class GuidedES(Estimator):
     alpha: float = 0.5
     corrected: bool = False
 
-    whole_episodes: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
         if not self.sigma > 0:
@@ -118,16 +114,10 @@ class GuidedES(Estimator):
         run = core.run_pair(dynamics, theta, state.reused, noise, key, meta_step, fresh_score=score)
         gradient = jax.tree.map(lambda s: s * run.difference, run.state.score)
 
-        start_key, advance_key = jax.random.split(key)
-        _, episode_key = jax.random.split(start_key)
         first = jax.tree.map(lambda x: x[0], state.reused.pair)
-
-        def window_objective(theta: Theta) -> Array:
-            episode = renew(dynamics, theta, first, run.state.pair.horizon[0], episode_key)
-            return self.unroll(dynamics, theta, episode, advance_key)[1].objective
-
         perturbed = jax.tree.map(jnp.add, theta, run.state.noise)
-        surrogate, _ = ravel_pytree(jax.grad(window_objective)(perturbed))
+        beside = lambda theta: core.run_beside(dynamics, theta, first, run)[0]  # noqa: E731
+        surrogate, _ = ravel_pytree(jax.grad(beside)(perturbed))
         usable = jnp.all(jnp.isfinite(surrogate))
         rolled = jnp.concatenate([surrogate[None], state.surrogates[:-1]])
         surrogates = jnp.where(usable, rolled, state.surrogates)

@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, blank, renew
+from ..unroll import Episode, blank
 from .base import Estimate
 from .perturbation import PairState, Perturbing, blank_pair
 from .pes import PES
@@ -85,17 +85,8 @@ class PESAnalytic(Perturbing):
     ) -> tuple[AnalyticState, Estimate]:
         """Run the pair and the mean episode, and replace the present draw's term by the gradient."""
         run = self._persistent.run_pair(dynamics, theta, state.persistent, fresh_noise, key, meta_step)
-        # The pair's own keys: the mean episode sees the same data.
-        start_key, advance_key = jax.random.split(key)
-        _, episode_key = jax.random.split(start_key)
-        horizon = run.state.pair.horizon[0]
-
-        def window_objective(theta: Theta) -> tuple[Array, Episode]:
-            episode = renew(dynamics, theta, state.mean, horizon, episode_key)
-            episode, window = self.unroll(dynamics, theta, episode, advance_key)
-            return window.objective, episode
-
-        analytic, mean = jax.grad(window_objective, has_aux=True)(theta)
+        beside = lambda theta: self._persistent.run_beside(dynamics, theta, state.mean, run)  # noqa: E731
+        analytic, mean = jax.grad(beside, has_aux=True)(theta)
         explained = sum(
             jnp.vdot(e, g)
             for e, g in zip(jax.tree.leaves(run.state.noise), jax.tree.leaves(analytic), strict=True)
