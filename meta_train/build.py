@@ -79,7 +79,7 @@ def make_horizon(config: RunConfig) -> Horizon:
 
 
 def make_outer(config: RunConfig) -> optax.GradientTransformation:
-    """Make the outer optimizer: clipped Adam with warm-up and cosine decay."""
+    """Make the outer optimizer: Adam with warm-up and cosine decay. The meta-step clips its gradient."""
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if config.warmup else config.learning_rate,
         peak_value=config.learning_rate,
@@ -87,7 +87,7 @@ def make_outer(config: RunConfig) -> optax.GradientTransformation:
         decay_steps=max(config.steps, config.warmup + 1),
         end_value=config.learning_rate * config.final_rate,
     )
-    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), optax.adam(schedule))
+    return optax.adam(schedule)
 
 
 def make_theta(config: RunConfig, key: Any) -> LearnedOptimizer:

@@ -53,6 +53,7 @@ def make_meta_step(
     outer: optax.GradientTransformation,
     population: Population,
     particle_clip: float | None = None,
+    gradient_clip: float | None = None,
 ) -> Callable[[MetaState, Any, tuple[Dynamics, Array]], tuple[MetaState, Any, Metrics]]:
     """Compile the meta-step.
 
@@ -61,11 +62,14 @@ def make_meta_step(
         outer: the outer optimizer, an optax transformation of theta.
         population: size and placement.
         particle_clip: bound on the norm of a single particle's gradient; None for no bound.
+        gradient_clip: bound on the norm of the mean gradient; None for no bound.
 
     Returns:
         A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
         without returning to the host. It donates the first two arguments and returns their successors and the
-        call's metrics: a flat dict of scalars, averages over its meta-steps.
+        call's metrics: a flat dict of scalars, averages over its meta-steps. A meta-step that would leave
+        theta not finite, or in which no particle has a finite estimate, is skipped: theta and the outer
+        optimizer stay as they are, and the particles go on.
     """
 
     def one(state: MetaState, particles: Any, dynamics: Dynamics) -> tuple[MetaState, Any, Metrics]:
@@ -80,13 +84,8 @@ def make_meta_step(
         particles, gradients, metrics = population.each(particle, population.indices(), particles)
         gradient, metrics = population.mean((gradients, metrics))
         metrics = metrics | agreement(gradient, metrics, population.particles)
-        updates, outer_state = outer.update(gradient, state.outer, state.theta)
-        theta = optax.apply_updates(state.theta, updates)
-        metrics = metrics | {
-            "gradient_norm": optax.tree.norm(gradient),
-            "theta_norm": optax.tree.norm(theta),
-        }
-        return MetaState(theta, outer_state, state.meta_step + 1, state.key), particles, metrics
+        moved, outcome = _move(outer, gradient_clip, gradient, state, usable=metrics["dropped"] < 1)
+        return moved, particles, metrics | outcome
 
     def local(
         state: MetaState, particles: Any, constants: tuple[Dynamics, Array]
@@ -106,6 +105,32 @@ def make_meta_step(
         return state, particles, diagnose(_per_episode(averages), population.particles)
 
     return population.compile(local)
+
+
+def _move(
+    outer: optax.GradientTransformation,
+    clip: float | None,
+    gradient: Theta,
+    state: MetaState,
+    usable: Array,
+) -> tuple[MetaState, Metrics]:
+    """Let the outer optimizer move theta, unless it would not stay finite."""
+    norm = optax.tree.norm(gradient)
+    if clip is not None:
+        gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
+    updates, outer_state = outer.update(gradient, state.outer, state.theta)
+    theta = optax.apply_updates(state.theta, updates)
+    ok = usable & jnp.isfinite(optax.tree.norm(theta))
+    choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731
+    theta, outer_state = jax.tree.map(choose, (theta, outer_state), (state.theta, state.outer))
+    metrics = {
+        "gradient_norm": norm,
+        "theta_norm": optax.tree.norm(theta),
+        "update_norm": jnp.where(ok, optax.tree.norm(updates), 0),
+        "gradient_clipped": jnp.zeros(()) if clip is None else (norm > clip).astype(jnp.float32),
+        "skipped": (~ok).astype(jnp.float32),
+    }
+    return MetaState(theta, outer_state, state.meta_step + 1, state.key), metrics
 
 
 def _guard(estimate: Estimate, clip: float | None) -> tuple[Theta, Metrics]:
