@@ -1,8 +1,8 @@
 """Spread a population over devices.
 
-One per-device function is mapped over a one-axis mesh called `particles`. Particle i's randomness comes from
-its global index, so the result does not depend on how many devices there are, except for rounding; with the
-`ordered` reduction on CPU devices, not even for that.
+One per-device function is mapped over a one-axis mesh called `particles`, of the devices of every process.
+Particle i's randomness comes from its global index, so the result does not depend on how many devices and
+processes there are, except for rounding; with the `ordered` reduction on CPU devices, not even for that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Population:
 
     Attributes:
         particles: size of the population; each particle is an antithetic pair.
-        devices: how many devices share it; None means all.
+        devices: how many devices share it, the same number in each process; None means all of all processes.
         backend: `shard_map` (the default), `pmap` (the same through JAX's older interface), or `vmap` (one
             device, no collectives).
         reduction: `psum` sums on each device and then over devices; `ordered` gathers every particle's
@@ -37,7 +37,8 @@ class Population:
             Smaller chunks take less memory and stay in a processor's cache.
 
     Raises:
-        ValueError: when particles do not divide over devices, or chunks do not divide a device's share.
+        ValueError: when particles do not divide over devices, devices over processes, or a device's share
+            over chunks; and for a backend that knows only one process where there are several.
     """
 
     particles: int
@@ -52,6 +53,11 @@ class Population:
         available = jax.device_count()
         if not 1 <= self.num_devices <= available:
             raise ValueError(f"{self.num_devices} devices were asked for, and there are {available}")
+        processes = jax.process_count()
+        if processes > 1 and self.backend != "shard_map":
+            raise ValueError(f"--backend {self.backend} is for one process, and there are {processes}")
+        if self.num_devices % processes:
+            raise ValueError(f"{self.num_devices} devices do not divide over {processes} processes")
         if self.particles % self.num_devices:
             near = max(self.particles // self.num_devices, 1) * self.num_devices
             raise ValueError(
@@ -141,16 +147,64 @@ class Population:
 
         They are copied: what the compiled function is given is donated, and its caller's arrays live on.
         """
-        replicated, particles = jax.tree.map(lambda x: x.copy(), (replicated, particles))
+        return self._put(replicated, PartitionSpec()), self._put(particles, PartitionSpec(AXIS))
+
+    def replicate(self, tree: Any) -> Any:
+        """Put constants on every device, once, instead of at every call of the compiled function.
+
+        Args:
+            tree: the same arrays in every process.
+        """
+        return self._put(tree, PartitionSpec())
+
+    def _put(self, tree: Any, spec: PartitionSpec) -> Any:
         if self.backend != "shard_map":
-            return replicated, particles
-        mesh = self._mesh()
-        everywhere, apart = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
-        return jax.device_put(replicated, everywhere), jax.device_put(particles, apart)
+            return jax.tree.map(lambda x: x.copy(), tree)
+        sharding = NamedSharding(self._mesh(), spec)
+        if jax.process_count() == 1:
+            return jax.device_put(jax.tree.map(lambda x: x.copy(), tree), sharding)
+        return jax.tree.map(lambda x: _put_globally(x, sharding), tree)
 
     def _mesh(self) -> Mesh:
-        kinds = (jax.sharding.AxisType.Auto,)
-        return jax.make_mesh((self.num_devices,), (AXIS,), kinds, devices=jax.devices()[: self.num_devices])
+        each = self.num_devices // jax.process_count()
+        local: dict[int, list[Any]] = {}
+        for device in jax.devices():
+            local.setdefault(device.process_index, []).append(device)
+        devices = np.array([device for owned in local.values() for device in owned[:each]])
+        return Mesh(devices, (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def _put_globally(x: Array, sharding: NamedSharding) -> Array:
+    """Make an array of all processes' devices from one that each process has whole."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = _put_globally(jax.random.key_data(x), sharding)
+        return jax.jit(lambda data: jax.random.wrap_key_data(data, impl=jax.random.key_impl(x)))(data)
+    whole = np.asarray(x)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
+def local_copy(tree: Any) -> Any:
+    """Return what one device of this process holds: the whole of a replicated tree, on a single device.
+
+    Nothing is copied, so the result lives until the tree is donated.
+    """
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def first_particles(particles: Any, count: int) -> Any:
+    """Return the first particles, on a single device.
+
+    Args:
+        particles: a population; its first device must be this process's.
+        count: how many, at most as many as this process holds.
+    """
+    device = jax.local_devices()[0]
+
+    def first(x: Array) -> Array:
+        shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+        return jnp.concatenate([jax.device_put(shard.data, device) for shard in shards])[:count]
+
+    return jax.tree.map(first, particles)
 
 
 def _pmap(local: Callable[[Any, Any, Any], tuple[Any, Any, Any]], devices: int) -> Callable[..., Any]:

@@ -23,17 +23,17 @@ def theta():
     return lopt.LearnableAdam.create(jax.random.key(0), learning_rate=0.1)
 
 
-def prepare(population, dynamics=DYNAMICS):
-    """Return the compiled meta-step and its arguments for four meta-steps."""
+def prepare(population, dynamics=DYNAMICS, meta_steps=4):
+    """Return the compiled meta-step and its arguments for some meta-steps."""
     state, particles = init_run(dynamics, ESTIMATOR, OUTER, population, theta(), jax.random.key(1))
     step = make_meta_step(ESTIMATOR, OUTER, population, particle_clip=100.0)
-    return step, (state, particles, (dynamics, jnp.asarray(4, jnp.int32)))
+    return step, (state, particles, (dynamics, jnp.asarray(meta_steps, jnp.int32)))
 
 
 @functools.cache
-def run(**options):
-    """Do four meta-steps; return all that came out, on the host."""
-    step, arguments = prepare(Population(PARTICLES, **options))
+def run(meta_steps=4, **options):
+    """Do some meta-steps; return all that came out, on the host."""
+    step, arguments = prepare(Population(PARTICLES, **options), meta_steps=meta_steps)
     state, particles, metrics = step(*arguments)
     return jax.device_get((state.theta, particles.score, particles.pair.age, metrics))
 
@@ -56,6 +56,13 @@ def test_devices_backends_and_chunks_give_the_same_result_to_rounding(options):
     start = jax.device_get(theta())
     moves = jax.tree.map(lambda x, y: abs(x - y), reference[0], start)
     assert float(moves.log_learning_rate) > 1e-3  # something happened that could have differed
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_theta_agrees_to_rounding_after_a_hundred_meta_steps(devices):
+    one, several = (run(100, devices=n)[0] for n in (1, devices))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), several, one)
+    assert abs(float(one.log_learning_rate - theta().log_learning_rate)) > 0.1
 
 
 @pytest.mark.parametrize("devices", [2, 4, 8])
