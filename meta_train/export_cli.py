@@ -13,12 +13,16 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Write a run's learned optimizer, at its newest checkpoint, as config.json and theta.safetensors."""
+    """Write a run's learned optimizer as config.json and theta.safetensors."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """Run directory that lopt-train wrote."""
     out_dir: Annotated[Path, tyro.conf.Positional]
     """Directory to write; lopt.load(OUT_DIR) and lopt.as_optax(OUT_DIR) read it."""
+    step: int | None = None
+    """Meta-step of the checkpoint to take; default: the newest."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the best checkpoint by validation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .run_directory import export_run
 
     try:
-        export_run(command.run_dir, command.out_dir)
+        export_run(command.run_dir, command.out_dir, command.step, command.best)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"lopt-export: {error}", file=sys.stderr)
         return 1

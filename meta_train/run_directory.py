@@ -1,12 +1,19 @@
-"""A run's directory: `config.json`, `metrics.jsonl`, `checkpoints/`, `run.json`."""
+"""A run's directory: `config.json`, `metrics.jsonl`, `checkpoints/`, `run.json`, `lock.json`."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import fcntl
+import getpass
 import json
+import os
 import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 
@@ -14,7 +21,7 @@ import lopt
 from lopt import LearnedOptimizer
 
 from .build import make_estimator, make_theta
-from .checkpoints import restore_theta
+from .checkpoints import read_about, restore_theta
 from .config import RunConfig, differences
 from .provenance import provenance
 
@@ -49,6 +56,16 @@ class RunDirectory:
         """The run's id and provenance."""
         return self.path / "run.json"
 
+    @property
+    def reference(self) -> Path:
+        """The tuned Adam that the run is compared with."""
+        return self.path / "reference.json"
+
+    @property
+    def lock(self) -> Path:
+        """Who trains here at present, or did last."""
+        return self.path / "lock.json"
+
     def check(self, config: RunConfig) -> None:
         """Check that a configuration may run here; touch nothing.
 
@@ -62,7 +79,7 @@ class RunDirectory:
                     f"{self.path} holds another run: {'; '.join(changed)}. Take the old values, "
                     "or another --run-dir"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and {path.name for path in self.path.iterdir()} - {"lock.json", "config.tmp"}:
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no lopt run (no config.json): take another --run-dir"
             )
@@ -77,15 +94,42 @@ class RunDirectory:
             RunDirectoryError: as `check` does, and when the directory can't be made.
         """
         self.check(config)
+        self._make()
+        write_whole(self.config, config.to_json())
+        if not self.identity.is_file():
+            known = read_about(self.checkpoints) or {"id": secrets.token_hex(4)}
+            identity = {"id": known["id"]} | provenance(command)
+            write_whole(self.identity, json.dumps(identity, indent=2) + "\n")
+        return self.read_identity()["id"]
+
+    @contextmanager
+    def locked(self, command: str) -> Iterator[None]:
+        """Keep other processes from training here, until the end or this process's death.
+
+        Raises:
+            RunDirectoryError: when another process does; says who.
+        """
+        self._make()
+        with self.lock.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunDirectoryError(f"{self.path} is in use by {_holder(file)}") from error
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.lock} can't be locked ({error.strerror}): take a --run-dir on a file system with "
+                    "locks"
+                ) from error
+            file.truncate(0)
+            json.dump(_this_process(command), file, indent=2)
+            file.flush()
+            yield
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"{self.path} can't be made: {error.strerror}") from error
-        self.config.write_text(config.to_json())
-        if not self.identity.is_file():
-            identity = {"id": secrets.token_hex(4)} | provenance(command)
-            self.identity.write_text(json.dumps(identity, indent=2) + "\n")
-        return self.read_identity()["id"]
 
     def read_config(self) -> RunConfig:
         """Read the run's configuration.
@@ -105,25 +149,62 @@ class RunDirectory:
         return json.loads(self.identity.read_text())
 
 
-def load_run_optimizer(run_dir: str | Path) -> LearnedOptimizer:
-    """Return the learned optimizer of a run, with theta from its newest checkpoint.
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written, whenever the process may die."""
+    partial = path.with_suffix(".tmp")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _this_process(command: str) -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "user": getpass.getuser(),
+        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": command,
+    }
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        who = json.loads(file.read())
+        return "process {pid} of {user} on {host}, since {since}: {command}".format(**who)
+    except (ValueError, KeyError, TypeError):  # it has the lock, and has not written yet
+        return "another process"
+
+
+def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
+    """Return the learned optimizer of a run.
+
+    Args:
+        run_dir: what `lopt-train` wrote.
+        step: meta-step of the checkpoint to take theta from; None for the newest.
+        best: take the best checkpoint by validation instead.
 
     Raises:
         RunDirectoryError: when it is no run directory.
         CheckpointError: when it holds no checkpoint.
     """
-    return _load(RunDirectory(Path(run_dir)))[0]
+    return _load(RunDirectory(Path(run_dir)), step, best)[0]
 
 
-def export_run(run_dir: str | Path, out_dir: str | Path) -> Path:
+def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
     """Publish a run's learned optimizer: `config.json` with its provenance, and `theta.safetensors`.
+
+    Args:
+        run_dir: what `lopt-train` wrote.
+        out_dir: where to.
+        step: meta-step of the checkpoint to take theta from; None for the newest.
+        best: take the best checkpoint by validation instead.
 
     Raises:
         RunDirectoryError: when it is no run directory.
         CheckpointError: when it holds no checkpoint.
     """
     run = RunDirectory(Path(run_dir))
-    optimizer, meta_step = _load(run)
+    optimizer, meta_step = _load(run, step, best)
     config = run.read_config()
     estimator = make_estimator(config)
     inner_steps = meta_step * config.particles * estimator.steps_per_window
@@ -142,7 +223,7 @@ def export_run(run_dir: str | Path, out_dir: str | Path) -> Path:
     )
 
 
-def _load(run: RunDirectory) -> tuple[LearnedOptimizer, int]:
+def _load(run: RunDirectory, step: int | None, best: bool) -> tuple[LearnedOptimizer, int]:
     # Theta's structure alone: neither the run's data nor its devices need be on this machine.
     config = run.read_config()
-    return restore_theta(run.checkpoints, make_theta(config, jax.random.key(config.seed)))
+    return restore_theta(run.checkpoints, make_theta(config, jax.random.key(config.seed)), step, best)

@@ -1,0 +1,48 @@
+"""Tell a damaged checkpoint from a sound one, before anybody trusts it.
+
+A flipped byte may well decompress to another number, so that a file can be read says little. Sums are written
+into the checkpoint's directory before it gets its final name, so that they are there whenever it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+_NAME = "checksums.json"
+
+
+def write_checksums(checkpoint: Path) -> None:
+    """Write the checksums of a checkpoint's items; its own bookkeeping, which comes later, is left out."""
+    sums = {str(file.relative_to(checkpoint)): _digest(file) for file in _files(checkpoint)}
+    (checkpoint / _NAME).write_text(json.dumps(sums, indent=1) + "\n")
+
+
+def damage(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files; None where nothing is, or there are no sums."""
+    sums = checkpoint / _NAME
+    if not sums.exists():
+        return None
+    try:
+        expected: dict[str, str] = json.loads(sums.read_text())
+        for name, digest in expected.items():
+            file = checkpoint / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if _digest(file) != digest:
+                return f"{name} is not what was written"
+    except (OSError, ValueError) as error:
+        return f"its checksums can't be read ({error})"
+    return None
+
+
+def _files(checkpoint: Path) -> list[Path]:
+    return sorted(
+        file for item in checkpoint.iterdir() if item.is_dir() for file in item.rglob("*") if file.is_file()
+    )
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,217 @@
+"""Checkpoints: which are kept, and what happens to damaged ones, and on a full disk."""
+
+import dataclasses
+import shutil
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+
+from meta_train import CheckpointError, RunConfig, RunDirectory, Trainer, load_run_optimizer
+
+CONFIG = RunConfig(
+    task="quadratic",
+    optimizer="learnable-adam",
+    horizon="constant",
+    horizon_high=20,
+    window=5,
+    sigma=0.1,
+    particles=4,
+    devices=1,
+    learning_rate=0.03,
+    warmup=2,
+    steps=12,
+    steps_per_call=2,
+    checkpoint_every=2,
+    keep_hours=0,
+    validate_every=6,
+    validation_episodes=2,
+    reference_rates=0,
+    hysteresis_particles=0,
+)
+
+
+def drive(path, config=CONFIG):
+    """Run to the end; return theta, the records' meta-steps, and the warnings."""
+    directory, warnings = RunDirectory(path), []
+    run_id = directory.open(config, "lopt-train")
+    trainer = Trainer(config, directory, run_id=run_id, warn=warnings.append)
+    steps = [record.meta_step for record in trainer.records()]
+    trainer.close()
+    return jax.device_get(trainer.theta), steps, warnings
+
+
+def saved(path):
+    return sorted(int(file.name) for file in (path / "checkpoints").iterdir() if file.name.isdigit())
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never disturbed: its directory and its last theta."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    return path, drive(path)[0]
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of it, to be damaged."""
+    shutil.copytree(whole[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+# --- what is kept ----------------------------------------------------------------------------------------
+
+
+def test_the_last_few_and_the_best_are_kept(whole, tmp_path):
+    assert saved(whole[0])[-3:] == [8, 10, 12]
+    # A learning rate that makes theta worse, so that the best is the one at the start.
+    worse = dataclasses.replace(CONFIG, learning_rate=30.0, keep_last=2)
+    drive(tmp_path / "run", worse)
+    assert saved(tmp_path / "run") == [0, 10, 12]
+    best = load_run_optimizer(tmp_path / "run", best=True)
+    assert_same(best, load_run_optimizer(tmp_path / "run", step=0))
+    assert not np.array_equal(best.log_learning_rate, load_run_optimizer(tmp_path / "run").log_learning_rate)
+
+
+def test_one_every_so_often_is_kept_for_good(tmp_path):
+    """All of these are younger than an hour, so that the first alone counts."""
+    drive(tmp_path / "run", dataclasses.replace(CONFIG, keep_hours=1.0, keep_last=1, validate_every=1000))
+    kept = saved(tmp_path / "run")
+    assert kept[0] == 0
+    assert kept[-1] == 12
+    drive(tmp_path / "all", dataclasses.replace(CONFIG, keep_hours=1e-9, keep_last=1, validate_every=1000))
+    assert saved(tmp_path / "all") == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_the_clock_saves_too(tmp_path):
+    drive(
+        tmp_path / "run",
+        dataclasses.replace(CONFIG, checkpoint_every=0, checkpoint_seconds=1e-9, keep_last=9),
+    )
+    assert saved(tmp_path / "run") == [0, 2, 4, 6, 8, 10, 12]
+    never = dataclasses.replace(CONFIG, checkpoint_every=0, checkpoint_seconds=0, validate_every=1000)
+    drive(tmp_path / "never", never)
+    assert saved(tmp_path / "never") == [0, 12]  # the first validation is the best so far, and the end
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(whole):
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint 7, but .*8, 10, 12"):
+        load_run_optimizer(whole[0], step=7)
+
+
+# --- damage ----------------------------------------------------------------------------------------------
+
+
+def biggest(checkpoint):
+    return max(
+        (file for file in checkpoint.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size
+    )
+
+
+def truncate(checkpoint):
+    file = biggest(checkpoint / "run")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_byte(checkpoint):
+    file = biggest(checkpoint / "run")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def lose_a_file(checkpoint):
+    biggest(checkpoint / "run").unlink()
+
+
+def empty(checkpoint):
+    for file in checkpoint.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+
+
+def lose_everything(checkpoint):
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+@pytest.mark.parametrize("harm", [truncate, flip_a_byte, lose_a_file, empty, lose_everything])
+def test_a_damaged_newest_checkpoint_is_named_set_aside_and_the_one_before_taken(whole, run, harm):
+    harm(run / "checkpoints" / "12")
+    theta, steps, warnings = drive(run)
+    assert_same(theta, whole[1])
+    assert steps == [12]  # from 10, not from the start
+    (warning,) = warnings
+    assert "checkpoint 12 is damaged" in warning
+    assert "\n" not in warning
+    (aside,) = (run / "damaged").iterdir()
+    assert aside.name.startswith("12-")
+    assert str(aside) in warning
+    assert saved(run)[-3:] == [8, 10, 12]
+
+
+def test_several_damaged_checkpoints_are_passed_over(whole, run):
+    for step, harm in ((12, truncate), (10, lose_everything)):
+        harm(run / "checkpoints" / str(step))
+    theta, steps, warnings = drive(run)
+    assert_same(theta, whole[1])
+    assert steps == [10, 12]
+    assert ["12" in warnings[0], "10" in warnings[1]] == [True, True]
+
+
+def test_when_all_are_damaged_the_run_does_not_begin_anew_by_itself(run):
+    for checkpoint in (run / "checkpoints").iterdir():
+        if checkpoint.name.isdigit():
+            truncate(checkpoint)
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint of .* can be restored; the damaged ones are in"
+    ):
+        drive(run)
+
+
+def test_an_optimizer_is_not_read_from_a_damaged_checkpoint(run):
+    flip_a_byte(run / "checkpoints" / "12")
+    with pytest.raises(CheckpointError, match=r"checkpoint 12 of .* is damaged .*take another \(.*8, 10\)"):
+        load_run_optimizer(run)
+    load_run_optimizer(run, step=10)
+
+
+def test_the_runs_identity_comes_back_from_its_checkpoint(run):
+    identity = RunDirectory(run).read_identity()["id"]
+    (run / "run.json").unlink()
+    assert RunDirectory(run).open(CONFIG, "lopt-train") == identity
+
+
+# --- a full disk -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("file systems can't be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_older_checkpoints_whole(whole, small_disk):
+    config = dataclasses.replace(CONFIG, keep_last=1000)
+    with pytest.raises(
+        CheckpointError, match=r"no space is left on the device; the newest whole one is \d+"
+    ) as error:
+        drive(small_disk / "run", dataclasses.replace(config, steps=10_000))
+    assert "\n" not in str(error.value)
+    kept = saved(small_disk / "run")
+    assert kept[-1] >= 2
+    for step in kept:  # each can be read, and is not damaged
+        load_run_optimizer(small_disk / "run", step=step)
