@@ -34,15 +34,18 @@ from .estimators import (
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .hysteresis import make_hysteresis_probe
 from .inner_training import InnerState, InnerTraining
+from .launch import Launch
 from .mesh import Population
+from .metrics import METRICS
 from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
 from .presets import PRESETS, get_preset
 from .provenance import provenance
 from .quadrature import expected_gradients
+from .robustness import DivergedError
 from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer
 from .step import MetaState, init_run, make_meta_step
-from .trackers import JsonLines, NoTracker, ProgressBar, Several, Tracker, WandB
-from .trainer import DivergedError, Record, Trainer
+from .trackers import Curves, Histogram, JsonLines, NoTracker, ProgressBar, Several, Tracker, WandB
+from .trainer import Record, Trainer
 from .unroll import Episode, Window, advance, blank, finished, renew, start
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "DODGE",
     "ESTIMATORS",
     "GPES",
+    "METRICS",
     "NRES",
     "OBJECTIVES",
     "PES",
@@ -62,6 +66,7 @@ __all__ = [
     "CombinedES",
     "ConstantHorizon",
     "CurriculumHorizon",
+    "Curves",
     "DivergedError",
     "Dynamics",
     "Episode",
@@ -70,11 +75,13 @@ __all__ = [
     "EvolutionStrategies",
     "FullES",
     "GuidedES",
+    "Histogram",
     "Horizon",
     "InnerState",
     "InnerTraining",
     "JsonLines",
     "LastLoss",
+    "Launch",
     "LogUniformHorizon",
     "MeanLogLoss",
     "MeanLoss",

@@ -83,30 +83,59 @@ class RunConfig:
 
     steps_per_call: int = 10
     """Meta-steps between two returns to the host; also how often a line is logged."""
-    checkpoint_every: int = 100
-    """Meta-steps between checkpoints."""
     validate_every: int = 100
     """Meta-steps between validations of the unperturbed theta."""
     validation_episodes: int = 16
     """Episodes of the longest horizon per validation, the same ones every time."""
+    reference_rates: int = 15
+    """Learning rates among which an Adam is tuned on the validation's episodes, once, to be compared with; 0
+    for no Adam, which saves a compilation."""
     hysteresis_particles: int = 2
     """Particles whose present episodes are replayed with each validation, to see what theta's motion within
     an episode does to their estimates; 0 for none, which saves a compilation."""
 
-    trackers: tuple[Literal["jsonl", "progress", "wandb"], ...] = ("jsonl", "progress")
-    """Where numbers go; jsonl writes metrics.jsonl into the run directory."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints; 0 for no such checkpoints."""
+    checkpoint_every: int = 0
+    """Meta-steps between checkpoints; 0 for no such checkpoints. There is also one at each validation that is
+    the best so far, and one at the end."""
+    keep_last: int = 3
+    """How many of the newest checkpoints to keep; the best by validation is kept too."""
+    keep_hours: float = 6.0
+    """Hours between checkpoints that are kept for good; 0 for none."""
+
+    progress: bool = True
+    """Whether to show progress on standard error: a display on a terminal, plain lines elsewhere."""
+    tracker: Literal["none", "wandb"] = "none"
+    """Where numbers go beside metrics.jsonl in the run directory, which is always written."""
+    wandb_mode: Literal["online", "offline", "disabled"] | None = None
+    """W&B's mode; default: WANDB_MODE, or else online."""
     wandb_project: str = "lopt"
-    """W&B project; mode, entity, group and the like are read from W&B's own environment variables."""
+    """W&B project."""
+    wandb_entity: str | None = None
+    """W&B user or team; default: yours."""
+    wandb_group: str | None = None
+    """W&B group: what runs are compared under, a sweep's name say."""
+    wandb_name: str | None = None
+    """W&B's name of the run; default: the run directory's."""
+    wandb_tags: tuple[str, ...] = ()
+    """W&B tags."""
+    wandb_notes: str | None = None
+    """W&B notes."""
 
     def __post_init__(self) -> None:
         positive = (
             "window sigma horizon_low horizon_high particles steps learning_rate gradient_clip particle_clip "
-            "steps_per_call checkpoint_every validate_every validation_episodes"
+            "steps_per_call validate_every validation_episodes keep_last"
         )
         for name in positive.split():
             if not getattr(self, name) > 0:
                 raise ValueError(f"{_flag(name)} must be positive, not {getattr(self, name)}")
-        for name in ("warmup", "final_rate", "seed", "hysteresis_particles"):
+        not_negative = (
+            "warmup final_rate seed hysteresis_particles reference_rates checkpoint_seconds "
+            "checkpoint_every keep_hours"
+        )
+        for name in not_negative.split():
             if getattr(self, name) < 0:
                 raise ValueError(f"{_flag(name)} must not be negative, as {getattr(self, name)} is")
         parse_options(self.optimizer_options, "--optimizer-options")
@@ -133,9 +162,11 @@ class RunConfig:
 
 MAY_CHANGE = frozenset(
     {
-        *("steps", "steps_per_call", "checkpoint_every", "validate_every", "validation_episodes"),
-        "hysteresis_particles",
-        *("trackers", "wandb_project", "devices", "backend", "chunk"),
+        *("steps", "steps_per_call", "devices", "backend", "chunk"),
+        *("validate_every", "validation_episodes", "reference_rates", "hysteresis_particles"),
+        *("checkpoint_seconds", "checkpoint_every", "keep_last", "keep_hours"),
+        *("progress", "tracker", "wandb_mode", "wandb_project", "wandb_entity", "wandb_group"),
+        *("wandb_name", "wandb_tags", "wandb_notes"),
     }
 )
 """Fields that may differ when a run is resumed: they say how far, how often and where, not what."""

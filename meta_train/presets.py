@@ -47,7 +47,6 @@ def tiny() -> RunConfig:
         particles=16,
         learning_rate=0.03,
         steps=200,
-        checkpoint_every=50,
         validate_every=50,
         hysteresis_particles=0,
     )
@@ -65,7 +64,6 @@ def small_fc() -> RunConfig:
         horizon_high=1000,
         steps=5000,
         learning_rate=1e-3,
-        checkpoint_every=200,
         validate_every=500,
     )
 
@@ -98,6 +96,5 @@ def star_long() -> RunConfig:
         particles=64,
         steps=20000,
         warmup=100,
-        checkpoint_every=500,
         validate_every=500,
     )

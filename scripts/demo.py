@@ -17,6 +17,7 @@ from meta_train.export_cli import main as lopt_export
 RUN = Path("runs/demo")
 OPTIMIZER = RUN / "optimizer"
 REPORT = RUN / "report"
+RATE = "time/inner_steps_per_second"
 
 
 def main() -> int:
@@ -83,8 +84,8 @@ def train_with_optax(steps: int) -> tuple[float, float]:
 
 
 def _summarise(records: list[dict], trained: float, total: float) -> None:
-    objectives = [r["valid_objective"] for r in records if "valid_objective" in r]
-    rates = [r["inner_steps_per_second"] for r in records if "inner_steps_per_second" in r]
+    objectives = [r["meta/valid_objective"] for r in records if "meta/valid_objective" in r]
+    rates = [r[RATE] for r in records if RATE in r]
     print(f"""
 meta-loss       {objectives[0]:.4f} at the start, {objectives[-1]:.4f} at the end
 inner steps     {statistics.median(rates):,.0f} a second

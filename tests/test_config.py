@@ -31,7 +31,11 @@ def test_every_preset_is_documented_and_fits_together(name):
 
 def test_values_of_every_kind_survive_json():
     config = RunConfig(
-        optimizer_options=("hidden_size=8", "name=a b"), init_from="x", devices=3, chunk=2, trackers=()
+        optimizer_options=("hidden_size=8", "name=a b"),
+        init_from="x",
+        devices=3,
+        chunk=2,
+        wandb_tags=("a", "b c"),
     )
     assert RunConfig.from_json(config.to_json()) == config
 
@@ -59,9 +63,20 @@ def test_what_does_not_decide_the_result_may_change():
         "checkpoint_every": 7,
         "validate_every": 7,
         "validation_episodes": 7,
+        "reference_rates": 7,
         "hysteresis_particles": 7,
-        "trackers": (),
+        "checkpoint_seconds": 7.0,
+        "keep_last": 7,
+        "keep_hours": 7.0,
+        "progress": False,
+        "tracker": "wandb",
+        "wandb_mode": "offline",
         "wandb_project": "mine",
+        "wandb_entity": "us",
+        "wandb_group": "sweep",
+        "wandb_name": "first",
+        "wandb_tags": ("a",),
+        "wandb_notes": "why",
         "devices": 7,
         "backend": "pmap",
         "chunk": 7,

@@ -12,7 +12,6 @@ import pytest
 import lopt
 from meta_train import (
     CheckpointError,
-    DivergedError,
     JsonLines,
     RunConfig,
     RunDirectory,
@@ -38,7 +37,7 @@ CONFIG = RunConfig(
     checkpoint_every=4,
     validate_every=6,
     validation_episodes=2,
-    trackers=("jsonl",),
+    reference_rates=3,
 )
 
 
@@ -66,7 +65,7 @@ def drive(path, stop_at=None, config=CONFIG, crash=False):
 def lines(path):
     """The metrics but for how fast they were made."""
     read = [json.loads(line) for line in RunDirectory(path).metrics.read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "inner_steps_per_second"} for line in read]
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in read]
 
 
 def files(path):
@@ -87,8 +86,8 @@ def assert_same(one, other):
 def test_a_run_writes_a_line_per_call_and_validates_when_due(whole):
     written = lines(whole[0])
     assert [line["meta_step"] for line in written] == [0, 2, 4, 6, 8, 10, 12]
-    assert [line["meta_step"] for line in written if "valid_objective" in line] == [0, 6, 12]
-    assert all({"loss", "gradient_norm", "theta_norm"} <= line.keys() for line in written[1:])
+    assert [line["meta_step"] for line in written if "meta/valid_objective" in line] == [0, 6, 12]
+    assert all({"meta/loss", "estimator/gradient_norm", "theta/norm"} <= line.keys() for line in written[1:])
 
 
 @pytest.mark.parametrize("stop_at", [2, 8])  # between checkpoints, and at one
@@ -157,19 +156,6 @@ def test_a_half_written_checkpoint_is_passed_over(whole, tmp_path):
     assert_same(drive(path), whole[1])
 
 
-def test_a_damaged_checkpoint_gives_one_sentence(whole, tmp_path):
-    path = tmp_path / "run"
-    shutil.copytree(whole[0], path)
-    for file in (path / "checkpoints" / "12").rglob("*"):
-        if file.is_file():
-            file.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="checkpoint 12 in .* can't be restored") as error:
-        drive(path)
-    assert "\n" not in str(error.value)
-    with pytest.raises(CheckpointError, match="can't be restored"):
-        load_run_optimizer(path)
-
-
 def test_a_directory_without_a_checkpoint_has_no_optimizer(tmp_path):
     RunDirectory(tmp_path / "run").open(CONFIG, "lopt-train")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
@@ -194,13 +180,6 @@ def test_a_run_is_exported_with_where_it_comes_from(whole, tmp_path):
     assert origin["meta_steps"] == 12
     assert origin["inner_steps"] == 12 * 4 * 2 * 5  # meta-steps, particles, members, window
     assert {"commit", "versions"} <= origin.keys()
-
-
-def test_a_theta_that_blows_up_stops_the_run_and_is_not_saved(tmp_path):
-    config = dataclasses.replace(CONFIG, learning_rate=1e38, warmup=0, steps_per_call=1, checkpoint_every=1)
-    with pytest.raises(DivergedError, match="meta-step 1: .*smaller --learning-rate"):
-        drive(tmp_path / "run", config=config)
-    assert not [p for p in RunDirectory(tmp_path / "run").checkpoints.iterdir() if p.name.isdigit()]
 
 
 def test_json_lines_removes_what_will_be_written_again(tmp_path):

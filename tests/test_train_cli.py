@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import lopt
-from meta_train import PRESETS, RunDirectory, export_cli, get_preset, load_run_optimizer
+from meta_train import PRESETS, RunDirectory, export_cli, get_preset, load_run_optimizer, session
 from meta_train import cli as train_cli
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,8 +24,8 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture
 def train(monkeypatch, capsys):
     """Call `lopt-train` in this process; return its exit status, output and errors."""
-    monkeypatch.setattr(train_cli, "_place", lambda config: None)  # devices are the tests' own here,
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # and so are signals
+    monkeypatch.setattr(session, "_place", lambda *_: None)  # devices are the tests' own here,
+    monkeypatch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))  # and so are signals
 
     def call(*arguments):
         try:
@@ -92,6 +93,9 @@ def test_list_shows_every_registered_name(train):
         ("tiny --particles 10 --devices 4", "10 particles do not divide over 4 devices: take 8 or 12"),
         ("tiny --devices 1000", "1000 devices were asked for"),
         ("tiny --chunk 0", "chunks of 0 do not divide"),
+        ("tiny --checkpoint-seconds -1", "--checkpoint-seconds must not be negative"),
+        ("tiny --keep-last 0", "--keep-last must be positive"),
+        ("tiny --coordinator 127.0.0.1:1", "--coordinator, --num-processes and --process-id go together"),
         ("tiny --init-from nowhere", "'nowhere' is neither a directory nor the name"),
         ("lstm --horizon log-uniform --horizon-low 200", "200 is above 100"),
     ],
@@ -232,3 +236,28 @@ def test_a_run_is_exported_and_loads(interrupted, resumed, tmp_path, capsys):
     origin = lopt.read_config(out)["provenance"]
     assert origin["meta_steps"] == resumed[0] + 15
     assert origin["command"].startswith("lopt-train tiny --run-dir")
+
+
+# --- two on one directory --------------------------------------------------------------------------------
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_directory(train, tmp_path):
+    path = tmp_path / "run"
+    arguments = ["tiny", "--run-dir", str(path), *OPTIONS.split(), "--steps", "1000000"]
+    first = launch(*arguments)
+    try:
+        patience = time.monotonic() + 120
+        while not metrics(path) and first.poll() is None and time.monotonic() < patience:
+            time.sleep(0.1)
+        before = RunDirectory(path).config.read_bytes()
+        status, _, errors = train(*arguments, "--steps-per-call", 20)
+        assert (status, errors.count("\n")) == (1, 1)
+        assert f"{path} is in use by process {first.pid} of " in errors
+        assert shlex.join(arguments) in errors
+        assert RunDirectory(path).config.read_bytes() == before
+    finally:
+        first.kill()
+        first.communicate()
+    # A lock dies with its process, however it dies.
+    status, _, errors = train(*arguments[:-1], "10")
+    assert status == 0, errors

@@ -1,0 +1,59 @@
+"""The names under which a run's numbers are logged, in groups, and what they mean.
+
+The meta-step and the probes name their numbers plainly; `grouped` gives them the names that trackers see.
+`METRICS` lists every name that a run can log: dashboards are made from it, and a test holds runs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+METRICS: dict[str, str] = {
+    "inner_steps": "inner steps done so far, over all particles and members: the other axis",
+    "meta/loss": "mean loss of the inner steps",
+    "meta/objective": "mean objective of the episodes that ended",
+    "meta/finished": "share of episodes that ended, per window",
+    "meta/age": "mean age of the episodes, in inner steps",
+    "meta/valid_objective": "objective of the unperturbed theta on fixed episodes of the longest horizon",
+    "meta/tuned_adam": "the same of Adam with the best of its learning rates: a line to get below",
+    "tasks/{task}/curve": "loss over inner steps in the validation, of theta and of tuned Adam",
+    "tasks/{task}/final_loss": "loss of the validation's last window",
+    "estimator/gradient_norm": "norm of the population's mean estimate",
+    "estimator/particle_norm": "mean norm of a particle's estimate",
+    "estimator/particle_variance": "trace of the covariance of a particle's estimate",
+    "estimator/signal_to_noise": "squared norm of the expected gradient over the mean estimate's variance",
+    "estimator/particle_cosine": "agreement of two particles' estimates, weighted by norms",
+    "estimator/variance_growth": "elasticity of an estimate's mean square with the age of its episode",
+    "estimator/hysteresis": "what theta's motion within episodes does to the estimates, relative",
+    "theta/norm": "norm of theta",
+    "theta/update_norm": "mean norm of what a meta-step adds to theta",
+    "theta/value/{leaf}": "a leaf of theta that is a single number",
+    "theta/histogram/{leaf}": "distribution of a leaf of theta",
+    "time/inner_steps_per_second": "inner steps per second, since the last record",
+    "time/host_share": "share of the time since the last record in which the host did not wait for devices",
+    "time/checkpoint_seconds": "time that the last checkpoint held up training",
+    "time/validation_seconds": "time that the last validation and its probes took",
+    "time/eta_seconds": "time to the last meta-step, at the present rate",
+    "robust/diverged": "share of episodes with a loss that was not finite or at the task's ceiling",
+    "robust/valid_diverged": "the same of the validation's episodes",
+    "robust/clipped": "share of particles' estimates that were clipped",
+    "robust/dropped": "share of particles' estimates that were not finite, and left out",
+    "robust/gradient_clipped": "share of meta-steps whose mean gradient was clipped",
+    "robust/skipped": "share of meta-steps left out, since theta would not have stayed finite",
+}
+"""Every name that a run can log. {task} is the task's name, {leaf} a leaf of theta."""
+
+_GROUPS = {name.rpartition("/")[2]: name for name in METRICS if "{" not in name}
+_RENAMED = {"theta_norm": "theta/norm", "update_norm": "theta/update_norm"}
+
+
+def grouped(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Give plainly named numbers the names that trackers see.
+
+    What is grouped already stays as it is; what nobody knows is an estimator's own, and goes to `estimator/`.
+    """
+    known = _GROUPS | _RENAMED
+    return {n if "/" in n else known.get(n, f"estimator/{n}"): value for n, value in values.items()}

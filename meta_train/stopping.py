@@ -1,0 +1,82 @@
+"""Stop when asked by a signal: finish what is in flight, save, and leave in time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopOnSignal:
+    """Within its context, SIGINT and SIGTERM ask for a stop; a second one, or too long a wait, stops at once.
+
+    Signals are heard by a thread of its own, since Python's handlers would wait for a compilation to end.
+
+    Args:
+        grace: seconds from the first signal until the process ends, saved or not.
+        status: exit status when it ends without having saved.
+        late: what to print then.
+    """
+
+    def __init__(self, grace: float, status: int, late: str) -> None:
+        self._status, self._late = status, late
+        self._asked = threading.Event()
+        self._timer = threading.Timer(grace, self._give_up)
+        self._timer.daemon = True
+        self._restore: Callable[[], None] = lambda: None
+
+    def __call__(self) -> bool:
+        """Tell whether a stop was asked for."""
+        return self._asked.is_set()
+
+    def __enter__(self) -> Self:
+        receiver, sender = socket.socketpair()
+        sender.setblocking(False)
+        before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        # A handler of Python's own must stand there, or the number is not written.
+        handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+
+        def restore() -> None:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            sender.close()
+
+        self._restore = restore
+        threading.Thread(target=self._listen, args=(receiver,), name="signals", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._restore()
+
+    def _listen(self, receiver: socket.socket) -> None:
+        with receiver:
+            while heard := receiver.recv(1):
+                if heard[0] in _SIGNALS:
+                    self._hear(heard[0])
+
+    def _hear(self, number: int) -> None:
+        if self._asked.is_set():
+            _say("stopped at once; the newest checkpoint stands")
+            os._exit(128 + number)
+        self._asked.set()
+        _say("stopping after the call in flight; once more to stop at once")
+        self._timer.start()
+
+    def _give_up(self) -> None:
+        _say(self._late)
+        os._exit(self._status)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,77 @@
+"""The run's own truth: a line of JSON per record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import Tracker
+from .values import Value, Values, from_json, to_json
+
+_STEP = "meta_step"
+
+
+class JsonLines(Tracker):
+    """Writes a line of JSON per record, flushed at once.
+
+    Args:
+        path: the file; appended to.
+        resume_step: the meta-step that the run goes on from. Lines beyond it were written by a run that was
+            stopped before its next checkpoint; they are removed, because they will be written again. A run
+            that begins, at 0, writes line 0 again too.
+    """
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        if path.exists():
+            replacement = path.with_suffix(".tmp")
+            with path.open(encoding="utf-8") as old, replacement.open("w", encoding="utf-8") as new:
+                due = (line for line in old if resume_step > 0 and _is_due(line, resume_step))
+                new.writelines(line.rstrip("\n") + "\n" for line in due)
+            replacement.replace(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, values: Values) -> None:
+        """Write one line; values that are not finite are left out."""
+        self._file.write(json.dumps({_STEP: step} | to_json(values)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
+    """Read what `JsonLines` wrote, a record at a time; a line that was cut short is passed over.
+
+    Yields:
+        The meta-step and the values of each record.
+
+    Raises:
+        ValueError: for a whole line that is no record.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            record = _parse(line)
+            if record is None:
+                continue
+            try:
+                step = record.pop(_STEP)
+                yield step, from_json(record)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{path}, line {number}, is no record of a run: {error}") from error
+
+
+def _parse(line: str) -> dict | None:
+    """Read a line; return None for one that was cut short."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_due(line: str, resume_step: int) -> bool:
+    """Tell whether a line is whole, and not of a later meta-step."""
+    record = _parse(line)
+    return record is not None and _STEP in record and record[_STEP] <= resume_step

@@ -1,0 +1,221 @@
+"""Progress: three lines that stay in place on a terminal, and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar as Bar
+from rich.text import Text
+
+from .above import printed_above
+from .base import Tracker
+from .figures import change_in, count, duration, figure, share, sparkline, trend
+from .values import Values, numbers
+
+LINES = 20  # plain lines per run, about
+PATIENCE = 600.0  # seconds: the longest time without a plain line, about
+RECORDS = 64  # meta-losses that the sparkline shows, and that the trend compares
+WIDE = 78  # columns from which on words are written out
+
+
+class ProgressBar(Tracker):
+    """Shows how far a run is and how it does; a value stays until there is a newer one.
+
+    On a terminal it is three lines at the bottom, and what the program prints meanwhile goes above them.
+    Elsewhere it is some twenty plain lines a run, or one every ten minutes if that is more.
+
+    Args:
+        total: meta-steps of the whole run.
+        done: meta-steps done already.
+        console: where to draw, and the clocks to go by; default: standard error.
+    """
+
+    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        # A console may follow sys.stderr, which soon is a detour to the console itself.
+        self._console.file = self._console.file
+        self._facts = _Facts(total, done, self._console)
+        self._printed: int | None = None
+        self._printed_at = -math.inf
+        self._plain = not self._console.is_interactive
+        self._display = contextlib.ExitStack()
+        if not self._plain:
+            self._draw()
+        elif self._facts.compiling:
+            self._print(f"meta-step {done:,}/{total:,}  compiling ...")
+
+    def log(self, step: int, values: Values) -> None:
+        """Take in a record; without a terminal, print a line when one is due."""
+        self._facts.add(step, numbers(values))
+        if self._plain and self._due(step):
+            self._print_facts()
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        if self._plain and self._facts.heard and self._facts.step != self._printed:
+            self._print_facts()
+        self._display.close()
+
+    def _draw(self) -> None:
+        live = Live(
+            _Lines(self._facts),
+            console=self._console,
+            refresh_per_second=2,
+            redirect_stdout=False,  # other consoles don't take rich's own detour: they would write into the
+            redirect_stderr=False,  # bar
+        )
+        self._display.enter_context(live)
+        self._console.show_cursor()  # rich hides it, and a run that is killed could not bring it back
+        for name in ("stdout", "stderr"):
+            self._display.enter_context(printed_above(self._console, name))
+
+    def _due(self, step: int) -> bool:
+        total = self._facts.total
+        by_steps = self._printed is None or step - self._printed >= total / LINES or step >= total
+        return by_steps or self._console.get_time() - self._printed_at >= PATIENCE
+
+    def _print_facts(self) -> None:
+        self._printed, self._printed_at = self._facts.step, self._console.get_time()
+        self._print("  ".join(self._facts.words()))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Facts:
+    """What is known of a run. Another thread draws it: nothing is changed in place."""
+
+    def __init__(self, total: int, done: int, console: Console) -> None:
+        self.total, self.step = total, done
+        self.heard = False
+        self.losses: tuple[float, ...] = ()
+        self.losses_seen = 0
+        self.saved = ""
+        self._done = done
+        self._values: dict[str, float] = {}
+        self._now, self._date = console.get_time, console.get_datetime
+        self._began = self._now()
+        self._first: tuple[float, int] | None = None
+        self._eta: tuple[float, float] | None = None
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        self.heard, self.step = True, step
+        self._values = self._values | values
+        if "meta/loss" in values:
+            self.losses_seen += 1
+            self.losses = (*self.losses, values["meta/loss"])[-RECORDS:]
+        if "time/checkpoint_seconds" in values:
+            self.saved = f"{self._date():%H:%M:%S}"
+        if "time/eta_seconds" in values:
+            self._eta = (self._now(), values["time/eta_seconds"])
+        elif "time/eta_seconds" not in self._values:
+            self._estimate(step)
+
+    def _estimate(self, step: int) -> None:
+        """Estimate the time to the end where nobody says it."""
+        if step <= self._done:
+            return
+        if self._first is None:
+            self._first = (self._now(), step)  # until here time went into compiling
+        elif step > self._first[1]:
+            then, first = self._first
+            self._eta = (self._now(), (self._now() - then) / (step - first) * (self.total - step))
+
+    def get(self, name: str) -> float | None:
+        return self._values.get(name)
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.step // self.total
+
+    @property
+    def compiling(self) -> bool:
+        """Whether meta-steps are to come, and none was heard of yet: a record at the start has none."""
+        return self.step == self._done < self.total and not self.losses
+
+    def elapsed(self) -> str:
+        return duration(self._now() - self._began)
+
+    def remaining(self) -> str:
+        """Return the time to the end, running down between records; at the end, what it took."""
+        if self.step >= self.total:
+            return f"took {self.elapsed()}"
+        if self._eta is None:
+            return "eta -:--:--"
+        then, seconds = self._eta
+        return f"eta {duration(max(0.0, then + seconds - self._now()))}"
+
+    def words(self) -> Iterator[str]:
+        yield f"meta-step {self.step:,}/{self.total:,} ({self.percent}%)"
+        change = change_in(self.losses, "down ", "up ", "level")
+        for name, text, write in (
+            ("meta/loss", "meta-loss {}" + (f" ({change})" if change else ""), figure),
+            ("meta/valid_objective", "validation {}", figure),
+            ("meta/tuned_adam", "tuned Adam {}", figure),
+            ("time/inner_steps_per_second", "{} inner steps/s", count),
+            ("robust/diverged", "diverged {}", share),
+            ("time/checkpoint_seconds", f"checkpoint at {self.saved} ({{}} s)", "{:.2g}".format),
+        ):
+            if (value := self.get(name)) is not None:
+                yield text.format(write(value))
+        yield self.remaining()
+
+
+class _Lines:
+    """Three lines; what stands where never changes, only what it says."""
+
+    def __init__(self, facts: _Facts) -> None:
+        self._facts = facts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, facts = options.max_width, self._facts
+        wide = width >= WIDE
+        total = f"{facts.total:,}"
+        where = f" {facts.percent:3}%  {'meta-step ' * wide}{facts.step:>{len(total)},}/{total}"
+        where += f"  {facts.remaining():<13}"
+        if width - len(where) >= 4:
+            yield Bar(facts.total, facts.step, width=width - len(where))
+        for line in (Text(where), self._training(width, wide, options.ascii_only), self._state(wide)):
+            line.no_wrap, line.overflow = True, "crop" if options.ascii_only else "ellipsis"
+            yield line
+
+    def _training(self, width: int, wide: bool, ascii_only: bool) -> Text:
+        facts, history = self._facts, self._facts.losses
+        if facts.compiling:
+            return Text(f"compiling ... {facts.elapsed()}")
+        loss = _cell("meta-loss" if wide else "loss", facts.get("meta/loss"), figure, 8)
+        speed = _cell("", facts.get("time/inner_steps_per_second"), count, -6)
+        speed += (" inner steps/s" if wide else " steps/s") if speed.strip() else ""
+        signs = ("-", "+", "=") if ascii_only else ("↓", "↑", "→")
+        change = trend(history) or 0.0
+        style = "green" if change < 0 else "red" if change > 0 else ""
+        room = max(0, width - len(loss) - (31 if wide else 25))
+        drawn = "" if ascii_only or room < 4 else sparkline(history, room, facts.losses_seen, RECORDS)
+        return Text.assemble(
+            loss, (f" {drawn:{room}}", "cyan"), (f" {change_in(history, *signs):7}", style), f" {speed}"
+        )
+
+    def _state(self, wide: bool) -> Text:
+        get = self._facts.get
+        ours, adam, diverged = get("meta/valid_objective"), get("meta/tuned_adam"), get("robust/diverged")
+        better = ours is not None and adam is not None and ours < adam
+        alarm = "bold red" if (diverged or 0) > 0.5 else "yellow" if (diverged or 0) > 0.1 else ""
+        saved = self._facts.saved
+        cells = (
+            (_cell("validation" if wide else "valid", ours, figure, 8), "green" if better else ""),
+            (_cell("tuned Adam" if wide else "Adam", adam, figure, 8), ""),
+            (_cell("diverged", diverged, share, 4), alarm),
+            (f"{'checkpoint' if wide else 'saved'} {saved}" if saved else "", ""),
+        )
+        return Text("  " if wide else " ").join(Text(*cell) for cell in cells)
+
+
+def _cell(label: str, value: float | None, write: Callable[[float], str], size: int) -> str:
+    """Write a labelled number, padded to a constant width: on the left for a negative size."""
+    text = "" if value is None else write(value)
+    text = f"{text:>{-size}}" if size < 0 else f"{text:<{size}}"
+    return f"{label if value is not None else ' ' * len(label)} {text}"

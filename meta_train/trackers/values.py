@@ -1,0 +1,90 @@
+"""What can be logged: numbers, curves and histograms, each with a JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """Lines over a common axis.
+
+    Attributes:
+        steps: the axis, in inner steps.
+        lines: by name, a value for each step; NaN where there is none.
+    """
+
+    steps: tuple[float, ...]
+    lines: Mapping[str, tuple[float, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Histogram:
+    """Counts between edges.
+
+    Attributes:
+        edges: ascending, one more than there are counts.
+        counts: how many values lie between two edges.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+Value = float | Curves | Histogram
+Values = Mapping[str, Value]
+
+
+def numbers(values: Values) -> dict[str, float]:
+    """Return the values that are finite numbers, numpy's among them, as Python's own."""
+    return {
+        name: int(value) if isinstance(value, Integral) else float(value)
+        for name, value in values.items()
+        if isinstance(value, Real) and math.isfinite(value)
+    }
+
+
+def to_json(values: Values) -> dict[str, Any]:
+    """Return what JSON can hold: numbers that are not finite are left out, or null within a curve.
+
+    Raises:
+        TypeError: for what can't be logged, so that nothing is lost silently.
+    """
+    for name, value in values.items():
+        if not isinstance(value, (Real, Curves, Histogram)):
+            raise TypeError(f"{name} is no number, Curves or Histogram, and can't be logged: {value!r}")
+    return numbers(values) | {
+        name: _encode(value) for name, value in values.items() if isinstance(value, (Curves, Histogram))
+    }
+
+
+def from_json(record: Mapping[str, Any]) -> dict[str, Value]:
+    """Read what `to_json` gave.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    return {name: _decode(value) for name, value in record.items()}
+
+
+def _encode(value: Curves | Histogram) -> dict[str, Any]:
+    if isinstance(value, Histogram):
+        return {"edges": [float(e) for e in value.edges], "counts": [int(c) for c in value.counts]}
+    lines = {n: [float(v) if math.isfinite(v) else None for v in line] for n, line in value.lines.items()}
+    return {"steps": [float(step) for step in value.steps], "lines": lines}
+
+
+def _decode(value: Any) -> Value:
+    match value:
+        case int() | float():
+            return value
+        case {"edges": edges, "counts": counts}:
+            return Histogram(tuple(edges), tuple(counts))
+        case {"steps": steps, "lines": lines}:
+            read = {n: tuple(math.nan if v is None else v for v in line) for n, line in lines.items()}
+            return Curves(tuple(steps), read)
+    raise ValueError(f"not a logged value: {value!r}")

@@ -1,0 +1,96 @@
+"""What a run logs is what the list of metrics says: no more, and no less."""
+
+import json
+import re
+from contextlib import nullcontext
+
+import pytest
+
+import lopt
+from meta_train import METRICS, RunDirectory, session
+from meta_train.cli import main
+from meta_train.metrics import grouped
+
+OPTIONS = (
+    "--particles 4 --window 5 --horizon-high 20 --steps 60 --validate-every 20 --validation-episodes 4 "
+    "--checkpoint-every 20 --reference-rates 3 --hysteresis-particles 2 --devices 1 --no-progress"
+)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """The records of a short run, by meta-step."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "_place", lambda *_: None)
+        patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
+        assert main(["tiny", "--run-dir", str(path), *OPTIONS.split()]) == 0
+    lines = [json.loads(line) for line in RunDirectory(path).metrics.read_text().splitlines()]
+    return {line.pop("meta_step"): line for line in lines}
+
+
+def pattern(name):
+    return re.compile(re.escape(name).replace(r"\{task\}", "quadratic").replace(r"\{leaf\}", r"[a-z0-9_.]+"))
+
+
+def test_every_metric_of_a_run_is_listed(logged):
+    names = {name for values in logged.values() for name in values}
+    assert not [name for name in names if not any(pattern(known).fullmatch(name) for known in METRICS)]
+
+
+def test_every_metric_in_the_list_is_logged(logged):
+    names = {name for values in logged.values() for name in values}
+    missing = [known for known in METRICS if not any(pattern(known).fullmatch(name) for name in names)]
+    # Adam's four numbers have no distribution.
+    assert missing == ["theta/histogram/{leaf}"]
+
+
+def test_validations_come_with_curves_of_theta_and_of_tuned_adam(logged):
+    validated = [step for step, values in logged.items() if "meta/valid_objective" in values]
+    assert validated == [0, 20, 40, 60]
+    for step in validated:
+        curve = logged[step]["tasks/quadratic/curve"]
+        assert curve["steps"] == [5, 10, 15, 20]
+        assert curve["lines"].keys() == {"learned", "tuned Adam"}
+        assert logged[step]["tasks/quadratic/final_loss"] == curve["lines"]["learned"][-1]
+        # Of the mean loss, this objective; a window's mean is a point.
+        mean = sum(curve["lines"]["learned"]) / 4
+        assert mean == pytest.approx(logged[step]["meta/valid_objective"], rel=1e-5)
+    adams = {logged[step]["meta/tuned_adam"] for step in validated}
+    assert len(adams) == 1
+    assert adams.pop() == pytest.approx(sum(curve["lines"]["tuned Adam"]) / 4, rel=1e-5)
+
+
+def test_inner_steps_are_counted(logged):
+    assert logged[60]["inner_steps"] == 60 * 4 * 2 * 5  # meta-steps, particles, members, window
+
+
+def test_shares_are_shares_and_times_make_sense(logged):
+    for values in logged.values():
+        for name, value in values.items():
+            if name.startswith("robust/") or name in ("time/host_share", "meta/finished"):
+                assert 0 <= value <= 1, name
+            if name.startswith("time/"):
+                assert value >= 0, name
+    assert logged[60]["time/eta_seconds"] == 0
+
+
+def test_leaves_of_a_network_are_logged_as_distributions():
+    import jax
+
+    from meta_train import Histogram
+    from meta_train.evaluation import describe
+
+    values = describe(lopt.create("star", jax.random.key(0)))
+    assert all(re.fullmatch(r"theta/(value|histogram)/[a-z0-9_.]+", name) for name in values)
+    counts = [sum(value.counts) for value in values.values() if isinstance(value, Histogram)]
+    assert sum(counts) + sum(not isinstance(value, Histogram) for value in values.values()) == 411
+
+
+def test_what_nobody_knows_is_an_estimators_own():
+    assert grouped({"loss": 1, "odd": 2, "tasks/x/curve": 3, "theta_norm": 4}) == {
+        "meta/loss": 1,
+        "estimator/odd": 2,
+        "tasks/x/curve": 3,
+        "theta/norm": 4,
+    }
