@@ -9,6 +9,7 @@ import pytest
 import lopt
 from meta_train import METRICS, RunDirectory, session
 from meta_train.cli import main
+from meta_train.dashboard import panel_metrics, read_subject
 from meta_train.metrics import grouped
 
 OPTIONS = (
@@ -18,14 +19,20 @@ OPTIONS = (
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory):
-    """The records of a short run, by meta-step."""
+def run(tmp_path_factory):
+    """The directory of a short run."""
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "_place", lambda *_: None)
         patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
         assert main(["tiny", "--run-dir", str(path), *OPTIONS.split()]) == 0
-    lines = [json.loads(line) for line in RunDirectory(path).metrics.read_text().splitlines()]
+    return path
+
+
+@pytest.fixture(scope="module")
+def logged(run):
+    """Its records, by meta-step."""
+    lines = [json.loads(line) for line in RunDirectory(run).metrics.read_text().splitlines()]
     return {line.pop("meta_step"): line for line in lines}
 
 
@@ -43,6 +50,13 @@ def test_every_metric_in_the_list_is_logged(logged):
     missing = [known for known in METRICS if not any(pattern(known).fullmatch(name) for name in names)]
     # Adam's four numbers have no distribution.
     assert missing == ["theta/histogram/{leaf}"]
+
+
+def test_the_dashboard_shows_what_the_run_logs_and_nothing_else(run, logged):
+    names = {name for values in logged.values() for name in values}
+    shown = panel_metrics(read_subject(run))
+    assert shown - {"theta/histogram/{leaf}"} <= names
+    assert names - shown <= {"inner_steps"}  # an axis
 
 
 def test_validations_come_with_curves_of_theta_and_of_tuned_adam(logged):
