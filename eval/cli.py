@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from .results import Results
 
 _ABOUT = """Compare optimizers with tuned Adam, tuned SGD with momentum and untuned Adam on a suite of tasks.
 
@@ -40,6 +43,14 @@ class Command:
     """Split of the held-out loss; choose among optimizers on outer_valid, report on test."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Directory to write to; default: runs/eval/SUITE."""
+    tracker: Literal["none", "wandb"] = "none"
+    """Where the report goes beside --out."""
+    wandb_mode: Literal["online", "offline", "disabled"] | None = None
+    """W&B's mode; default: WANDB_MODE, or else online."""
+    wandb_project: str = "lopt"
+    """W&B project."""
+    wandb_entity: str | None = None
+    """W&B user or team; default: yours."""
 
 
 class _Failure(Exception):
@@ -122,7 +133,19 @@ def _run(command: Command, line: str) -> int:
     with _one_sentence(OSError):
         report = write_report(results, out)
     print_results(results, report)
+    if command.tracker == "wandb":
+        _track(command, results, out)
     return 0
+
+
+def _track(command: Command, results: Results, out: Path) -> None:
+    from meta_train import WandBOptions
+
+    from .tracking import track
+
+    options = WandBOptions(command.wandb_mode, command.wandb_project, command.wandb_entity)
+    with _one_sentence(ValueError):
+        track(results, out, options)
 
 
 @contextmanager

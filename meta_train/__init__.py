@@ -44,7 +44,17 @@ from .quadrature import expected_gradients
 from .robustness import DivergedError
 from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer
 from .step import MetaState, init_run, make_meta_step
-from .trackers import Curves, Histogram, JsonLines, NoTracker, ProgressBar, Several, Tracker, WandB
+from .trackers import (
+    Curves,
+    Histogram,
+    JsonLines,
+    NoTracker,
+    ProgressBar,
+    Several,
+    Tracker,
+    WandB,
+    WandBOptions,
+)
 from .trainer import Record, Trainer
 from .unroll import Episode, Window, advance, blank, finished, renew, start
 
@@ -106,6 +116,7 @@ __all__ = [
     "TruncatedBPTT",
     "TruncatedES",
     "WandB",
+    "WandBOptions",
     "Window",
     "advance",
     "blank",

@@ -6,9 +6,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from .run_directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +26,30 @@ class Command:
     """Meta-step of the checkpoint to take; default: the newest."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the best checkpoint by validation."""
+    tracker: Literal["none", "wandb"] = "none"
+    """With wandb: keep the optimizer as an artifact of the run in W&B too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
-    from .run_directory import export_run
+    from .run_directory import RunDirectory, export_run
 
     try:
-        export_run(command.run_dir, command.out_dir, command.step, command.best)
+        exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
+        if command.tracker == "wandb":
+            _track(RunDirectory(command.run_dir), exported)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"lopt-export: {error}", file=sys.stderr)
         return 1
     print(f"wrote {command.out_dir}; use it with lopt.as_optax({str(command.out_dir)!r}, horizon=STEPS)")
     return 0
+
+
+def _track(directory: RunDirectory, exported: Path) -> None:
+    from .session import log_optimizer, wandb_options
+    from .trackers.wandb import WandB
+
+    options = wandb_options(directory.read_config(), directory)
+    with WandB(directory.path, options, run_id=directory.read_identity()["id"]) as tracker:
+        log_optimizer(tracker, directory, exported)

@@ -13,6 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from lopt import read_config
+
 from .build import Parts, build
 from .checkpoints import CheckpointError
 from .compiled_programs import keep_compiled_programs
@@ -121,21 +123,32 @@ def _tracker(config: RunConfig, directory: RunDirectory, done: int, run_id: str)
         return NoTracker()
     trackers: list[Tracker] = [JsonLines(directory.metrics, done)]
     if config.tracker == "wandb":
-        options = WandBOptions(
-            mode=config.wandb_mode,
-            project=config.wandb_project,
-            entity=config.wandb_entity,
-            group=config.wandb_group,
-            name=config.wandb_name or directory.path.resolve().name,
-            tags=config.wandb_tags,
-            notes=config.wandb_notes,
-        )
         about = dataclasses.asdict(config) | {"provenance": directory.read_identity()}
+        options = wandb_options(config, directory)
         trackers.append(WandB(directory.path, options, about, run_id, directory.metrics, done))
     if config.progress:
         # Last: a display that was drawn before another tracker failed would stay on the screen.
         trackers.append(ProgressBar(config.steps, done))
     return Several(trackers)
+
+
+def wandb_options(config: RunConfig, directory: RunDirectory) -> WandBOptions:
+    """Return where a run is in W&B."""
+    return WandBOptions(
+        mode=config.wandb_mode,
+        project=config.wandb_project,
+        entity=config.wandb_entity,
+        group=config.wandb_group,
+        name=config.wandb_name or directory.path.resolve().name,
+        tags=config.wandb_tags,
+        notes=config.wandb_notes,
+    )
+
+
+def log_optimizer(tracker: Tracker, directory: RunDirectory, exported: Path) -> None:
+    """Have an exported optimizer kept as an artifact of its run."""
+    origin = read_config(exported)["provenance"]
+    tracker.log_artifact(exported, f"{directory.path.resolve().name}-optimizer", "optimizer", origin)
 
 
 def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
@@ -155,8 +168,7 @@ def _end(trainer: Trainer, tracker: Tracker, directory: RunDirectory, launch: La
     config = directory.read_config()
     over = trainer.meta_step >= config.steps
     if is_main() and over and config.tracker == "wandb":
-        published = export_run(directory.path, directory.path / "optimizer")
-        tracker.log_artifact(published, f"{directory.path.resolve().name}-optimizer", "optimizer")
+        log_optimizer(tracker, directory, export_run(directory.path, directory.path / "optimizer"))
     tracker.close()
     if is_main():
         print(_farewell(trainer.meta_step, over, directory.path, launch, line), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`.
+"""Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`, and checkpoints: `... checkpoints`.
 
 Each case runs in a process of its own, so that peak memory is its own. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
@@ -38,7 +38,14 @@ def main() -> int:
     meta_step.add_argument("--json", type=Path, help="write the results here too")
     one = commands.add_parser("one", help="time a single case and print JSON (used by meta-step)")
     one.add_argument("case", type=json.loads)
+    saves = commands.add_parser("checkpoints", help="time what a checkpoint costs a run")
+    saves.add_argument("--preset", default="demo")
+    saves.add_argument("--rounds", type=int, default=5, help="of each kind, in turn")
+    saves.add_argument("--calls", type=int, default=10, help="calls of the meta-step in a round")
     arguments = parser.parse_args()
+    if arguments.command == "checkpoints":
+        print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
+        return 0
     if arguments.command == "one":
         print(json.dumps(time_case(**arguments.case)))
         return 0
@@ -133,6 +140,45 @@ def time_case(
         "best_inner_steps_per_s": particles * estimator.steps_per_window * META_STEPS / min(times),
         "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "temporaries_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
+    }
+
+
+def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
+    """Time a run that saves after each call of the meta-step against the same run that never does, in turn.
+
+    What a save costs is the difference: what it holds up, and what its background work takes from training.
+    """
+    import dataclasses
+    import tempfile
+
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    from meta_train import RunDirectory, Trainer, get_preset
+
+    config = dataclasses.replace(
+        get_preset(preset), steps=10**9, validate_every=10**9, reference_rates=0, hysteresis_particles=0
+    )
+    with tempfile.TemporaryDirectory() as place:
+        runs = {}
+        for every in (0, config.steps_per_call):
+            chosen = dataclasses.replace(config, checkpoint_every=every, checkpoint_seconds=0)
+            runs[every] = Trainer(chosen, RunDirectory(Path(place, str(every)))).records()
+            for _ in range(3):  # the validation at the start, the first call, which compiles, and another
+                next(runs[every])
+        seconds: dict[int, list[float]] = {every: [] for every in runs}
+        for _ in range(rounds):
+            for every, records in runs.items():
+                began = time.perf_counter()
+                for _ in range(calls):
+                    next(records)
+                seconds[every].append(time.perf_counter() - began)
+    without, with_saves = (statistics.median(taken) / calls for taken in seconds.values())
+    return {
+        "call_s": without,
+        "call_with_save_s": with_saves,
+        "save_s": with_saves - without,
+        "share_at_default_cadence": (with_saves - without) / config.checkpoint_seconds,
     }
 
 
