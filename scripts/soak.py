@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 COMMAND = [sys.executable, "-c", "import sys; from meta_train.cli import main; sys.exit(main())"]
-OPTIONS = "--checkpoint-every 100 --keep-last 2 --validate-every 500 --reference-rates 3 --no-progress"
+OPTIONS = "--checkpoint-every 500 --keep-last 2 --validate-every 500 --reference-rates 3 --no-progress"
 LONGEST = 4.0
 """Seconds that a session trains at most before it is killed."""
 
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the instants")
     parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--steps", type=int, default=20_000, help="meta-steps of a run")
+    parser.add_argument("--steps", type=int, default=40_000, help="meta-steps of a run")
     parser.add_argument("--devices", type=int, default=2, help="CPU devices")
     parser.add_argument("--options", default="", help="further options of lopt-train")
     arguments = parser.parse_args()
@@ -77,7 +78,7 @@ def _session(options: list[str], run: Path, kill: bool, draw: random.Random) -> 
     """Start or resume a run and kill it; say what it was doing, or that it was done before."""
     process = subprocess.Popen([*COMMAND, *options, "--run-dir", str(run)], stderr=subprocess.PIPE, text=True)
     instant = draw.choice(("any", "save", "start"))
-    began, patience = _progress(run), draw.uniform(0, LONGEST)
+    began, patience, left_over = _progress(run), draw.uniform(0, LONGEST), _unfinished(run)
     clock = time.monotonic()
     training: float | None = 0.0 if instant == "start" else None
     while kill and process.poll() is None:
@@ -85,7 +86,7 @@ def _session(options: list[str], run: Path, kill: bool, draw: random.Random) -> 
         if training is None and _progress(run) > began:
             training = now
         if training is not None and now - training > patience:
-            saving = _saving(run)
+            saving = bool(_unfinished(run) - left_over)
             if instant != "save" or saving:
                 process.kill()
                 process.communicate()
@@ -97,8 +98,12 @@ def _session(options: list[str], run: Path, kill: bool, draw: random.Random) -> 
     return "done"
 
 
-def _saving(run: Path) -> bool:
-    return any((run / "checkpoints").glob("*.orbax-checkpoint-tmp"))
+def _unfinished(run: Path) -> set[int]:
+    """Return the saves that were begun and not finished, perhaps because they were killed."""
+    found = (run / "checkpoints").glob("*.orbax-checkpoint-tmp")
+    with suppress(FileNotFoundError):  # one was finished in this moment
+        return {path.stat().st_ino for path in found}
+    return set()
 
 
 def _progress(run: Path) -> int:

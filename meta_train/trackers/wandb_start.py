@@ -62,27 +62,21 @@ def start_run(
     except ModuleNotFoundError as error:
         raise ValueError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
     _keep_files_in(directory.absolute() / "wandb")
-
-    def init(mode: str | None) -> Any:
-        return wandb.init(
-            **(dataclasses.asdict(options) | {"tags": options.tags or None, "mode": mode}),
-            dir=directory,
-            config=dict(config),
-            id=run_id,
-            job_type=job_type,
-            resume="allow" if run_id else None,
-            settings=wandb.Settings(
-                quiet=True,  # no summary at the end; and no question who we are, which costs 10 s offline
-                console="off",  # a progress bar is nothing to keep
-                reinit="create_new",  # never another run of this process
-                init_timeout=seconds[0],
-                finish_timeout=seconds[1],
-                finish_timeout_raises=True,
-            ),
-        )
-
+    place = {
+        **(dataclasses.asdict(options) | {"tags": options.tags or None}),
+        **{"dir": directory, "config": dict(config), "job_type": job_type},
+        **{"id": run_id, "resume": "allow" if run_id else None},
+        "settings": wandb.Settings(
+            quiet=True,  # no summary at the end; and no question who we are, which costs 10 s offline
+            console="off",  # a progress bar is nothing to keep
+            reinit="create_new",  # never another run of this process
+            init_timeout=seconds[0],
+            finish_timeout=seconds[1],
+            finish_timeout_raises=True,
+        ),
+    }
     try:
-        return init(options.mode)
+        return wandb.init(**place)
     except (CommError, TimeoutError) as error:
         if isinstance(error, AuthenticationError) or re.search(r"\berror 4\d\d\b", str(error)):
             raise _can_not_start(error) from error  # it answered, and it said no
@@ -92,7 +86,7 @@ def start_run(
     try:
         with contextlib.suppress(SystemExit):  # W&B's process may have failed too
             wandb.teardown()  # or else the run's id stays taken; it ends other runs of this process too
-        run = init("offline")
+        run = wandb.init(**(place | {"mode": "offline"}))
     except Exception as error:
         raise _can_not_start(error) from error
     sessions = directory / "wandb" / f"offline-run-*{run_id or ''}"
