@@ -32,6 +32,8 @@ from .trainer import Trainer
 
 _SHARED_PATIENCE = 30.0
 """Seconds for a file of process 0 to be seen by the others: network file systems are late at times."""
+_WANDB_PATIENCE = 15.0
+"""Seconds that W&B may take at the end: a run that is stopped has `Launch.stop_seconds` for everything."""
 
 
 def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
@@ -125,7 +127,12 @@ def _tracker(config: RunConfig, directory: RunDirectory, done: int, run_id: str)
     if config.tracker == "wandb":
         about = dataclasses.asdict(config) | {"provenance": directory.read_identity()}
         options = wandb_options(config, directory)
-        trackers.append(WandB(directory.path, options, about, run_id, directory.metrics, done))
+        trackers.append(
+            WandB(
+                *(directory.path, options, about, run_id, directory.metrics, done),
+                finish_timeout=_WANDB_PATIENCE,
+            )
+        )
     if config.progress:
         # Last: a display that was drawn before another tracker failed would stay on the screen.
         trackers.append(ProgressBar(config.steps, done))

@@ -62,7 +62,7 @@ def start_run(
     except ModuleNotFoundError as error:
         raise ValueError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
     _keep_files_in(directory.absolute() / "wandb")
-    place = {
+    place: dict[str, Any] = {
         **(dataclasses.asdict(options) | {"tags": options.tags or None}),
         **{"dir": directory, "config": dict(config), "job_type": job_type},
         **{"id": run_id, "resume": "allow" if run_id else None},
@@ -86,7 +86,7 @@ def start_run(
     try:
         with contextlib.suppress(SystemExit):  # W&B's process may have failed too
             wandb.teardown()  # or else the run's id stays taken; it ends other runs of this process too
-        run = wandb.init(**(place | {"mode": "offline"}))
+        run = wandb.init(**{**place, "mode": "offline"})
     except Exception as error:
         raise _can_not_start(error) from error
     sessions = directory / "wandb" / f"offline-run-*{run_id or ''}"
