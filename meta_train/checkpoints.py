@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,10 @@ class Checkpoints:
                 return restored["run"], restored["particles"]
             except Exception as error:  # orbax raises bare exceptions on damaged files
                 failed = error
-                if jax.process_count() > 1:
-                    # The others may have read it well and wait: go down, and start without it.
-                    self._set_aside(step, reason(error))
-                    raise
                 self._set_aside(step, reason(error))
+                if jax.process_count() > 1:
+                    # The others may have read it well, and wait: go down, and start without it.
+                    raise CheckpointError(f"checkpoint {step} is damaged: start the job again") from error
                 self._reload()
         if failed is not None or self._aside().exists():
             raise CheckpointError(
@@ -157,7 +156,8 @@ class Checkpoints:
     def _set_aside(self, step: int, why: str) -> None:
         aside = self._aside() / f"{step}-{time.time_ns() // 10**9}"
         aside.parent.mkdir(exist_ok=True)
-        (self._directory / str(step)).rename(aside)
+        with suppress(FileNotFoundError):  # another process was quicker
+            (self._directory / str(step)).rename(aside)
         self._warn(f"checkpoint {step} is damaged ({why}): it is now {aside}, and the one before is taken")
 
     def _aside(self) -> Path:

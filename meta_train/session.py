@@ -66,16 +66,27 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
                 trainer, tracker = _begin(config, directory, parts, line)
             except JoinError as error:
                 return _fail(error, CRASHED)
+            except CheckpointError as error:
+                return _fail(error, _maybe_of_others())
+            except jax.errors.JaxRuntimeError:
+                raise
             except (ValueError, RuntimeError, ModuleNotFoundError, OSError) as error:
                 return _fail(error)
             try:
                 _train(trainer, tracker, stop)
                 return _end(trainer, tracker, directory, launch, line)
-            except (DivergedError, CheckpointError, OSError) as error:
+            except DivergedError as error:
                 return _fail(error)
+            except (CheckpointError, OSError) as error:
+                return _fail(error, _maybe_of_others())
     except BaseException:
         leave_after_crash()
         raise
+
+
+def _maybe_of_others() -> int:
+    """Return the status of an error that another process's end may have caused: then trying again helps."""
+    return CRASHED if jax.process_count() > 1 else 1
 
 
 def _fail(error: Exception, status: int = 1) -> int:

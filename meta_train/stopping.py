@@ -7,11 +7,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TWICE = 0.5
+"""Seconds within which a second signal is the first one again: launchers and clusters deliver it twice."""
 
 
 class StopOnSignal:
@@ -28,6 +31,7 @@ class StopOnSignal:
     def __init__(self, grace: float, status: int, late: str) -> None:
         self._status, self._late = status, late
         self._asked = threading.Event()
+        self._heard_at = 0.0
         self._timer = threading.Timer(grace, self._give_up)
         self._timer.daemon = True
         self._restore: Callable[[], None] = lambda: None
@@ -67,8 +71,11 @@ class StopOnSignal:
 
     def _hear(self, number: int) -> None:
         if self._asked.is_set():
+            if time.monotonic() - self._heard_at < _TWICE:
+                return
             _say("stopped at once; the newest checkpoint stands")
             os._exit(128 + number)
+        self._heard_at = time.monotonic()
         self._asked.set()
         _say("stopping after the call in flight; once more to stop at once")
         self._timer.start()

@@ -51,7 +51,8 @@ nursery() { # DELAY PORT
 }
 
 watch() { # I PORT
-  local out=$stdout err=2 pid keeper status
+  local out=$stdout err=2 events pid keeper status
+  exec {events}>&1
   if (($1)); then
     if [[ $log_dir ]]; then exec {out}>>"$log_dir/process-$1.log"; else exec {out}> >(prefix "$1"); fi
     err=$out
@@ -61,14 +62,14 @@ watch() { # I PORT
   set -m # a group of its own, so that what the process started can be killed with it
   (
     trap - HUP INT TERM
-    exec "${command[@]}" --coordinator "127.0.0.1:$2" --num-processes "$count" --process-id "$1"
+    echo "start $1 $BASHPID" >&"$events" # not before signals have an effect
+    exec {events}>&- "${command[@]}" --coordinator "127.0.0.1:$2" --num-processes "$count" --process-id "$1"
   ) </dev/null >&"$out" 2>&"$err" {out}>&- {stdout}>&- {alive}<&- &
   pid=$!
   set +m
   exec 2>/dev/null {out}>&- # no notice by bash when the process is killed
   { while read -r -u "$alive"; do :; done; kill -KILL -- "-$pid"; } &
   keeper=$!
-  echo "start $1 $pid"
   wait "$pid"
   status=$?
   kill -KILL "$keeper"

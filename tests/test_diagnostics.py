@@ -206,7 +206,7 @@ def test_a_run_records_all_of_them(tmp_path):
     records = list(trainer.records())
     trainer.close()
     last = records[-1].values
-    for name in ("particle_variance", "signal_to_noise", "particle_cosine", "variance_growth", "diverged"):
-        assert np.isfinite(last[name]), name
-    assert 0 < last["hysteresis"] < 1
-    assert "hysteresis" not in records[1].values
+    for name in ("particle_variance", "signal_to_noise", "particle_cosine", "variance_growth"):
+        assert np.isfinite(last[f"estimator/{name}"]), name
+    assert 0 < last["estimator/hysteresis"] < 1
+    assert "estimator/hysteresis" not in records[1].values

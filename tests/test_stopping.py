@@ -61,10 +61,19 @@ def test_sigterm_asks_and_the_work_in_hand_is_finished():
 def test_a_second_signal_stops_at_once():
     process = start(seconds=30)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    time.sleep(0.8)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 128 + signal.SIGTERM  # long before the sleep is over
     assert "stopped at once" in said(process)
+
+
+def test_a_signal_that_is_delivered_twice_is_one_request():
+    process = start()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (0, "asked\n")
 
 
 def test_what_is_not_done_in_time_is_given_up():
