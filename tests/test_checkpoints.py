@@ -8,27 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from meta_train import CheckpointError, RunConfig, RunDirectory, Trainer, load_run_optimizer
+from meta_train import CheckpointError, RunDirectory, Trainer, load_run_optimizer
 
-CONFIG = RunConfig(
-    task="quadratic",
-    optimizer="learnable-adam",
-    horizon="constant",
-    horizon_high=20,
-    window=5,
-    sigma=0.1,
-    particles=4,
-    devices=1,
-    learning_rate=0.03,
-    warmup=2,
-    steps=12,
-    steps_per_call=2,
-    checkpoint_every=2,
-    keep_hours=0,
-    validate_every=6,
-    validation_episodes=2,
-    reference_rates=0,
-    hysteresis_particles=0,
+from .small_runs import SMALL_RUN
+
+CONFIG = dataclasses.replace(
+    SMALL_RUN, checkpoint_every=2, keep_hours=0, reference_rates=0, hysteresis_particles=0
 )
 
 

@@ -2,15 +2,15 @@
 
 import json
 import re
-from contextlib import nullcontext
 
 import pytest
 
 import lopt
-from meta_train import METRICS, RunDirectory, session
-from meta_train.cli import main
+from meta_train import METRICS, RunDirectory
 from meta_train.dashboard import panel_metrics, read_subject
 from meta_train.metrics import grouped
+
+from .small_runs import train_here
 
 OPTIONS = (
     "--particles 4 --window 5 --horizon-high 20 --steps 60 --validate-every 20 --validation-episodes 4 "
@@ -22,10 +22,7 @@ OPTIONS = (
 def run(tmp_path_factory):
     """The directory of a short run."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "_place", lambda *_: None)
-        patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
-        assert main(["tiny", "--run-dir", str(path), *OPTIONS.split()]) == 0
+    assert train_here("tiny", "--run-dir", path, *OPTIONS.split()) == 0
     return path
 
 

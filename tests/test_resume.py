@@ -13,7 +13,6 @@ import lopt
 from meta_train import (
     CheckpointError,
     JsonLines,
-    RunConfig,
     RunDirectory,
     RunDirectoryError,
     Trainer,
@@ -21,24 +20,9 @@ from meta_train import (
     load_run_optimizer,
 )
 
-CONFIG = RunConfig(
-    task="quadratic",
-    optimizer="learnable-adam",
-    horizon="constant",
-    horizon_high=20,
-    window=5,
-    sigma=0.1,
-    particles=4,
-    devices=1,
-    learning_rate=0.03,
-    warmup=2,
-    steps=12,
-    steps_per_call=2,
-    checkpoint_every=4,
-    validate_every=6,
-    validation_episodes=2,
-    reference_rates=3,
-)
+from .small_runs import SMALL_RUN
+
+CONFIG = dataclasses.replace(SMALL_RUN, checkpoint_every=4, reference_rates=3)
 
 
 def drive(path, stop_at=None, config=CONFIG, crash=False):

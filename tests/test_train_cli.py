@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -15,21 +14,20 @@ import numpy as np
 import pytest
 
 import lopt
-from meta_train import PRESETS, RunDirectory, export_cli, get_preset, load_run_optimizer, session
-from meta_train import cli as train_cli
+from meta_train import PRESETS, RunDirectory, export_cli, get_preset, load_run_optimizer
+
+from .small_runs import train_here
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def train(monkeypatch, capsys):
+def train(capsys):
     """Call `lopt-train` in this process; return its exit status, output and errors."""
-    monkeypatch.setattr(session, "_place", lambda *_: None)  # devices are the tests' own here,
-    monkeypatch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))  # and so are signals
 
     def call(*arguments):
         try:
-            status = train_cli.main([str(argument) for argument in arguments])
+            status = train_here(*arguments)
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()

@@ -5,14 +5,14 @@ import json
 import shlex
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import pytest
 
 from eval import SUITES
 from eval.cli import main as lopt_eval
-from meta_train import RunDirectory, export_cli, session
-from meta_train.cli import main as lopt_train
+from meta_train import RunDirectory, export_cli
+
+from .small_runs import train_here
 
 pytest.importorskip("wandb")
 OPTIONS = shlex.split(
@@ -37,11 +37,8 @@ def of_type(kind, records):
 def sessions(tmp_path_factory):
     """A run of 40 meta-steps, resumed for 20 more, and exported: where, its id, and what W&B holds."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "_place", lambda *_: None)
-        patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
-        for steps in ("40", "60"):
-            assert lopt_train(["tiny", "--run-dir", str(path), *OPTIONS, "--steps", steps]) == 0
+    for steps in (40, 60):
+        assert train_here("tiny", "--run-dir", path, *OPTIONS, "--steps", steps) == 0
     assert export_cli.main([str(path), str(path.parent / "out"), "--best", "--tracker", "wandb"]) == 0
     run_id = RunDirectory(path).read_identity()["id"]
     files = sorted(path.glob(f"wandb/offline-run-*/run-{run_id}.wandb"))

@@ -1,0 +1,33 @@
+"""A run that takes a second or two, and `lopt-train` within the tests' own process."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from meta_train import RunConfig, session
+from meta_train.cli import main
+
+SMALL_RUN = RunConfig(
+    task="quadratic",
+    optimizer="learnable-adam",
+    horizon="constant",
+    horizon_high=20,
+    window=5,
+    sigma=0.1,
+    particles=4,
+    devices=1,
+    learning_rate=0.03,
+    warmup=2,
+    steps=12,
+    steps_per_call=2,
+    validate_every=6,
+    validation_episodes=2,
+)
+
+
+def train_here(*arguments):
+    """Call `lopt-train`; return its exit status. Devices and signals are the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "_place", lambda *_: None)
+        patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
+        return main([str(argument) for argument in arguments])
