@@ -38,7 +38,7 @@ sys.exit(main())
 """
 OPTIONS = shlex.split(
     "tiny --particles 4 --window 5 --horizon-high 20 --validate-every 50 --validation-episodes 4 "
-    "--reference-rates 3 --hysteresis-particles 2 --checkpoint-every 20"
+    "--reference-rates 3 --hysteresis-particles 2 --checkpoint-every 20 --keep-last 1000"
 )
 
 
@@ -190,6 +190,9 @@ def test_a_killed_process_is_named_and_the_restarted_job_ends_as_if_nothing_had_
     path = tmp_path / "run"
     job = start([LAUNCHER, "2", "--restarts", "1", "--", *command(path, "--steps", 20_000)])
     wait_for(path, 40, job)
+    while not (path / "checkpoints" / "20").is_dir():  # saves are in the background
+        assert job.poll() is None
+        time.sleep(0.05)
     (victim,) = pids(str(path), "--process-id 1")
     os.kill(victim, signal.SIGKILL)
     assert job.stderr is not None
