@@ -9,8 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import metrics, reproductions, suites
-    from .baselines import BASELINES, REFERENCE, Baseline, Tuned, families, log_grid, tune
+    from . import aggregates, metrics, reproductions, suites
+    from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, log_grid, tune
+    from .comparisons import Comparison, Summary, compare
+    from .costs import Cost, measure_costs
     from .curves import Curves, run_keys, stack, sweep_curves, training_curves
     from .optimizers import Found, OptimizerNotFoundError, find, find_all
     from .protocol import benchmark
@@ -19,9 +21,22 @@ if TYPE_CHECKING:
     from .rules import OptaxRule
     from .suites import SUITES, Entry, Suite, suite
     from .terminal import print_results
+    from .tuned_cache import Runs, TunedCache
 
 _HOMES = {
-    "baselines": ("BASELINES", "REFERENCE", "Baseline", "Tuned", "families", "log_grid", "tune"),
+    "baselines": (
+        "BASELINES",
+        "REFERENCE",
+        "STANDARD",
+        "Baseline",
+        "Tuned",
+        "choose",
+        "families",
+        "log_grid",
+        "tune",
+    ),
+    "comparisons": ("Comparison", "Summary", "compare"),
+    "costs": ("Cost", "measure_costs"),
     "curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
     "optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
     "protocol": ("benchmark",),
@@ -30,13 +45,17 @@ _HOMES = {
     "rules": ("OptaxRule",),
     "suites": ("SUITES", "Entry", "Suite", "suite"),
     "terminal": ("print_results",),
+    "tuned_cache": ("Runs", "TunedCache"),
 }
 
 __all__ = [
     "BASELINES",
     "REFERENCE",
+    "STANDARD",
     "SUITES",
     "Baseline",
+    "Comparison",
+    "Cost",
     "Curves",
     "Entry",
     "Found",
@@ -45,14 +64,21 @@ __all__ = [
     "Report",
     "Results",
     "Row",
+    "Runs",
     "Suite",
+    "Summary",
     "TaskResult",
     "Tuned",
+    "TunedCache",
+    "aggregates",
     "benchmark",
+    "choose",
+    "compare",
     "families",
     "find",
     "find_all",
     "log_grid",
+    "measure_costs",
     "metrics",
     "print_results",
     "reproductions",
@@ -72,6 +98,6 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)
-    if name in ("metrics", "reproductions", "suites"):
+    if name in ("aggregates", "metrics", "reproductions", "suites"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

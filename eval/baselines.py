@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Key
+from optax import contrib
 
+from lopt import look_up
 from tasks import Split, Task
 
 from .curves import Curves, stack, sweep_curves
 from .metrics import mean_loss
-from .rules import OptaxRule
+from .rules import OptaxRule, TwoPointRule, TwoPointTask
 
 GRID_POINTS = 15
-"""Learning rates of every tuned baseline: the same budget for each."""
+"""Learning rates of every tuned baseline: the same budget for each, over four decades each."""
 REFERENCE = "adam"
 """The baseline that speed-ups and seeds won are against."""
+STANDARD = ("adam", "sgd-momentum", "adam-1e-3")
+"""The baselines of a benchmark that asks for no others."""
+WARM_UP = 0.05
+"""Share of the horizon that a schedule rises for."""
 
 
 def log_grid(low: float, high: float, points: int = GRID_POINTS) -> tuple[float, ...]:
@@ -39,6 +46,11 @@ class Baseline:
     rates: tuple[float, ...]
     """Ascending; a single one means that it is not tuned."""
     scheduled: bool = False
+    measured_at: Callable[[Any, Any], Any] | None = None
+    """For an optimizer whose result is not where it trains: gives the parameters that the held-out loss is
+    of, from optax's state and the parameters that the training loss is of. None: they are the same."""
+    version: int = 1
+    """Of what `make` does: raise it with every change there, so that results that are kept are not used."""
 
 
 def adam(learning_rate: Any) -> optax.GradientTransformation:
@@ -51,12 +63,87 @@ def sgd_momentum(learning_rate: Any) -> optax.GradientTransformation:
     return optax.sgd(learning_rate, momentum=0.9)
 
 
+def adamw_cosine(learning_rate: Any, horizon: Any) -> optax.GradientTransformation:
+    """Make AdamW (decay 1e-4) with a linear warm-up to `learning_rate` and a cosine to zero."""
+    return optax.adamw(warmup_cosine(learning_rate, horizon))
+
+
+def warmup_cosine(peak: Any, horizon: Any) -> optax.Schedule:
+    """Return optax's schedule of that name from and to zero, but for a peak and a horizon that are traced.
+
+    It is read in the middle of each inner step, so that neither the first nor the last stands still.
+    """
+    rise = WARM_UP * horizon
+
+    def schedule(count: Any) -> Any:
+        step = count + 0.5
+        fall = jnp.cos(jnp.pi * jnp.clip((step - rise) / (horizon - rise), 0, 1))
+        return peak * jnp.where(step < rise, step / rise, (1 + fall) / 2)
+
+    return schedule
+
+
+def muon(learning_rate: Any) -> optax.GradientTransformation:
+    """Make Muon for matrices and convolution kernels, with AdamW (Nesterov's, no decay) for the rest.
+
+    Updates of matrices are scaled to the root mean square of AdamW's, as in https://arxiv.org/abs/2502.16982,
+    so that one learning rate serves both: the budget of a baseline is one rate.
+    """
+    return contrib.muon(learning_rate, consistent_rms=0.2, muon_weight_dimension_numbers=_flattened)
+
+
+def _flattened(params: Any) -> Any:
+    """Take the last axis for outputs, all others for inputs, as flax lays out kernels; None for vectors."""
+    numbers = lambda p: contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)  # noqa: E731
+    return jax.tree.map(lambda p: numbers(p) if p.ndim >= 2 else None, params)
+
+
+def _schedule_free(label: str, rates: tuple[float, ...]) -> Baseline:
+    at_average = contrib.schedule_free_eval_params
+    return Baseline(label, contrib.schedule_free_adamw, rates, measured_at=at_average)
+
+
 BASELINES: dict[str, Baseline] = {
     "adam": Baseline("tuned Adam", adam, log_grid(1e-4, 1)),
     "sgd-momentum": Baseline("tuned SGD-m", sgd_momentum, log_grid(1e-3, 10)),
     "adam-1e-3": Baseline("Adam 1e-3", adam, (1e-3,)),
+    "sgd": Baseline("tuned SGD", optax.sgd, log_grid(1e-3, 10)),
+    "adamw-cosine": Baseline("tuned AdamW-cosine", adamw_cosine, log_grid(1e-4, 1), scheduled=True),
+    "nadamw": Baseline("tuned NAdamW", optax.nadamw, log_grid(1e-4, 1)),
+    "lion": Baseline("tuned Lion", optax.lion, log_grid(3e-5, 0.3)),
+    "adafactor": Baseline("tuned Adafactor", optax.adafactor, log_grid(1e-3, 10)),
+    "muon": Baseline("tuned Muon", muon, log_grid(1e-4, 1)),
+    "schedule-free-adamw": _schedule_free("tuned Schedule-Free AdamW", log_grid(1e-4, 1)),
+    "prodigy": Baseline("tuned Prodigy", contrib.prodigy, log_grid(0.01, 100)),
+    # Untuned, at the rate that a user gets who gives none: optax's where it has one (the last two); else
+    # PyTorch's; Lion's of its authors, for want of either.
+    "sgd-default": Baseline("SGD 1e-3", optax.sgd, (1e-3,)),
+    "sgd-momentum-default": Baseline("SGD-m 1e-3", sgd_momentum, (1e-3,)),
+    "adamw-cosine-default": Baseline("AdamW-cosine 1e-3", adamw_cosine, (1e-3,), scheduled=True),
+    "nadamw-default": Baseline("NAdamW 2e-3", optax.nadamw, (2e-3,)),
+    "lion-default": Baseline("Lion 1e-4", optax.lion, (1e-4,)),
+    "adafactor-default": Baseline("Adafactor 1e-2", optax.adafactor, (1e-2,)),
+    "muon-default": Baseline("Muon 1e-3", muon, (1e-3,)),
+    "schedule-free-adamw-default": _schedule_free("Schedule-Free AdamW 2.5e-3", (2.5e-3,)),
+    "prodigy-default": Baseline("Prodigy 1", contrib.prodigy, (1.0,)),
 }
-"""Every baseline by its name. A new one is one line here."""
+"""Every baseline by its name. A new one is one line here. Each is as optax has it, but for what is said."""
+
+
+def choose(names: Sequence[str]) -> dict[str, Baseline]:
+    """Return baselines by name, in the order of `BASELINES`; the reference is always one of them.
+
+    Args:
+        names: of baselines; "standard" stands for `STANDARD`, "all" for all.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    groups = {"all": tuple(BASELINES), "standard": STANDARD}
+    chosen = {REFERENCE}
+    for name in names:
+        chosen.update(look_up("baseline", groups | {one: (one,) for one in BASELINES}, name))
+    return {name: baseline for name, baseline in BASELINES.items() if name in chosen}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +164,7 @@ def families(baselines: Mapping[str, Baseline]) -> list[dict[str, Baseline]]:
     """Group baselines that are the same optimizer at other rates: one compiled program serves each group."""
     groups: dict[Any, dict[str, Baseline]] = {}
     for name, baseline in baselines.items():
-        groups.setdefault((baseline.make, baseline.scheduled), {})[name] = baseline
+        groups.setdefault((baseline.make, baseline.scheduled, baseline.measured_at), {})[name] = baseline
     return list(groups.values())
 
 
@@ -104,11 +191,13 @@ def tune(
     """
     first = next(iter(family.values()))
     rates = [rate for baseline in family.values() for rate in baseline.rates]
-    rules = [
+    rules: list[Any] = [
         # Nothing is drawn from the key.
         OptaxRule.create(jax.random.key(0), first.make, first.scheduled, learning_rate=rate)
         for rate in rates
     ]
+    if first.measured_at is not None:
+        task, rules = TwoPointTask(task), [TwoPointRule(rule, first.measured_at) for rule in rules]
     curves = sweep_curves(stack(rules), task, horizon, keys, split=split)
     scores = mean_loss(curves.train).mean(-1)
     tuned, start = {}, 0

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,10 +17,21 @@ import tyro
 if TYPE_CHECKING:
     from .results import Results
 
-_ABOUT = """Compare optimizers with tuned Adam, tuned SGD with momentum and untuned Adam on a suite of tasks.
+_ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
 
 An OPTIMIZER is the name of a published one, a directory that lopt-export wrote, a run directory of lopt-train
-(its newest theta), or a baseline: adam, sgd-momentum, adam-1e-3. Numbers, report and plots go to --out.
+(its newest theta), or a baseline. Numbers, report and plots go to --out.
+
+Baselines, each with its learning rate tuned per task over 15 values:
+
+    adam, sgd-momentum, sgd, adamw-cosine, nadamw, lion, adafactor, muon, schedule-free-adamw, prodigy
+
+and untuned ones, at the rate of their library:
+
+    adam-1e-3, sgd-default, sgd-momentum-default, adamw-cosine-default, nadamw-default, lion-default,
+    adafactor-default, muon-default, schedule-free-adamw-default, prodigy-default
+
+What was tuned is kept in --tuned, and used again for the same task, horizon, seeds and split.
 
     lopt-eval runs/demo --suite digits
 """
@@ -41,6 +53,13 @@ class Command:
     """Length of the training runs in inner steps; default: the suite's."""
     held_out: Literal["test", "outer_valid"] = "test"
     """Split of the held-out loss; choose among optimizers on outer_valid, report on test."""
+    baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,all,NAME...}")] = ("standard",)
+    """What to compare with: standard is adam, sgd-momentum and adam-1e-3; all takes some five times as long.
+    Adam is always among them, since speed-ups are against it."""
+    retune: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tune all baselines anew, and write them to --tuned."""
+    tuned: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs", "tuned")
+    """Where tuned baselines are kept; those that come with lopt are used where this has none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Directory to write to; default: runs/eval/SUITE."""
     tracker: Literal["none", "wandb"] = "none"
@@ -104,15 +123,18 @@ def _run(command: Command, line: str) -> int:
     from meta_train import keep_compiled_programs
     from tasks import DatasetNotPreparedError
 
+    from .baselines import choose
     from .optimizers import find_all
     from .protocol import benchmark
     from .report import write_report
     from .suites import suite
     from .terminal import print_results
+    from .tuned_cache import TunedCache
 
     keep_compiled_programs()
     with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
         chosen = suite(command.suite)
+        baselines = choose(command.baselines)
         found = find_all(command.optimizers)
         out = command.out or Path("runs", "eval", chosen.name)
         out.mkdir(parents=True, exist_ok=True)  # Now: after the runs it would cost them.
@@ -127,6 +149,8 @@ def _run(command: Command, line: str) -> int:
             command.seed,
             progress,
             held_out=command.held_out,
+            baselines=baselines,
+            cache=TunedCache(command.tuned, command.retune, line, partial(_tell, code=0)),
             origins={one.name: one.origin for one in found if one.origin},
             command=line,
         )

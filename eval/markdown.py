@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from .aggregates import LEVEL, RESAMPLES, TRIM
+from .comparisons import compare
+from .costs import NETWORK_SIZE
 from .curves import BATCHES
 from .metrics import FINAL_SHARE, SMOOTHING
+from .plots import PROFILES
 from .results import Results
-from .tables import Table, counted, detail_table, main_table, sweep_table, verdicts
+from .tables import (
+    Table,
+    cost_table,
+    counted,
+    detail_table,
+    has_many_baselines,
+    main_table,
+    overall_table,
+    sweep_table,
+    verdicts,
+)
 
 
-def render(results: Results, plots: Mapping[tuple[str, int], str], note: str = "") -> str:
+def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
     """Return the report.
 
     Args:
         results: the benchmark.
-        plots: file names by task and horizon, relative to the report.
+        plots: file names by what they show, relative to the report.
         note: a sentence to put where the plots would be.
     """
     seeds = counted(results.seeds, "seed")
@@ -25,14 +39,16 @@ def render(results: Results, plots: Mapping[tuple[str, int], str], note: str = "
         results.tests,
         "\n".join(f"* {sentence}" for sentence in verdicts(results)),
         f"Mean training loss over the horizon and {seeds}; in parentheses the learning rate that was best; "
-        "the lowest of a row is bold.",
+        "the lowest of a row is bold." + _left_out(results),
         render_table(main_table(results)),
+        *_over_all_tasks(results, plots),
         "## Training curves" if plots or note else "",
         note,
-        *(f"![{task}, {horizon} inner steps]({file})" for (task, horizon), file in plots.items()),
+        *(f"![{caption}]({file})" for caption, file in plots.items() if caption != PROFILES),
         "## Every optimizer",
         "Means over the seeds, with the lowest and highest seed in brackets.",
         render_table(detail_table(results)),
+        *_costs(results),
         "## Protocol",
         _protocol(results),
         render_table(sweep_table(results)),
@@ -53,6 +69,45 @@ def render_table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [table.header, rule, *rows])
 
 
+def _left_out(results: Results) -> str:
+    reference = results.tasks[0].row(results.reference).label
+    said = f" The table shows the reference, {reference}, and the best of the other baselines; all are below."
+    return said if has_many_baselines(results) else ""
+
+
+def _over_all_tasks(results: Results, plots: Mapping[str, str]) -> list[str]:
+    """Return the section on all tasks together; nothing where the reference is alone."""
+    table = overall_table(results)
+    if not table.rows:
+        return []
+    reference = results.tasks[0].row(results.reference).label
+    tasks, seeds = counted(len(results.tasks), "task"), counted(results.seeds, "seed")
+    said = [
+        f"Each run against {reference}'s of the same task and seed: larger is better, and 1 is as good. "
+        f"Interquartile means over {tasks} x {seeds}; in brackets {LEVEL:.0%} intervals over seeds, for "
+        "these very tasks."
+    ]
+    if results.seeds == 1:
+        said = [said[0].partition("; in brackets")[0] + ". A single seed gives no intervals."]
+    if len(results.tasks) == 1:
+        said.append("There is one task only: other tasks may say otherwise.")
+    scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))
+    if scored < len(results.tasks):
+        said.append("Tasks with a negative loss have no ratio and are left out there.")
+    profiles = [f"![{PROFILES}]({plots[PROFILES]})"] if PROFILES in plots else []
+    return ["## Over all tasks", " ".join(said), render_table(table), *profiles]
+
+
+def _costs(results: Results) -> list[str]:
+    if not results.costs:
+        return []
+    said = (
+        f"Updates of a network of {NETWORK_SIZE:,} parameters, without the gradients; the time is a multiple of "
+        "Adam's on this machine, operations are as XLA counts them."
+    )
+    return ["## Costs", said, render_table(cost_table(results))]
+
+
 def _protocol(results: Results) -> str:
     seeds = counted(results.seeds, "seed")
     points = len(results.tasks[0].held_out_steps)
@@ -67,13 +122,28 @@ def _protocol(results: Results) -> str:
 * **Training loss.** The loss of each inner step's fresh batch, before the update. The final loss is the
   mean of the last {FINAL_SHARE:.0%} of steps.
 * **Held-out loss.** On {BATCHES} batches of the {results.held_out} split, the same for every optimizer, after
-  the last inner step and at {points} points in all; it has no part in any choice.
+  the last inner step and at {points} points in all; it has no part in any choice. Schedule-Free's is that
+  of the averaged parameters, which it says to evaluate at.
 * **Speed-up.** The target is what {reference}'s training loss, as a causal exponential average (decay
   {SMOOTHING} per step), reaches at the horizon on that seed; the speed-up is the step at which
   {reference} first reaches it over the step at which the optimizer does. Shown is the median over seeds,
   where a seed that never reaches it counts as slowest.
 * **Seeds won.** On how many seeds the mean training loss over the horizon is below {reference}'s.
-* **Diverged.** A loss was not finite, or the final loss is at the task's ceiling or above it."""
+* **Diverged.** A loss was not finite, or the final loss is at the task's ceiling or above it.
+* **Over all tasks.** A run's speed-up is 0 where it never reaches the target; its final-loss ratio is
+  {reference}'s final loss over its own, and 0 where that is not finite. The interquartile mean leaves out
+  the best and the worst {TRIM:.0%} of runs. Intervals resample the seeds within each task, {RESAMPLES:,}
+  times, and hold the tasks fixed; with few seeds they are somewhat narrow. Performance profiles show which
+  share of the runs does at least so well; runs that never reach the target are beyond the left edge;
+  with many optimizers, baselines that are not tuned are left out there.
+* **Tasks won, worst task.** By the mean training loss over horizon and seeds; the ratio is {reference}'s
+  over the optimizer's, below 1 where {reference} is better.
+* **Probability of improvement.** How often a run's mean training loss is below that of a run of {reference}
+  on the same task, over all pairs of seeds; ties count half, tasks count alike.
+* **Best of k trials.** The most learning rates, drawn at random from {reference}'s grid, of which the best
+  has an expected mean training loss no lower than the optimizer's: what so much tuning of {reference} is
+  worth. A rate that diverged counts as the worst that did not. Shown is the median over tasks, the lower of
+  two."""
 
 
 def _provenance(results: Results) -> str:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from lopt import LearnedOptimizer
 from meta_train import provenance
-from tasks import Split, Task
+from tasks import Split
 from tasks import build as build_task
 
-from .baselines import BASELINES, REFERENCE, Baseline, Tuned, families, tune
-from .curves import Curves, run_keys, training_curves
+from .baselines import REFERENCE, STANDARD, Baseline, Tuned, adam, choose, families, tune
+from .costs import Cost, measure_costs
+from .curves import Curves, training_curves
 from .metrics import final_loss, mean_loss, speed_up, steps_to_target, target_of
 from .results import Results, Row, TaskResult
-from .suites import Entry, Suite
+from .rules import OptaxRule
+from .suites import Suite
+from .tuned_cache import Runs, TunedCache
 
 Progress = Callable[[int, int, str], None]
 """Called with how many pieces of work are done, how many there are, and what comes next."""
@@ -34,7 +39,8 @@ def benchmark(
     progress: Progress | None = None,
     *,
     held_out: Split = "test",
-    baselines: Mapping[str, Baseline] = BASELINES,
+    baselines: Mapping[str, Baseline] | None = None,
+    cache: TunedCache | None = None,
     origins: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Results:
@@ -48,7 +54,9 @@ def benchmark(
         seed: what they are drawn from.
         progress: told before every piece of work and at the end.
         held_out: the split of the held-out loss; choose among thetas on "outer_valid", report on "test".
-        baselines: what to compare with, "adam" among them, since speed-ups are against it.
+        baselines: what to compare with, "adam" among them, since speed-ups are against it; default: the
+            standard ones. See `choose`.
+        cache: where tuned baselines are kept; None tunes all, and keeps none.
         origins: where each learned optimizer comes from, for the report.
         command: what was typed, for the report.
 
@@ -57,12 +65,18 @@ def benchmark(
         DatasetNotPreparedError: when a task needs data that is not on this machine.
     """
     learned = {name: rule for name, rule in optimizers.items() if isinstance(rule, LearnedOptimizer)}
-    baselines = dict(baselines) | {n: b for n, b in optimizers.items() if isinstance(b, Baseline)}
+    baselines = dict(choose(STANDARD) if baselines is None else baselines)
+    baselines |= {name: one for name, one in optimizers.items() if isinstance(one, Baseline)}
     _check(learned, baselines, seeds)
     # Built before any is run, so that missing data is told at once.
     problems = {entry.task: build_task(entry.task) for entry in suite.entries}
+    runs = [Runs(e.task, problems[e.task], e.horizon, seed, seeds, held_out) for e in suite.entries]
     pieces = len(suite.entries) * (len(learned) + len(families(baselines)))
     report = _Countdown(progress, pieces)
+    tasks = tuple(_run_task(one, learned, baselines, report, cache) for one in runs)
+    environment = provenance(command) | {"platform": platform.platform(), "cores": os.cpu_count()}
+    if cache is not None and cache.reused:
+        environment["reused_baselines"] = [f"{count} from {where}" for where, count in cache.reused.items()]
     return Results(
         suite=suite.name,
         tests=suite.tests,
@@ -71,13 +85,19 @@ def benchmark(
         seeds=seeds,
         seed=seed,
         held_out=held_out,
-        tasks=tuple(
-            _run_task(entry, problems[entry.task], learned, baselines, (seed, seeds), held_out, report)
-            for entry in suite.entries
-        ),
+        tasks=tasks,
         origins=dict(origins or {}),
-        environment=provenance(command) | {"platform": platform.platform(), "cores": os.cpu_count()},
+        environment=environment,
+        costs=_costs(learned),
     )
+
+
+def _costs(learned: Mapping[str, LearnedOptimizer]) -> dict[str, Cost]:
+    """Measure what updates of learned optimizers cost, beside Adam's; that takes seconds."""
+    if not learned:
+        return {}
+    reference = OptaxRule.create(jax.random.key(0), adam, learning_rate=1e-3)
+    return measure_costs({REFERENCE: reference, **learned}, REFERENCE)
 
 
 def _check(learned: Mapping[str, Any], baselines: Mapping[str, Baseline], seeds: int) -> None:
@@ -106,26 +126,25 @@ class _Countdown:
 
 
 def _run_task(
-    entry: Entry,
-    task: Task,
+    runs: Runs,
     learned: Mapping[str, LearnedOptimizer],
     baselines: Mapping[str, Baseline],
-    seed_and_count: tuple[int, int],
-    held_out: Split,
     report: _Countdown,
+    cache: TunedCache | None,
 ) -> TaskResult:
-    keys = run_keys(*seed_and_count, entry.task)
+    task, horizon, keys, split = runs.task, runs.horizon, runs.keys, runs.held_out
     tuned: dict[str, Tuned] = {}
     for family in families(baselines):
         rates = sum(len(baseline.rates) for baseline in family.values())
-        report.next(f"{', '.join(family)} on {entry.task} ({rates} rates)")
-        tuned |= tune(family, task, entry.horizon, keys, split=held_out)
+        report.next(f"{', '.join(family)} on {runs.name} ({rates} rates)")
+        fresh = partial(tune, family, task, horizon, keys, split=split)
+        tuned |= fresh() if cache is None else cache.get(family, runs, fresh)
         report.done()
     reference = tuned[REFERENCE].curves.train
     rows = []
     for name, rule in learned.items():
-        report.next(f"{name} on {entry.task}")
-        curves = training_curves(rule, task, entry.horizon, keys, split=held_out)
+        report.next(f"{name} on {runs.name}")
+        curves = training_curves(rule, task, horizon, keys, split=split)
         rows.append(_row(name, name, None, curves, reference))
         report.done()
     rows += [
@@ -133,9 +152,9 @@ def _run_task(
         for name, baseline in baselines.items()
     ]
     return TaskResult(
-        task=entry.task,
-        horizon=entry.horizon,
-        curve_steps=_rounded(_thinned(np.arange(1.0, entry.horizon + 1))),
+        task=runs.name,
+        horizon=horizon,
+        curve_steps=_rounded(_thinned(np.arange(1.0, horizon + 1))),
         held_out_steps=tuned[REFERENCE].curves.steps,
         rows=tuple(rows),
     )

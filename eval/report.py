@@ -1,10 +1,11 @@
-"""Write a benchmark down: `eval.json`, `report.md`, and a PNG per task."""
+"""Write a benchmark down: `eval.json`, `report.md`, `report.html`, and its pictures."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
+from .html import to_html
 from .markdown import render
 from .plots import PlotsUnavailableError, draw
 from .results import Results
@@ -16,6 +17,7 @@ class Report:
 
     json: Path
     markdown: Path
+    html: Path
     plots: tuple[Path, ...]
     note: str
     """Why there are no plots; empty when there are."""
@@ -36,6 +38,7 @@ def write_report(results: Results, directory: str | Path) -> Report:
         plots = draw(results, directory)
     except PlotsUnavailableError as error:
         note = f"{str(error)[:1].upper()}{str(error)[1:]}."
-    text = directory / "report.md"
+    text, page = directory / "report.md", directory / "report.html"
     text.write_text(render(results, plots, note))
-    return Report(numbers, text, tuple(directory / name for name in plots.values()), note)
+    page.write_text(to_html(text.read_text(), directory))
+    return Report(numbers, text, page, tuple(directory / name for name in plots.values()), note)

@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any, Literal
 
+from .costs import Cost
 from .metrics import seeds_won, typical_speed_up
 
 Kind = Literal["learned", "tuned", "untuned"]
@@ -100,6 +101,8 @@ class Results:
     """Where a learned optimizer comes from (meta-training tasks, commit, ...), as far as it is known."""
     environment: dict[str, Any]
     """Command, commit, versions, devices, platform."""
+    costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
+    """What an update costs, of the learned optimizers and the reference; empty where nothing is learned."""
 
     def to_json(self) -> str:
         """Return JSON text; a loss that is not finite, and "never", are null there."""
@@ -118,7 +121,8 @@ class Results:
             if values.pop("format") != _FORMAT:
                 raise ValueError(f"this version of lopt reads format {_FORMAT}")
             tasks = tuple(_read_task(task) for task in values.pop("tasks"))
-            return cls(**values | {"tasks": tasks, "subjects": tuple(values["subjects"])})
+            costs = {name: Cost(**cost) for name, cost in values.pop("costs", {}).items()}
+            return cls(**values | {"tasks": tasks, "subjects": tuple(values["subjects"]), "costs": costs})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the results of a benchmark: {error}") from error
 

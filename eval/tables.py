@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
+from .aggregates import Estimate
+from .comparisons import Summary, compare
 from .results import Results, Row, TaskResult
+
+MOST_COLUMNS = 4
+"""Most baselines that the main table has a column for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,32 +25,53 @@ class Table:
 
 
 def main_table(results: Results) -> Table:
-    """Return a row per task and subject: its mean training loss beside every baseline's.
+    """Return a row per task and subject: its mean training loss beside the baselines'.
 
-    Losses are means over the horizon and the seeds.
+    Losses are means over the horizon and the seeds. Of more than `MOST_COLUMNS` baselines, the reference and
+    the best of the others are there.
     """
     rows, best = [], []
     for task, subject in _pairs(results):
-        others = [row for row in baseline_rows(results, task) if row.optimizer != subject.optimizer]
-        # A subject that is itself a baseline keeps its place among them, as a dash.
-        losses = {row.optimizer: _mean(row.mean_loss) for row in [subject, *others]}
-        cells = [
-            with_rate(losses[row.optimizer], row.rate if row.kind == "tuned" else None)
-            if row in others
-            else "-"
-            for row in baseline_rows(results, task)
-        ]
-        own = with_rate(losses[subject.optimizer], subject.rate if subject.kind == "tuned" else None)
+        cells = _baseline_cells(results, task, subject)
+        own = with_rate(_mean(subject.mean_loss), subject.rate if subject.kind == "tuned" else None)
         reference = task.row(results.reference)
         won = f"{subject.seeds_won(reference)}/{results.seeds}" if subject is not reference else "-"
         head = (task.task, str(task.horizon), subject.optimizer, own)
-        rows.append((*head, *cells, times(subject.typical_speed_up), won))
-        columns = [subject.optimizer, *(row.optimizer for row in baseline_rows(results, task))]
+        rows.append((*head, *cells.values(), times(subject.typical_speed_up), won))
+        columns = [subject.optimizer, *cells]
+        losses = {name: _mean(task.row(name).mean_loss) for name in columns}
         lowest = min(losses, key=lambda name: losses[name])
         best.append(columns.index(lowest) + 3 if math.isfinite(losses[lowest]) else None)
     labels = [row.label for row in baseline_rows(results, results.tasks[0])]
+    if has_many_baselines(results):
+        labels = [results.tasks[0].row(results.reference).label, "best other"]
     header = ("task", "horizon", "optimizer", "its loss", *labels, "speed-up", "seeds won")
     return Table(header, tuple(rows), tuple(best))
+
+
+def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> Table:
+    """Return a row per optimizer but the reference: what all tasks say together (see `comparisons`).
+
+    Args:
+        results: the benchmark.
+        optimizers: which rows to keep; None for all.
+    """
+    rows = [
+        (
+            one.label,
+            f"{one.tasks_won}/{one.tasks}",
+            _of(one.speed_up, times),
+            _of(one.final_loss, ratio),
+            with_interval(one.probability_of_improvement, "{:.2f}".format),
+            "-" if one.worst_task is None else f"{one.worst_task[0]} ({ratio(one.worst_task[1])})",
+            f"{one.diverged}/{one.runs}",
+            _matched(one.typical_trials_matched, one.trials),
+        )
+        for one in compare(results)
+        if one.optimizer != results.reference and (optimizers is None or one.optimizer in optimizers)
+    ]
+    header = ("optimizer", "tasks won", "speed-up", "final-loss ratio", "probability of improvement")
+    return Table((*header, "worst task (ratio)", "diverged", "best of k trials"), tuple(rows))
 
 
 def detail_table(results: Results) -> Table:
@@ -67,6 +94,23 @@ def detail_table(results: Results) -> Table:
     header = ("task", "optimizer", "mean over the horizon", "final training loss")
     header += (f"held-out loss ({results.held_out})", "steps to target", "speed-up", "diverged")
     return Table(header, tuple(rows))
+
+
+def cost_table(results: Results) -> Table:
+    """Return a row per optimizer: what an update costs, without the gradient that it needs."""
+    rows = [
+        (
+            name if name != results.reference else results.tasks[0].row(name).label,
+            f"{cost.step_time:.1f}x",
+            f"{cost.flops:.0f}",
+            f"{cost.state_bytes:.1f}",
+        )
+        for name, cost in results.costs.items()
+    ]
+    return Table(
+        ("optimizer", "time of an update", "operations per parameter", "state bytes per parameter"),
+        tuple(rows),
+    )
 
 
 def sweep_table(results: Results) -> Table:
@@ -116,6 +160,11 @@ def baseline_rows(results: Results, task: TaskResult) -> list[Row]:
     return [row for row in task.rows if row.kind != "learned"]
 
 
+def has_many_baselines(results: Results) -> bool:
+    """Tell whether the main table leaves baselines out."""
+    return len(baseline_rows(results, results.tasks[0])) > MOST_COLUMNS
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number of things."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -136,6 +185,19 @@ def times(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f}x"
 
 
+def ratio(value: float) -> str:
+    """Write a ratio of losses to three digits."""
+    return f"{value:#.3g}".rstrip(".")
+
+
+def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    """Write a number, and its interval where it has one."""
+    if estimate.interval is None:
+        return write(estimate.value)
+    low, high = (write(bound).removesuffix("x") for bound in estimate.interval)
+    return f"{write(estimate.value)} [{low}, {high}]"
+
+
 def with_rate(value: float, learning_rate: float | None) -> str:
     """Write a loss, and the learning rate that gave it where there is one to name."""
     return loss(value) if learning_rate is None else f"{loss(value)} ({rate(learning_rate)})"
@@ -146,6 +208,34 @@ def with_spread(values: tuple[float, ...]) -> str:
     if len(values) == 1 or not math.isfinite(_mean(values)):
         return loss(_mean(values))
     return f"{loss(_mean(values))} [{loss(min(values))}, {loss(max(values))}]"
+
+
+def _baseline_cells(results: Results, task: TaskResult, subject: Row) -> dict[str, str]:
+    """Return the losses of the baselines beside a subject; one that is itself a baseline is a dash there."""
+    baselines = baseline_rows(results, task)
+    cells = {
+        row.optimizer: with_rate(_mean(row.mean_loss), row.rate if row.kind == "tuned" else None)
+        for row in baselines
+    }
+    if subject.optimizer in cells:
+        cells[subject.optimizer] = "-"
+    if not has_many_baselines(results):
+        return cells
+    others = [row for row in baselines if row.optimizer not in (results.reference, subject.optimizer)]
+    best = min(others, key=lambda row: _mean(row.mean_loss))
+    name = best.label.removeprefix("tuned ")
+    return {
+        results.reference: cells[results.reference],
+        best.optimizer: f"{loss(_mean(best.mean_loss))} ({name})",
+    }
+
+
+def _of(summary: Summary | None, write: Callable[[float], str]) -> str:
+    return "-" if summary is None else with_interval(summary.interquartile_mean, write)
+
+
+def _matched(trials: int | None, of: int) -> str:
+    return "-" if trials is None else f"all {of}" if trials == of else f"{trials} of {of}"
 
 
 def _pairs(results: Results) -> list[tuple[TaskResult, Row]]:

@@ -9,7 +9,11 @@ from rich.text import Text
 
 from .report import Report
 from .results import Results
-from .tables import counted, main_table, verdicts
+from .tables import counted, main_table, overall_table, verdicts
+
+_SHOWN_OVERALL = (
+    "optimizer", "tasks won", "speed-up", "final-loss ratio", "probability of improvement", "best of k trials"
+)  # fmt: skip
 
 
 def print_results(results: Results, report: Report | None = None) -> None:
@@ -27,7 +31,7 @@ def print_results(results: Results, report: Report | None = None) -> None:
         table.add_column(
             name.replace(" ", "\n"),
             justify="left" if text else "right",
-            no_wrap=name != "optimizer",
+            no_wrap=name not in ("optimizer", "best other"),
             overflow="fold",
         )
     for row, best in zip(cells.rows, cells.best, strict=True):
@@ -35,8 +39,31 @@ def print_results(results: Results, report: Report | None = None) -> None:
         # As Text, so that brackets in a path are not taken for markup.
         table.add_row(*(Text(lines[at], style="bold" if at == best else "") for at in shown))
     Console().print(table)
+    if len(results.tasks) > 1:
+        _print_overall(results)
     # Not through rich: long paths must stay whole, to be copied.
     print("\n".join(verdicts(results)))
     if report is not None:
         plots = [f"plot    {path}" for path in report.plots] or [report.note]
-        print("\n".join([f"report  {report.markdown}", f"numbers {report.json}", *plots]))
+        print(
+            "\n".join(
+                [f"report  {report.markdown}", f"page    {report.html}", f"numbers {report.json}", *plots]
+            )
+        )
+
+
+def _print_overall(results: Results) -> None:
+    """Print what all tasks say together of the optimizers that were asked about."""
+    cells = overall_table(results, results.subjects)
+    if not cells.rows:
+        return
+    reference = results.tasks[0].row(results.reference).label
+    print(f"Over {len(results.tasks)} tasks, against {reference}: larger is better, and 1 is as good")
+    shown = [at for at, name in enumerate(cells.header) if name in _SHOWN_OVERALL]
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for at in shown:
+        name = cells.header[at].replace(" ", "\n")
+        table.add_column(name, justify="right" if at else "left", no_wrap=at > 0, overflow="fold")
+    for row in cells.rows:
+        table.add_row(*(Text(row[at].replace(" [", "\n[")) for at in shown))
+    Console().print(table)

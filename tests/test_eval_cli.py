@@ -38,7 +38,12 @@ def test_a_run_on_the_quadratics_writes_a_report_in_which_adam_is_as_fast_as_its
     arguments = ["mine", "adam", "--suite", "quadratics", "--seeds", "2", "--horizon", "20"]
     assert main(arguments) == 0
     out = tmp_path / "runs" / "eval" / "quadratics"
-    assert {path.name for path in out.iterdir()} == {"eval.json", "report.md", "quadratic-20.png"}
+    assert {path.name for path in out.iterdir()} == {
+        "eval.json",
+        "report.html",
+        "report.md",
+        "quadratic-20.png",
+    }
     results = Results.from_json((out / "eval.json").read_text())
     assert results.subjects == ("mine", "adam")
     assert [(task.task, task.horizon) for task in results.tasks] == [("quadratic", 20)]

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from eval import Results, Row, TaskResult, write_report
+from eval import Results, Row, TaskResult, print_results, write_report
 from eval.markdown import render
-from eval.tables import loss, main_table, verdicts
+from eval.tables import loss, main_table, overall_table, ratio, verdicts
 
 RATES = (1e-4, 1e-2, 1.0)
 SCORES = (2.0, 0.5, math.inf)
@@ -93,11 +93,105 @@ def test_the_main_table_has_the_losses_rates_speed_up_and_seeds_won(results):
     assert table.best == (3, 4)
 
 
+def test_of_many_baselines_the_main_table_has_the_reference_and_the_best_other(results, capsys):
+    more = tuple(row(f"more-{at}", 2.0 + at, "untuned", label=f"More {at}") for at in range(2))
+    best = row("lion", 0.1, "tuned", label="tuned Lion")
+    tasks = tuple(dataclasses.replace(task, rows=(*task.rows, *more, best)) for task in results.tasks)
+    many = dataclasses.replace(results, tasks=tasks)
+    table = main_table(many)
+    assert table.header[3:6] == ("its loss", "tuned Adam", "best other")
+    assert table.rows[0][3:6] == ("0.250", "0.625 (0.01)", "0.125 (Lion)")
+    assert table.best == (5, 5)
+    assert {len(cells) for cells in (table.header, *table.rows)} == {8}
+    own = main_table(dataclasses.replace(many, subjects=("lion", "adam")))
+    assert own.rows[0][2:6] == ("lion", "0.125 (0.01)", "0.625 (0.01)", "0.750 (SGD-m)")
+    assert own.rows[1][2:6] == ("adam", "0.625 (0.01)", "-", "0.125 (Lion)")
+    assert own.best[:2] == (3, 5)
+    print_results(many)
+    assert max(map(len, capsys.readouterr().out.partition("Over 2")[0].splitlines())) <= 80
+    assert "shows the reference" in render(many, {})
+    assert "shows the reference" not in render(results, {})
+
+
 def test_a_baseline_that_was_asked_about_has_a_row_of_its_own(results):
     table = main_table(dataclasses.replace(results, subjects=("adam",)))
     assert table.rows[0][2:5] == ("adam", "0.625 (0.01)", "-")
     assert table.rows[0][-2:] == ("1.00x", "-")
     assert table.best[0] == 3
+
+
+def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
+    table = overall_table(results)
+    assert table.header == (
+        "optimizer", "tasks won", "speed-up", "final-loss ratio", "probability of improvement",
+        "worst task (ratio)", "diverged", "best of k trials",
+    )  # fmt: skip
+    # Speed-ups 2, 3, 1, never; the ratio is 2.5 on the first task and 0 on the second; of three rates, all
+    # are matched on the first and none on the second.
+    assert table.rows[0] == (
+        "small", "1/2", "1.50x [1.00, 2.00]", "1.25 [1.25, 1.25]", "0.50 [0.50, 0.50]",
+        "valley (0.00)", "1/4", "0 of 3",
+    )  # fmt: skip
+    assert [row[0] for row in table.rows] == ["small", "tuned SGD-m", "Adam 1e-3"]
+    assert overall_table(results, ["small"]).rows == table.rows[:1]
+    first = dataclasses.replace(results, tasks=results.tasks[:1])
+    assert overall_table(first).rows[0][-1] == "all 3"
+
+
+def test_the_section_on_all_tasks_says_what_its_numbers_rest_on(results):
+    profiles = "Performance profiles over all tasks"
+    text = render(results, {"bowl, 3 inner steps": "bowl-3.png", profiles: "profiles.png"})
+    section = text.partition("## Over all tasks\n\n")[2].partition("\n## ")[0]
+    assert "against tuned Adam's of the same task and seed" in section
+    assert "over 2 tasks x 2 seeds; in brackets 95% intervals over seeds" in section
+    assert "| small | 1/2 | 1.50x [1.00, 2.00] |" in section
+    assert f"![{profiles}](profiles.png)" in section
+    assert "bowl-3.png" not in section
+    assert text.count("profiles.png") == 1
+
+
+def test_one_task_one_seed_and_a_negative_loss_are_told(results):
+    def cut(row):
+        fields = dataclasses.asdict(row).items()
+        return Row(**{k: v[:1] if isinstance(v, tuple) and k != "sweep" else v for k, v in fields})
+
+    task = dataclasses.replace(results.tasks[0], rows=tuple(cut(row) for row in results.tasks[0].rows))
+    text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
+    assert "over 1 task x 1 seed. A single seed gives no intervals. There is one task only" in text
+    assert "| small | 1/1 | 2.00x | 2.50 | 1.00 | bowl (2.50) | 0/1 | all 3 |" in text
+    assert "have no ratio" not in text
+    below = dataclasses.replace(task.rows[0], final_loss=(-1.0,))
+    task = dataclasses.replace(task, rows=(below, *task.rows[1:]))
+    text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
+    assert "Tasks with a negative loss have no ratio" in text
+    assert "| small | 1/1 | 2.00x | - | 1.00 | bowl (2.50) |" in text
+
+
+def test_the_reference_alone_has_nothing_to_be_compared_with(results, tmp_path):
+    tasks = tuple(dataclasses.replace(task, rows=(task.row("adam"),)) for task in results.tasks)
+    alone = dataclasses.replace(results, tasks=tasks, subjects=("adam",))
+    report = write_report(alone, tmp_path)
+    assert "Over all tasks\n" not in report.markdown.read_text()
+    assert "profiles.png" not in {path.name for path in report.plots}
+
+
+def test_the_terminal_has_all_tasks_together_where_there_are_several(results, capsys):
+    print_results(results)
+    text = capsys.readouterr().out
+    short = text.partition("Over 2 tasks, against tuned Adam: larger is better, and 1 is as good\n")[2]
+    assert "[1.00, 2.00]" in short
+    assert "SGD" not in short.partition("small has")[0]
+    print_results(dataclasses.replace(results, tasks=results.tasks[:1]))
+    assert "larger is better" not in capsys.readouterr().out
+    print_results(dataclasses.replace(results, subjects=("adam",)))
+    assert "larger is better" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.00"), (0.02361, "0.0236"), (1.0, "1.00"), (234.5, "234"), (math.inf, "inf")]
+)
+def test_ratios_have_three_digits(value, text):
+    assert ratio(value) == text
 
 
 def test_the_verdicts_count_wins_and_warn(results):
@@ -111,7 +205,7 @@ def test_the_verdicts_count_wins_and_warn(results):
 
 
 def test_the_report_states_table_protocol_and_provenance(results):
-    text = render(results, {("bowl", 3): "bowl-3.png"})
+    text = render(results, {"bowl, 3 inner steps": "bowl-3.png"})
     for part in (
         "| bowl | 3 | small | **0.250** | 0.625 (0.01) |",
         "| valley | 3 | small | diverged | **0.625 (0.01)** |",
@@ -138,13 +232,13 @@ def test_losses_have_three_digits(value, text):
 def test_all_files_are_written_and_the_plots_are_pictures(results, tmp_path):
     report = write_report(results, tmp_path / "new" / "directory")
     assert Results.from_json(report.json.read_text()) == results
-    assert [path.name for path in report.plots] == ["bowl-3.png", "valley-3.png"]
+    assert [path.name for path in report.plots] == ["bowl-3.png", "valley-3.png", "profiles.png"]
     assert not report.note
     for path in report.plots:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG")
         width, height = struct.unpack(">II", data[16:24])
-        assert (width, height) == (1500, 630)
+        assert (width, height) == ((1350, 660) if path.name == "profiles.png" else (1500, 630))
         assert f"]({path.name})" in report.markdown.read_text()
 
 
@@ -158,4 +252,4 @@ def test_without_matplotlib_the_rest_is_written_and_one_sentence_says_how_to_get
     assert report.note == "There are no plots without matplotlib: pip install matplotlib."
     assert report.note in report.markdown.read_text()
     assert not report.plots
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["eval.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eval.json", "report.html", "report.md"]

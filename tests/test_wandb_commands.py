@@ -81,6 +81,7 @@ def test_optimizers_are_artifacts_of_the_run(sessions):
 def test_an_evaluation_is_a_run_with_numbers_curves_and_the_report(tmp_path, monkeypatch):
     one_task = dataclasses.replace(SUITES["quadratics"], entries=SUITES["quadratics"].entries[:1])
     monkeypatch.setitem(SUITES, "quadratics", one_task)
+    monkeypatch.chdir(tmp_path)  # tuned baselines are kept in runs/tuned
     options = "--suite quadratics --seeds 2 --horizon 20 --tracker wandb --wandb-mode offline --out"
     assert lopt_eval(["adam", *options.split(), str(tmp_path / "out")]) == 0
     (file,) = tmp_path.glob("out/wandb/offline-run-*/*.wandb")

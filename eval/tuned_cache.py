@@ -1,0 +1,235 @@
+"""Keep tuned baselines, so that a sweep is run once.
+
+A file TASK-HORIZON-BASELINE.json holds the answer to one question: what a baseline, tuned on a task, does. It
+is used where the question is the same to the last entry, and the runs start from the same losses; then the
+results are those of a fresh run, to the bit where machine and versions are the same. Files are looked for in
+the user's own directory first, then among those that come with lopt. These are made anew by, in a checkout:
+
+    for suite in digits quadratics; do
+        lopt-eval adam --suite $suite --baselines all --retune --tuned eval/tuned
+    done
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Key
+
+from meta_train import provenance
+from tasks import Split, Task
+
+from .baselines import Baseline, Tuned
+from .curves import Curves, run_keys, training_curves
+from .rules import OptaxRule
+
+SHIPPED = Path(__file__).parent / "tuned"
+"""The files that come with lopt; nothing writes there unless it is told to."""
+OWN = Path("runs", "tuned")
+"""The user's own, relative to the working directory."""
+_FORMAT = 1
+"""Of the files. Raise it, too, when what is measured changes along the runs and not at their start."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Runs:
+    """What the training runs on a task are made from, whatever the optimizer."""
+
+    name: str
+    """The task's."""
+    task: Task
+    horizon: int
+    """Length of the runs in inner steps."""
+    seed: int
+    seeds: int
+    held_out: Split
+
+    @property
+    def keys(self) -> Key[Array, " seeds"]:
+        """The randomness of each run."""
+        return run_keys(self.seed, self.seeds, self.name)
+
+    @cached_property
+    def start(self) -> list[Any]:
+        """Training and held-out loss of each run before its first step.
+
+        They tell a task whose data, configuration or code is no longer what it was.
+        """
+        still = OptaxRule.create(jax.random.key(0), optax.sgd, learning_rate=0.0)
+        curves = training_curves(still, self.task, 1, self.keys, split=self.held_out, points=1, batches=1)
+        return [_plain(curves.train[:, 0]), _plain(curves.held_out[:, 0])]
+
+    def question(self, name: str, family: Mapping[str, Baseline]) -> dict[str, Any]:
+        """Return everything else that decides what a baseline's tuned runs are."""
+        return {
+            "task": self.name,
+            "ceiling": self.task.ceiling,
+            "horizon": self.horizon,
+            "seed": self.seed,
+            "seeds": self.seeds,
+            "held_out": self.held_out,
+            "baseline": name,
+            "version": family[name].version,
+            "rates": list(family[name].rates),
+            # One program runs all rates of a family; another number of them rounds otherwise.
+            "swept_with": [rate for one in family.values() for rate in one.rates],
+        }
+
+
+@dataclasses.dataclass
+class TunedCache:
+    """Tuned baselines in files."""
+
+    directory: Path = OWN
+    """Where files are looked for first, and written to."""
+    retune: bool = False
+    """Whether to use no file, and to write all anew."""
+    command: str = ""
+    """What was typed, to be written down."""
+    tell: Callable[[str], object] = lambda sentence: None
+    """Called with a sentence for each file that is there and not used, or that can't be written."""
+    reused: Counter[str] = dataclasses.field(default_factory=Counter)
+    """How many files were used, by where they are and which commit made them."""
+
+    def get(
+        self, family: Mapping[str, Baseline], runs: Runs, make: Callable[[], dict[str, Tuned]]
+    ) -> dict[str, Tuned]:
+        """Return the tuned baselines of a family: from files, or else by `make`, whose answer is written."""
+        tuned = None if self.retune else self._find(family, runs)
+        if tuned is None:
+            tuned = make()
+            self._keep(family, runs, tuned)
+        return tuned
+
+    def _find(self, family: Mapping[str, Baseline], runs: Runs) -> dict[str, Tuned] | None:
+        for directory in (self.directory, SHIPPED):
+            path, found, commits = directory, {}, []
+            try:
+                for name, baseline in family.items():
+                    path = directory / _file(runs, name)
+                    record = _read(path, runs, runs.question(name, family))
+                    found[name] = _tuned(record["answer"], baseline)
+                    commits.append(f"{directory} (commit {record['provenance']['commit']})")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (OSError, _UnusableError) as error:
+                self.tell(f"{path} is not used: {error}")
+                continue
+            self.reused.update(commits)
+            return found
+        return None
+
+    def _keep(self, family: Mapping[str, Baseline], runs: Runs, tuned: Mapping[str, Tuned]) -> None:
+        made = provenance(self.command) | {
+            "platform": platform.platform(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        for name, one in tuned.items():
+            path = self.directory / _file(runs, name)
+            record = {
+                "format": _FORMAT,
+                "question": runs.question(name, family),
+                "start": runs.start,
+                "answer": _answer(one),
+                "provenance": made,
+            }
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                _write(path, record)
+            except OSError as error:  # The runs are done: no reason to lose them.
+                self.tell(f"{path} can't be written: {error}")
+
+
+class _UnusableError(ValueError):
+    """A file is damaged, or answers another question."""
+
+
+def _file(runs: Runs, name: str) -> str:
+    return f"{runs.name}-{runs.horizon}-{name}.json"
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """Write a line per entry, and a digest of them all; no reader sees half a file."""
+    lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in record.items()]
+    lines.append(f'"digest": "{_digest(record)}"')
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    partial.replace(path)
+
+
+def _read(path: Path, runs: Runs, question: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file holds, having made sure that it is whole and answers the question."""
+    text = path.read_text(errors="replace")
+    try:
+        record = json.loads(text)
+        form, digest = record["format"], record.pop("digest")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _UnusableError("it is damaged") from error
+    if form != _FORMAT:
+        raise _UnusableError(f"it is of format {form}, and this version of lopt reads {_FORMAT}")
+    if digest != _digest(record):
+        raise _UnusableError("it is damaged: its digest is not what it says")
+    for entry, wanted in question.items():
+        if (has := record["question"].get(entry)) != wanted:
+            told = f"it is for {entry} {has}, not {wanted}"
+            raise _UnusableError(told if isinstance(wanted, int | str) else f"its {entry} differs")
+    # Other machines round otherwise.
+    if not np.allclose(_array(record["start"]), _array(runs.start), rtol=1e-3, atol=0):
+        raise _UnusableError("its runs start from other losses, so the task has changed")
+    return record
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _answer(tuned: Tuned) -> dict[str, Any]:
+    curves = tuned.curves
+    return {
+        "rate": tuned.rate,
+        "scores": _plain(np.asarray(tuned.scores)),
+        "dtype": str(curves.train.dtype),
+        "steps": list(curves.steps),
+        "diverged": curves.diverged.tolist(),
+        "train": [_plain(curve) for curve in curves.train],
+        "held_out": [_plain(curve) for curve in curves.held_out],
+    }
+
+
+def _tuned(answer: dict[str, Any], baseline: Baseline) -> Tuned:
+    train, held_out = (_array(answer[name]).astype(answer["dtype"]) for name in ("train", "held_out"))
+    curves = Curves(train, held_out, np.array(answer["diverged"], bool), tuple(answer["steps"]))
+    return Tuned(answer["rate"], curves, baseline.rates, tuple(_array(answer["scores"]).tolist()))
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    """Return floats as JSON has them, exactly: the shortest that read back the same; null is infinity."""
+    short = [float(str(value)) for value in values]
+    return [
+        None if math.isinf(brief) else brief if values.dtype.type(brief) == value else float(value)
+        for brief, value in zip(short, values, strict=True)
+    ]
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.array(_with_infinities(values), np.float64)
+
+
+def _with_infinities(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_infinities(item) for item in value]
+    return math.inf if value is None else value
