@@ -1,0 +1,119 @@
+"""A recurrent language model of characters."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .base import Task
+from .datasets import Split
+from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from .perceptron import live_units
+from .registry import register
+from .text import ALPHABET, Text, TextBatch, load_text
+
+
+class GRUInstance(NamedTuple):
+    """One member of the family; every entry is a scalar."""
+
+    units: Int[Array, ""]
+    initial_scale: Float[Array, ""]
+
+
+class CharGRU(Task):
+    """Predict each next character with a gated recurrent unit over embeddings.
+
+    A stretch starts from a state of zeros. Every range is inclusive; a member with fewer units masks the last
+    ones, whose weights start at zero and get no gradient.
+
+    References:
+        Cho et al. 2014, arXiv:1406.1078; the reset gate after the product, as in cuDNN.
+
+    Raises:
+        ValueError: for an empty range.
+    """
+
+    text: Text
+    units: tuple[int, int] = struct.field(pytree_node=False, default=(48, 48))
+    initial_scales: tuple[float, float] = struct.field(pytree_node=False, default=(1.0, 1.0))
+    features: int = struct.field(pytree_node=False, default=24)
+    length: int = struct.field(pytree_node=False, default=24)
+    batch_size: int = struct.field(pytree_node=False, default=32)
+
+    def __post_init__(self) -> None:
+        check_ranges(units=self.units, initial_scales=self.initial_scales)
+
+    def sample(self, key: Key[Array, ""]) -> GRUInstance:
+        """Draw a member: units uniformly, the scale log-uniformly."""
+        units_key, scale_key = jax.random.split(key)
+        return GRUInstance(
+            units=jax.random.randint(units_key, (), self.units[0], self.units[1] + 1),
+            initial_scale=log_uniform(scale_key, *self.initial_scales),
+        )
+
+    def init(self, instance: GRUInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        units = self.units[1]
+        shapes: Shapes = {
+            "symbols": {"embedding": (len(ALPHABET), self.features)},
+            "inputs": dense_shapes(self.features, 3 * units),
+            "recurrence": dense_shapes(units, 3 * units),
+            "output": dense_shapes(units, len(ALPHABET)),
+        }
+        layers = draw_layers(key, shapes)
+        live = live_units(self.units, instance.units)
+        # Drawn for the largest fan in, of which some units are alive.
+        wider = jnp.sqrt(units / instance.units) * instance.initial_scale
+        layers["inputs"]["kernel"] *= instance.initial_scale * jnp.tile(live, 3)
+        layers["recurrence"]["kernel"] *= wider * live[:, None] * jnp.tile(live, 3)
+        layers["output"]["kernel"] *= wider * live[:, None]
+        return layers
+
+    def batch(self, instance: GRUInstance, key: Key[Array, ""], split: Split) -> TextBatch:
+        """Draw stretches of text."""
+        return self.text.batch(key, split, self.batch_size, self.length)
+
+    def loss(
+        self, instance: GRUInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the cross-entropy in nats per character."""
+        live = live_units(self.units, instance.units)
+        embedded = params["symbols"]["embedding"][batch.symbols[:, :-1].T]
+
+        def step(state: Array, x: Array) -> tuple[Array, Array]:
+            update_x, reset_x, new_x = jnp.split(x, 3, axis=-1)
+            update_h, reset_h, new_h = jnp.split(dense(params["recurrence"], state), 3, axis=-1)
+            update = jax.nn.sigmoid(update_x + update_h)
+            new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
+            state = (update * state + (1 - update) * new) * live
+            return state, state
+
+        start = jnp.zeros((batch.symbols.shape[0], self.units[1]))
+        states = jax.lax.scan(step, start, dense(params["inputs"], embedded))[1]
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            dense(params["output"], states), batch.symbols[:, 1:].T
+        )
+        return jnp.mean(losses, axis=0) @ batch.weights
+
+    @property
+    def ceiling(self) -> float:
+        """Twice the loss of guessing, in nats."""
+        return 2 * math.log(len(ALPHABET))
+
+
+@register("char-gru")
+def char_gru() -> Task:
+    """A recurrent unit of 48 on the sources of Python's library."""
+    return CharGRU(load_text())
+
+
+@register("char-gru-family")
+def char_gru_family() -> Task:
+    """Recurrent units whose number and initial scale are drawn."""
+    return CharGRU(load_text(), units=(16, 48), initial_scales=(0.8, 1.25))

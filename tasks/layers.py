@@ -1,0 +1,83 @@
+"""Parameters and layers that several tasks share, as plain functions of dictionaries of arrays."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+Layers = dict[str, dict[str, Array]]
+"""Layer -> tensor ("kernel", "embedding", "bias", "scale") -> array."""
+
+Shapes = dict[str, dict[str, tuple[int, ...]]]
+"""Layer -> tensor -> shape."""
+
+_EPSILON = 1e-5
+
+
+def draw_layers(key: Key[Array, ""], shapes: Shapes) -> Layers:
+    """Draw initial parameters.
+
+    Kernels are normal numbers truncated at 2, times 1 / sqrt(fan in), the product of all axes but the last;
+    embeddings the same times 1 / sqrt(features); biases are 0 and scales 1.
+
+    Args:
+        key: one typed PRNG key.
+        shapes: the tensors of every layer; what each is, its name says.
+    """
+    drawn = {
+        (layer, name): shape
+        for layer, tensors in shapes.items()
+        for name, shape in tensors.items()
+        if name in ("kernel", "embedding")
+    }
+    sizes = [math.prod(shape) for shape in drawn.values()]
+    # One draw for all layers: each separate draw takes seconds to compile.
+    numbers = jnp.split(jax.random.truncated_normal(key, -2, 2, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    layers: Layers = {
+        layer: {
+            name: jnp.ones(shape) if name == "scale" else jnp.zeros(shape) for name, shape in tensors.items()
+        }
+        for layer, tensors in shapes.items()
+    }
+    for ((layer, name), shape), values in zip(drawn.items(), numbers, strict=True):
+        fan_in = shape[-1] if name == "embedding" else math.prod(shape[:-1])
+        layers[layer][name] = values.reshape(shape) / math.sqrt(fan_in)
+    return layers
+
+
+def dense_shapes(inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an affine map."""
+    return {"kernel": (inputs, outputs), "bias": (outputs,)}
+
+
+def dense(layer: dict[str, Array], x: Float[Array, "*rows inputs"]) -> Float[Array, "*rows outputs"]:
+    """Apply an affine map; without a bias where the layer has none."""
+    mapped = x @ layer["kernel"]
+    return mapped + layer["bias"] if "bias" in layer else mapped
+
+
+def normalise(x: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Array, "..."]:
+    """Shift and scale to mean 0 and variance 1 over some axes."""
+    centred = x - jnp.mean(x, axis=axes, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=axes, keepdims=True) + _EPSILON)
+
+
+def equal_weights(rows: int) -> Float[Array, " rows"]:
+    """Return the weight of each row of a batch in its mean loss."""
+    return jnp.full(rows, 1 / rows)
+
+
+def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:
+    """Draw a number whose logarithm is uniform between those of two positive numbers."""
+    return jnp.exp(jax.random.uniform(key, minval=math.log(low), maxval=math.log(high)))
+
+
+def check_ranges(**ranges: tuple[float, float]) -> None:
+    """Raise ValueError for a range of a family that is empty or not positive."""
+    for name, (low, high) in ranges.items():
+        if not 0 < low <= high:
+            raise ValueError(f"{name}=({low}, {high}) is no range: give two positive numbers, low first")

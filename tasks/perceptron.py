@@ -1,0 +1,105 @@
+"""A multilayer perceptron whose width, depth, activation and initial scale may be drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from .image_mlp import ACTIVATIONS
+from .layers import Layers, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+
+
+class PerceptronInstance(NamedTuple):
+    """One member of the family; every entry is a scalar."""
+
+    width: Int[Array, ""]
+    depth: Int[Array, ""]
+    activation: Int[Array, ""]
+    """Index into the family's `activations`."""
+    initial_scale: Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class Perceptron:
+    """What a perceptron may be: a task's static field, and the functions of its parameters.
+
+    Every range is inclusive, and equal ends make the entry constant. Shapes are those of the largest
+    member, as in `ImageMLP`: a narrower one masks its last hidden units, a shallower one skips its last
+    hidden layers.
+
+    Raises:
+        ValueError: for an empty range or an unknown activation.
+    """
+
+    inputs: int
+    outputs: int
+    widths: tuple[int, int] = (32, 32)
+    depths: tuple[int, int] = (1, 1)
+    activations: tuple[str, ...] = ("relu",)
+    initial_scales: tuple[float, float] = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_ranges(widths=self.widths, depths=self.depths, initial_scales=self.initial_scales)
+        check_activations(self.activations)
+
+    def sample(self, key: Key[Array, ""]) -> PerceptronInstance:
+        """Draw a member: integers and activations uniformly, the scale log-uniformly."""
+        keys = jax.random.split(key, 4)
+        return PerceptronInstance(
+            width=jax.random.randint(keys[0], (), self.widths[0], self.widths[1] + 1),
+            depth=jax.random.randint(keys[1], (), self.depths[0], self.depths[1] + 1),
+            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            initial_scale=log_uniform(keys[3], *self.initial_scales),
+        )
+
+    def init(self, instance: PerceptronInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        units = [self.inputs, *[self.widths[1]] * self.depths[1], self.outputs]
+        shapes = {
+            f"layer_{index}": dense_shapes(*sizes) for index, sizes in enumerate(itertools.pairwise(units))
+        }
+        layers = draw_layers(key, shapes)
+        live = live_units(self.widths, instance.width)
+        for index, layer in enumerate(layers.values()):
+            kernel = layer["kernel"] * instance.initial_scale
+            if index > 0:
+                # Drawn for the largest fan in, of which `width` units are alive.
+                kernel = kernel * live[:, None] * jnp.sqrt(self.widths[1] / instance.width)
+            layer["kernel"] = kernel * live if index < len(units) - 2 else kernel
+        return layers
+
+    def apply(
+        self, instance: PerceptronInstance, layers: Layers, x: Float[Array, "*rows inputs"]
+    ) -> Float[Array, "*rows outputs"]:
+        """Return the outputs, which are affine in the last hidden layer."""
+        live = live_units(self.widths, instance.width)
+        for index in range(self.depths[1]):
+            new = dense(layers[f"layer_{index}"], x)
+            new = activate(self.activations, instance.activation, new)
+            if self.widths[0] != self.widths[1]:
+                new = new * live
+            x = jnp.where(index < instance.depth, new, x) if index >= self.depths[0] else new
+        return dense(layers[f"layer_{self.depths[1]}"], x)
+
+
+def check_activations(activations: tuple[str, ...]) -> None:
+    """Raise ValueError for an unknown activation, or none."""
+    unknown = set(activations) - ACTIVATIONS.keys()
+    if unknown or not activations:
+        raise ValueError(f"activations {sorted(unknown)} are unknown; there are {', '.join(ACTIVATIONS)}")
+
+
+def activate(activations: tuple[str, ...], index: Int[Array, ""], x: Array) -> Array:
+    """Apply the activation of that index."""
+    functions = [ACTIVATIONS[name] for name in activations]
+    return functions[0](x) if len(functions) == 1 else jax.lax.switch(index, functions, x)
+
+
+def live_units(widths: tuple[int, int], width: Int[Array, ""]) -> Float[Array, " units"]:
+    """Return 1 for the units that a member has, and 0 for the others of the largest one."""
+    return (jnp.arange(widths[1]) < width).astype(jnp.float32)

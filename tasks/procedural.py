@@ -1,0 +1,131 @@
+"""Classification of noisy curves that are drawn on the fly: endless data, without a data set."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .base import Task
+from .datasets import SPLITS, Split
+from .layers import Layers, equal_weights
+from .perceptron import Perceptron, PerceptronInstance
+from .registry import register
+
+_TEMPLATE_SEED = 0
+_FREQUENCIES = 4
+
+
+class CurveInstance(NamedTuple):
+    """One member: its curves and its perceptron."""
+
+    coefficients: Float[Array, "classes waves"]
+    """Fourier coefficients of each class's template."""
+    perceptron: PerceptronInstance
+
+
+class CurveBatch(NamedTuple):
+    """Curves with a weight each."""
+
+    curves: Float[Array, "batch points"]
+    labels: Int[Array, " batch"]
+    weights: Float[Array, " batch"]
+
+
+class Curves(Task):
+    """Tell which template a curve was made from, after it was scaled, shifted, tilted and blurred by noise.
+
+    A template is a random smooth curve that ends in zero on both sides. For every example it is multiplied
+    by a random factor, moved, given a slope, and noise is added: like MNIST-1D, but with templates, sizes
+    and noise of our own. Every key gives new data; a split's keys are a stream of its own. With
+    `draws_templates`, each member has its own templates: a family of problems, not only of networks.
+
+    References:
+        Greydanus and Kobak 2024, arXiv:2011.14439 (MNIST-1D).
+    """
+
+    perceptron: Perceptron = struct.field(pytree_node=False, default=Perceptron(inputs=40, outputs=10))
+    draws_templates: bool = struct.field(pytree_node=False, default=False)
+    shift: float = struct.field(pytree_node=False, default=0.5)
+    tilt: float = struct.field(pytree_node=False, default=0.5)
+    noise: float = struct.field(pytree_node=False, default=0.2)
+    batch_size: int = struct.field(pytree_node=False, default=64)
+
+    def sample(self, key: Key[Array, ""]) -> CurveInstance:
+        """Draw a perceptron; and templates, which else are always the same."""
+        perceptron_key, template_key = jax.random.split(key)
+        template_key = template_key if self.draws_templates else jax.random.key(_TEMPLATE_SEED)
+        # Lower frequencies have more weight, as in natural signals.
+        amplitudes = 1 / jnp.sqrt(1 + jnp.arange(2 * _FREQUENCIES) // 2)
+        shape = (self.perceptron.outputs, 2 * _FREQUENCIES)
+        coefficients = amplitudes * jax.random.normal(template_key, shape)
+        return CurveInstance(coefficients, self.perceptron.sample(perceptron_key))
+
+    def init(self, instance: CurveInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        return self.perceptron.init(instance.perceptron, key)
+
+    def batch(self, instance: CurveInstance, key: Key[Array, ""], split: Split) -> CurveBatch:
+        """Draw new curves."""
+        keys = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)), 4)
+        rows = self.batch_size
+        labels = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs)
+        changes = jax.random.uniform(keys[1], (3, rows, 1), minval=-1.0)
+        places = jnp.linspace(-1, 1, self.perceptron.inputs)
+        curves = evaluate_templates(instance.coefficients[labels], places + self.shift * changes[0])
+        curves = curves * jnp.exp(changes[1] / 2) + self.tilt * changes[2] * places
+        return CurveBatch(
+            curves + self.noise * jax.random.normal(keys[2], curves.shape), labels, equal_weights(rows)
+        )
+
+    def loss(
+        self, instance: CurveInstance, params: Layers, batch: CurveBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the cross-entropy in nats."""
+        logits = self.perceptron.apply(instance.perceptron, params, batch.curves)
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    @property
+    def ceiling(self) -> float:
+        """Four times the loss of guessing, in nats."""
+        return 4 * math.log(self.perceptron.outputs)
+
+
+def evaluate_templates(
+    coefficients: Float[Array, "rows waves"], places: Float[Array, "rows points"]
+) -> Float[Array, "rows points"]:
+    """Return smooth curves that are zero outside of -1/2 to 1/2.
+
+    Args:
+        coefficients: of a cosine and a sine of each frequency.
+        places: where to evaluate each curve.
+    """
+    window = jnp.square(jnp.cos(jnp.pi * jnp.clip(places, -0.5, 0.5)))
+    angles = 2 * jnp.pi * places[..., None] * (1 + jnp.arange(_FREQUENCIES)) / 1.5
+    waves = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+    return window * jnp.einsum("rpw,rw->rp", waves, coefficients)
+
+
+@register("procedural-mlp")
+def procedural_mlp() -> Task:
+    """Ten templates that are always the same."""
+    return Curves()
+
+
+@register("procedural-mlp-family")
+def procedural_mlp_family() -> Task:
+    """Templates, width, depth, activation and initial scale are drawn."""
+    perceptron = Perceptron(
+        inputs=40,
+        outputs=10,
+        widths=(16, 48),
+        depths=(1, 2),
+        activations=("relu", "tanh", "gelu"),
+        initial_scales=(0.8, 1.25),
+    )
+    return Curves(perceptron, draws_templates=True)

@@ -1,0 +1,146 @@
+"""Perceptrons on the tables that come with scikit-learn: one regression, two classifications."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .base import Task
+from .datasets import SPLITS, Split
+from .layers import Layers, equal_weights
+from .perceptron import Perceptron, PerceptronInstance
+from .registry import register
+
+TableName = Literal["diabetes", "wine", "breast_cancer"]
+
+_SEED = 0
+
+
+class TableBatch(NamedTuple):
+    """Rows of a table with a weight each."""
+
+    inputs: Float[Array, "batch columns"]
+    targets: Float[Array, " batch"] | Int[Array, " batch"]
+    weights: Float[Array, " batch"]
+
+
+class Table(struct.PyTreeNode):
+    """A table on the device, standardised by its train split.
+
+    Attributes:
+        inputs: split -> float32 [n, columns].
+        targets: split -> int32 [n], classes; or float32 [n], standardised.
+        num_classes: number of classes; 0 where the targets are numbers.
+    """
+
+    inputs: dict[str, jax.Array]
+    targets: dict[str, jax.Array]
+    num_classes: int = struct.field(pytree_node=False)
+
+    @property
+    def columns(self) -> int:
+        """The number of inputs."""
+        return self.inputs["train"].shape[1]
+
+    def batch(self, key: Key[Array, ""], split: Split, batch_size: int) -> TableBatch:
+        """Draw rows of `split` uniformly, with replacement."""
+        rows = jax.random.randint(key, (batch_size,), 0, self.inputs[split].shape[0])
+        inputs = self.inputs[split].at[rows].get(mode="promise_in_bounds")
+        targets = self.targets[split].at[rows].get(mode="promise_in_bounds")
+        return TableBatch(inputs, targets, equal_weights(batch_size))
+
+
+class TabularMLP(Task):
+    """Predict a class (the loss is cross-entropy) or a number (squared error) from the columns of a table."""
+
+    table: Table
+    perceptron: Perceptron = struct.field(pytree_node=False)
+    batch_size: int = struct.field(pytree_node=False, default=32)
+
+    def sample(self, key: Key[Array, ""]) -> PerceptronInstance:
+        """Draw a perceptron."""
+        return self.perceptron.sample(key)
+
+    def init(self, instance: PerceptronInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        return self.perceptron.init(instance, key)
+
+    def batch(self, instance: PerceptronInstance, key: Key[Array, ""], split: Split) -> TableBatch:
+        """Draw rows with replacement."""
+        return self.table.batch(key, split, self.batch_size)
+
+    def loss(
+        self, instance: PerceptronInstance, params: Layers, batch: TableBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the cross-entropy in nats, or the squared error of a standardised target."""
+        outputs = self.perceptron.apply(instance, params, batch.inputs)
+        if self.table.num_classes:
+            return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
+        return batch.weights @ jnp.square(outputs[:, 0] - batch.targets)
+
+    @property
+    def ceiling(self) -> float:
+        """Ten times the loss of guessing: initial logits of tables with outliers are large."""
+        return 10 * (math.log(self.table.num_classes) if self.table.num_classes else 1.0)
+
+
+@functools.cache
+def load_table(name: TableName) -> Table:
+    """Read one of scikit-learn's tables onto the device; later calls return the same object.
+
+    The rows are permuted by a fixed seed and cut: 70 % train, 10 % for each of the other splits.
+    """
+    from sklearn import datasets  # takes a second to import
+
+    loaders: dict[TableName, Any] = {
+        "diabetes": datasets.load_diabetes,
+        "wine": datasets.load_wine,
+        "breast_cancer": datasets.load_breast_cancer,
+    }
+    inputs, targets = loaders[name](return_X_y=True)
+    # RandomState, because numpy promises its stream for ever; that of default_rng may change.
+    order = np.random.RandomState(_SEED).permutation(len(targets))
+    parts = np.split(order, [len(order) * tenths // 10 for tenths in (7, 8, 9)])
+    train = parts[0]
+    inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
+    num_classes = len(np.unique(targets)) if name != "diabetes" else 0
+    if not num_classes:
+        targets = (targets - targets[train].mean()) / targets[train].std()
+    targets = targets.astype(np.int32 if num_classes else np.float32)
+    rows = dict(zip(SPLITS, parts, strict=True))
+    # A first call inside a traced function would otherwise put that trace's values into the cache.
+    with jax.ensure_compile_time_eval():
+        return Table(
+            inputs={split: jnp.asarray(inputs[rows[split]], jnp.float32) for split in SPLITS},
+            targets={split: jnp.asarray(targets[rows[split]]) for split in SPLITS},
+            num_classes=num_classes,
+        )
+
+
+def build_table_task(name: TableName, **options: Any) -> TabularMLP:
+    """Build the task of a table, with a perceptron of its number of columns and outputs.
+
+    Args:
+        name: a table.
+        **options: further fields of `Perceptron`.
+    """
+    table = load_table(name)
+    return TabularMLP(table, Perceptron(table.columns, table.num_classes or 1, **options))
+
+
+def _register(name: TableName) -> None:
+    @register(f"{name.replace('_', '-')}-mlp")
+    def one() -> Task:
+        return build_table_task(name)
+
+
+for _name in ("diabetes", "wine", "breast_cancer"):
+    _register(_name)

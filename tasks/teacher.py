@@ -1,0 +1,162 @@
+"""Problems that are drawn whole: regression on a random teacher, classification of Gaussian mixtures."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .base import Task
+from .datasets import SPLITS, Split
+from .layers import Layers, equal_weights
+from .perceptron import Perceptron, PerceptronInstance
+from .registry import register
+
+
+class TeacherInstance(NamedTuple):
+    """One teacher, and the student's perceptron."""
+
+    scales: Float[Array, " inputs"]
+    """Standard deviation of each input."""
+    hidden: Float[Array, "inputs units"]
+    output: Float[Array, "units outputs"]
+    student: PerceptronInstance
+
+
+class TeacherBatch(NamedTuple):
+    """Inputs, what the teacher makes of them, and a weight each."""
+
+    inputs: Float[Array, "batch inputs"]
+    targets: Float[Array, "batch outputs"]
+    weights: Float[Array, " batch"]
+
+
+class Teacher(Task):
+    """Learn a random two-layer tanh network from its outputs, which carry noise; the loss is squared error.
+
+    The inputs' standard deviations are log-uniform over a factor of `condition`, so that the problem is as
+    badly conditioned as real tables are. Targets have a variance of about 1. Every key gives new data, and
+    a split's keys are a stream of its own.
+
+    References:
+        Saad and Solla 1995, doi:10.1103/PhysRevE.52.4225 (students and teachers).
+    """
+
+    student: Perceptron = struct.field(pytree_node=False, default=Perceptron(inputs=16, outputs=4))
+    teacher_units: int = struct.field(pytree_node=False, default=16)
+    condition: float = struct.field(pytree_node=False, default=10.0)
+    noise: float = struct.field(pytree_node=False, default=0.1)
+    batch_size: int = struct.field(pytree_node=False, default=64)
+
+    def sample(self, key: Key[Array, ""]) -> TeacherInstance:
+        """Draw a teacher, the spectrum of the inputs, and a student."""
+        scale_key, weight_key, student_key = jax.random.split(key, 3)
+        inputs, units = self.student.inputs, self.teacher_units
+        scales = self.condition ** jax.random.uniform(scale_key, (inputs,), minval=-0.5, maxval=0.5)
+        scales = scales / jnp.sqrt(jnp.mean(jnp.square(scales)))
+        # One draw for both layers: each separate draw takes seconds to compile.
+        weights = jax.random.normal(weight_key, (units, inputs + self.student.outputs))
+        # Twice as steep as what is linear; tanh of it has a mean square of about a half.
+        hidden = 2 / math.sqrt(inputs) * weights[:, :inputs].T
+        output = math.sqrt(2 / units) * weights[:, inputs:]
+        return TeacherInstance(scales, hidden, output, self.student.sample(student_key))
+
+    def init(self, instance: TeacherInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        return self.student.init(instance.student, key)
+
+    def batch(self, instance: TeacherInstance, key: Key[Array, ""], split: Split) -> TeacherBatch:
+        """Draw inputs, and let the teacher answer."""
+        key, columns = jax.random.fold_in(key, SPLITS.index(split)), self.student.inputs
+        draws = jax.random.normal(key, (self.batch_size, columns + self.student.outputs))
+        inputs = instance.scales * draws[:, :columns]
+        answers = jnp.tanh(inputs @ instance.hidden) @ instance.output
+        return TeacherBatch(inputs, answers + self.noise * draws[:, columns:], equal_weights(self.batch_size))
+
+    def loss(
+        self, instance: TeacherInstance, params: Layers, batch: TeacherBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the mean squared error of an output."""
+        errors = self.student.apply(instance.student, params, batch.inputs) - batch.targets
+        return batch.weights @ jnp.mean(jnp.square(errors), axis=-1)
+
+    @property
+    def ceiling(self) -> float:
+        """Some twenty times the loss of predicting zero: teachers differ in their variance."""
+        return 20.0
+
+
+class MixtureInstance(NamedTuple):
+    """One mixture, and its classifier."""
+
+    means: Float[Array, "classes modes inputs"]
+    spreads: Float[Array, "classes modes"]
+    """Standard deviation of each component."""
+    perceptron: PerceptronInstance
+
+
+class MixtureBatch(NamedTuple):
+    """Points with a weight each."""
+
+    inputs: Float[Array, "batch inputs"]
+    labels: Int[Array, " batch"]
+    weights: Float[Array, " batch"]
+
+
+class GaussianMixture(Task):
+    """Classify points of a random Gaussian mixture with several modes a class.
+
+    The means are standard normal and the spreads log-uniform over `spreads`: classes overlap, and with more
+    than one mode no line separates them. Every key gives new data, and a split's keys are a stream of its
+    own.
+    """
+
+    perceptron: Perceptron = struct.field(pytree_node=False, default=Perceptron(inputs=8, outputs=5))
+    modes: int = struct.field(pytree_node=False, default=3)
+    spreads: tuple[float, float] = struct.field(pytree_node=False, default=(0.3, 0.8))
+    batch_size: int = struct.field(pytree_node=False, default=64)
+
+    def sample(self, key: Key[Array, ""]) -> MixtureInstance:
+        """Draw means, spreads and a perceptron."""
+        keys = jax.random.split(key, 3)
+        shape = (self.perceptron.outputs, self.modes)
+        low, high = map(math.log, self.spreads)
+        return MixtureInstance(
+            means=jax.random.normal(keys[0], (*shape, self.perceptron.inputs)),
+            spreads=jnp.exp(jax.random.uniform(keys[1], shape, minval=low, maxval=high)),
+            perceptron=self.perceptron.sample(keys[2]),
+        )
+
+    def init(self, instance: MixtureInstance, key: Key[Array, ""]) -> Layers:
+        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        return self.perceptron.init(instance.perceptron, key)
+
+    def batch(self, instance: MixtureInstance, key: Key[Array, ""], split: Split) -> MixtureBatch:
+        """Draw new points, each class and each mode as likely as any other."""
+        keys = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
+        rows, inputs = self.batch_size, self.perceptron.inputs
+        components = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs * self.modes)
+        labels, modes = components // self.modes, components % self.modes
+        noise = instance.spreads[labels, modes][:, None] * jax.random.normal(keys[1], (rows, inputs))
+        return MixtureBatch(instance.means[labels, modes] + noise, labels, equal_weights(rows))
+
+    def loss(
+        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the cross-entropy in nats."""
+        logits = self.perceptron.apply(instance.perceptron, params, batch.inputs)
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    @property
+    def ceiling(self) -> float:
+        """Four times the loss of guessing, in nats."""
+        return 4 * math.log(self.perceptron.outputs)
+
+
+register("teacher-mlp")(Teacher)
+register("mixture-mlp")(GaussianMixture)

@@ -1,0 +1,101 @@
+"""A text that every Python has: the sources of its own library, as characters on the device."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import re
+import string
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from .datasets import SPLITS, DatasetNotPreparedError, Split
+from .layers import equal_weights
+
+# What is left out of string.punctuation is rare; those and all other symbols are the first one.
+ALPHABET = "\x00\n " + string.ascii_lowercase + string.digits + "!\"#%'()*+,-./:<=>@[\\]_{|}"
+"""The 64 symbols; a symbol's number is its place here."""
+
+# Long modules that change little from version to version, and import nothing when they are only read.
+MODULES = ("argparse", "datetime", "difflib", "doctest", "heapq", "statistics", "textwrap", "tarfile")
+"""The modules whose sources are read, in this order."""
+
+_SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
+
+
+class TextBatch(NamedTuple):
+    """Stretches of text with a weight each."""
+
+    symbols: Int[Array, "batch length+1"]
+    weights: Float[Array, " batch"]
+
+
+class Text(struct.PyTreeNode):
+    """Characters on the device.
+
+    Attributes:
+        symbols: split -> uint8 [n], numbers of symbols in `ALPHABET`.
+    """
+
+    symbols: dict[str, jax.Array]
+
+    def batch(self, key: Key[Array, ""], split: Split, batch_size: int, length: int) -> TextBatch:
+        """Draw stretches of `length` + 1 symbols of `split` uniformly, with replacement.
+
+        Args:
+            key: one typed PRNG key.
+            split: the split to draw from.
+            batch_size: number of stretches.
+            length: symbols to predict in each; the stretch is one longer.
+        """
+        symbols = self.symbols[split]
+        starts = jax.random.randint(key, (batch_size, 1), 0, symbols.shape[0] - length)
+        drawn = symbols.at[starts + jnp.arange(length + 1)].get(mode="promise_in_bounds")
+        return TextBatch(drawn.astype(jnp.int32), equal_weights(batch_size))
+
+
+def encode(text: str) -> UInt8[np.ndarray, " n"]:
+    """Return the symbols' numbers in `ALPHABET`: lower case, runs of spaces and of newlines made one."""
+    plain = re.sub(r" +", " ", re.sub(r"\s*\n\s*", "\n", text.lower()))
+    numbers = {symbol: number for number, symbol in enumerate(ALPHABET)}
+    return np.array([numbers.get(symbol, 0) for symbol in plain], np.uint8)
+
+
+@functools.cache
+def load_text() -> Text:
+    """Read the sources of `MODULES`; later calls return the same object.
+
+    Every module is cut into four contiguous parts, one for each split, so that all splits are of one kind
+    and none overlap. The text, some 450,000 symbols, is that of the running Python: versions differ a
+    little.
+
+    Raises:
+        DatasetNotPreparedError: when this Python comes without its library's sources.
+    """
+    parts: dict[Split, list[UInt8[np.ndarray, " n"]]] = {split: [] for split in SPLITS}
+    for module in MODULES:
+        symbols = encode(_read_source(module))
+        ends = np.cumsum([math.floor(len(symbols) * _SHARES[split]) for split in SPLITS])[:-1]
+        for split, part in zip(SPLITS, np.split(symbols, ends), strict=True):
+            parts[split].append(part)
+    # A first call inside a traced function would otherwise put that trace's values into the cache.
+    with jax.ensure_compile_time_eval():
+        return Text({split: jnp.asarray(np.concatenate(parts[split])) for split in SPLITS})
+
+
+def _read_source(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    path = Path(spec.origin) if spec and spec.origin else None
+    if path is None or path.suffix != ".py" or not path.is_file():
+        raise DatasetNotPreparedError(
+            f"the characters are the sources of Python's library, and this Python has none for {module!r}: "
+            "use a Python that was not stripped of its .py files."
+        )
+    return path.read_text(encoding="utf-8")
