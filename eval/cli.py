@@ -22,6 +22,11 @@ _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a
 An OPTIMIZER is the name of a published one, a directory that lopt-export wrote, a run directory of lopt-train
 (its newest theta), or a baseline. Numbers, report and plots go to --out.
 
+Suites:
+
+    digits, quadratics, images, new-data, new-architecture, wider, deeper, longer, rescaled, noisy, and
+    hyper-free, which is all from new-data on
+
 Baselines, each with its learning rate tuned per task over 15 values:
 
     adam, sgd-momentum, sgd, adamw-cosine, nadamw, lion, adafactor, muon, schedule-free-adamw, prodigy
@@ -43,7 +48,7 @@ class Command:
 
     optimizers: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="OPTIMIZER...")]
     """Names or directories."""
-    suite: Annotated[str, tyro.conf.arg(metavar="{digits,quadratics,images}")]
+    suite: Annotated[str, tyro.conf.arg(metavar="SUITE")]
     """Tasks to compare on."""
     seeds: int = 5
     """Training runs per optimizer, learning rate and task."""

@@ -102,8 +102,8 @@ def _costs(results: Results) -> list[str]:
     if not results.costs:
         return []
     said = (
-        f"Updates of a network of {NETWORK_SIZE:,} parameters, without the gradients; the time is a multiple of "
-        "Adam's on this machine, operations are as XLA counts them."
+        f"Updates of a network of {NETWORK_SIZE:,} parameters, without the gradients; the time is a multiple "
+        "of Adam's on this machine, operations are as XLA counts them."
     )
     return ["## Costs", said, render_table(cost_table(results))]
 

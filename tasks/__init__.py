@@ -1,6 +1,12 @@
 """Inner problems and their data. Knows nothing of learned optimizers."""
 
 from .augment import NoisyGradient, Reparametrised, SmallerBatches
+from .augmented_digits import (
+    noisy_digits_mlp,
+    rescaled_digits_mlp,
+    small_batch_digits_mlp,
+    tensor_rescaled_digits_mlp,
+)
 from .autoencoder import VAE, Autoencoder
 from .base import Task, initial_loss
 from .char_gru import CharGRU
@@ -10,7 +16,7 @@ from .image_conv import ImageConv, ImageResNet
 from .image_mlp import ImageMLP
 from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
 from .perceptron import Perceptron
-from .procedural import Curves
+from .procedural import ProceduralCurves
 from .quadratic import Quadratic
 from .registry import TASKS, build, register
 from .tabular import Table, TabularMLP, load_table
@@ -24,7 +30,6 @@ __all__ = [
     "Autoencoder",
     "CharGRU",
     "CharTransformer",
-    "Curves",
     "Dataset",
     "DatasetNotPreparedError",
     "GaussianMixture",
@@ -33,6 +38,7 @@ __all__ = [
     "ImageResNet",
     "NoisyGradient",
     "Perceptron",
+    "ProceduralCurves",
     "Quadratic",
     "Reparametrised",
     "SmallerBatches",
@@ -48,6 +54,10 @@ __all__ = [
     "load_dataset",
     "load_table",
     "load_text",
+    "noisy_digits_mlp",
     "register",
+    "rescaled_digits_mlp",
+    "small_batch_digits_mlp",
+    "tensor_rescaled_digits_mlp",
     "wide_digits_mlp",
 ]

@@ -37,7 +37,7 @@ class CurveBatch(NamedTuple):
     weights: Float[Array, " batch"]
 
 
-class Curves(Task):
+class ProceduralCurves(Task):
     """Tell which template a curve was made from, after it was scaled, shifted, tilted and blurred by noise.
 
     A template is a random smooth curve that ends in zero on both sides. For every example it is multiplied
@@ -114,7 +114,7 @@ def evaluate_templates(
 @register("procedural-mlp")
 def procedural_mlp() -> Task:
     """Ten templates that are always the same."""
-    return Curves()
+    return ProceduralCurves()
 
 
 @register("procedural-mlp-family")
@@ -128,4 +128,4 @@ def procedural_mlp_family() -> Task:
         activations=("relu", "tanh", "gelu"),
         initial_scales=(0.8, 1.25),
     )
-    return Curves(perceptron, draws_templates=True)
+    return ProceduralCurves(perceptron, draws_templates=True)

@@ -120,7 +120,7 @@ def test_ctrl_c_exits_with_130_and_says_what_to_type(monkeypatch, capsys):
 def test_help_names_suites_and_baselines(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert "{" + ",".join(SUITES) + "}" in text
+    assert all(name in text for name in SUITES)
     assert all(name in text for name in BASELINES)
 
 

@@ -60,7 +60,7 @@ def test_tables_are_standardised_and_split_once(name, rows, columns, classes):
 
 
 def test_curves_can_be_told_apart_and_templates_are_fixed_unless_drawn():
-    fixed, drawn = tasks.Curves(), tasks.Curves(draws_templates=True)
+    fixed, drawn = tasks.ProceduralCurves(), tasks.ProceduralCurves(draws_templates=True)
     first, second = (fixed.sample(jax.random.key(n)).coefficients for n in (0, 1))
     np.testing.assert_array_equal(first, second)
     first, second = (drawn.sample(jax.random.key(n)).coefficients for n in (0, 1))
