@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #8881; }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem 1.2rem 4rem; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem 1.2rem 4rem; }
 h1 { font-size: 1.7rem; margin: 1.2rem 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
 .wide { overflow-x: auto; margin: 1rem 0; }
