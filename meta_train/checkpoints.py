@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from .checksums import damage, write_checksums
+from .checksums import damage, has_checksums, write_checksums
 from .processes import from_main, is_main
 from .step import MetaState
 
@@ -99,7 +99,7 @@ class Checkpoints:
             The state and the particles, or None where there is no checkpoint at all.
 
         Raises:
-            CheckpointError: when there are checkpoints, and none can be restored.
+            CheckpointError: when there are checkpoints, and none can be restored; when a whole one can't be.
         """
         abstract = jax.tree.map(_abstract, {"run": state, "particles": particles})
         failed = None
@@ -109,6 +109,12 @@ class Checkpoints:
                 restored = self._manager.restore(step, args=items)["run"]
                 return restored["run"], restored["particles"]
             except Exception as error:  # orbax raises bare exceptions on damaged files
+                if has_checksums(self._directory / str(step)):
+                    # They were right: it is not the checkpoint that is damaged, nor are those before it.
+                    raise CheckpointError(
+                        f"checkpoint {step} of {self._directory.parent} is whole, and can't be restored: "
+                        f"{reason(error)}; it may be another version's"
+                    ) from error
                 failed = error
                 self._set_aside(step, reason(error))
                 if jax.process_count() > 1:
@@ -122,18 +128,14 @@ class Checkpoints:
             ) from failed
         return None
 
-    def wait(self) -> None:
-        """Wait for the save in flight.
+    def close(self) -> None:
+        """Wait for the save in flight, and finish.
 
         Raises:
             CheckpointError: when it can't be written.
         """
         with _told(self._directory):
             self._manager.wait_until_finished()
-
-    def close(self) -> None:
-        """Wait for the save in flight, and finish."""
-        self.wait()
         self._manager.close()
 
     def _reload(self) -> None:

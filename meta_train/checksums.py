@@ -19,13 +19,17 @@ def write_checksums(checkpoint: Path) -> None:
     (checkpoint / _NAME).write_text(json.dumps(sums, indent=1) + "\n")
 
 
+def has_checksums(checkpoint: Path) -> bool:
+    """Tell whether there are sums to compare with."""
+    return (checkpoint / _NAME).exists()
+
+
 def damage(checkpoint: Path) -> str | None:
     """Return what is wrong with a checkpoint's files; None where nothing is, or there are no sums."""
-    sums = checkpoint / _NAME
-    if not sums.exists():
+    if not has_checksums(checkpoint):
         return None
     try:
-        expected: dict[str, str] = json.loads(sums.read_text())
+        expected: dict[str, str] = json.loads((checkpoint / _NAME).read_text())
         for name, digest in expected.items():
             file = checkpoint / name
             if not file.is_file():

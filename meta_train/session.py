@@ -74,7 +74,7 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
                 return _fail(error)
             try:
                 _train(trainer, tracker, stop)
-                return _end(trainer, tracker, directory, launch, line)
+                return _end(config, trainer, tracker, directory, launch, line)
             except DivergedError as error:
                 return _fail(error)
             except (CheckpointError, OSError) as error:
@@ -182,8 +182,14 @@ def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
         raise
 
 
-def _end(trainer: Trainer, tracker: Tracker, directory: RunDirectory, launch: Launch, line: str) -> int:
-    config = directory.read_config()
+def _end(
+    config: RunConfig,
+    trainer: Trainer,
+    tracker: Tracker,
+    directory: RunDirectory,
+    launch: Launch,
+    line: str,
+) -> int:
     over = trainer.meta_step >= config.steps
     if is_main() and over and config.tracker == "wandb":
         log_optimizer(tracker, directory, export_run(directory.path, directory.path / "optimizer"))

@@ -159,6 +159,20 @@ def test_when_all_are_damaged_the_run_does_not_begin_anew_by_itself(run):
         drive(run)
 
 
+def test_a_whole_checkpoint_that_does_not_fit_is_left_where_it_is(run):
+    """As after a change of lopt that keeps other state: nothing is damaged."""
+    other = dataclasses.replace(CONFIG, optimizer="learnable-sgd")
+    (run / "config.json").write_text(other.to_json())
+    before = saved(run)
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint 12 of .* is whole, and can't be restored"
+    ) as error:
+        drive(run, other)
+    assert "\n" not in str(error.value)
+    assert saved(run) == before
+    assert not (run / "damaged").exists()
+
+
 def test_an_optimizer_is_not_read_from_a_damaged_checkpoint(run):
     flip_a_byte(run / "checkpoints" / "12")
     with pytest.raises(CheckpointError, match=r"checkpoint 12 of .* is damaged .*take another \(.*8, 10\)"):
