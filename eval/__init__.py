@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from .costs import Cost, measure_costs
     from .curves import Curves, run_keys, stack, sweep_curves, training_curves
     from .optimizers import Found, OptimizerNotFoundError, find, find_all
+    from .partial_results import PartialResults
     from .protocol import benchmark
     from .report import Report, write_report
     from .results import Results, Row, TaskResult
     from .rules import OptaxRule
     from .suites import SUITES, Entry, Suite, suite
     from .terminal import print_results
+    from .timing import seconds_per_step
     from .tuned_cache import Runs, TunedCache
 
 _HOMES = {
@@ -39,12 +41,14 @@ _HOMES = {
     "costs": ("Cost", "measure_costs"),
     "curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
     "optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
+    "partial_results": ("PartialResults",),
     "protocol": ("benchmark",),
     "report": ("Report", "write_report"),
     "results": ("Results", "Row", "TaskResult"),
     "rules": ("OptaxRule",),
     "suites": ("SUITES", "Entry", "Suite", "suite"),
     "terminal": ("print_results",),
+    "timing": ("seconds_per_step",),
     "tuned_cache": ("Runs", "TunedCache"),
 }
 
@@ -61,6 +65,7 @@ __all__ = [
     "Found",
     "OptaxRule",
     "OptimizerNotFoundError",
+    "PartialResults",
     "Report",
     "Results",
     "Row",
@@ -83,6 +88,7 @@ __all__ = [
     "print_results",
     "reproductions",
     "run_keys",
+    "seconds_per_step",
     "stack",
     "suite",
     "suites",

@@ -18,7 +18,7 @@ from tasks import Split, Task
 
 from .curves import Curves, stack, sweep_curves
 from .metrics import mean_loss
-from .rules import OptaxRule, TwoPointRule, TwoPointTask
+from .rules import OptaxRule
 
 GRID_POINTS = 15
 """Learning rates of every tuned baseline: the same budget for each, over four decades each."""
@@ -51,6 +51,13 @@ class Baseline:
     of, from optax's state and the parameters that the training loss is of. None: they are the same."""
     version: int = 1
     """Of what `make` does: raise it with every change there, so that results that are kept are not used."""
+
+    def rule(self, rate: float) -> OptaxRule:
+        """Return the optimizer at a learning rate."""
+        # Nothing is drawn from the key.
+        return OptaxRule.create(
+            *(jax.random.key(0), self.make, self.scheduled, self.measured_at), learning_rate=rate
+        )
 
 
 def adam(learning_rate: Any) -> optax.GradientTransformation:
@@ -191,14 +198,8 @@ def tune(
     """
     first = next(iter(family.values()))
     rates = [rate for baseline in family.values() for rate in baseline.rates]
-    rules: list[Any] = [
-        # Nothing is drawn from the key.
-        OptaxRule.create(jax.random.key(0), first.make, first.scheduled, learning_rate=rate)
-        for rate in rates
-    ]
-    if first.measured_at is not None:
-        task, rules = TwoPointTask(task), [TwoPointRule(rule, first.measured_at) for rule in rules]
-    curves = sweep_curves(stack(rules), task, horizon, keys, split=split)
+    rules = stack([first.rule(rate) for rate in rates])
+    curves = sweep_curves(rules, task, horizon, keys, split=split)
     scores = mean_loss(curves.train).mean(-1)
     tuned, start = {}, 0
     for name, baseline in family.items():

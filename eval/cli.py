@@ -24,8 +24,8 @@ An OPTIMIZER is the name of a published one, a directory that lopt-export wrote,
 
 Suites:
 
-    digits, quadratics, images, new-data, new-architecture, wider, deeper, longer, rescaled, noisy, and
-    hyper-free, which is all from new-data on
+    digits, quadratics, images, in-distribution, new-data, new-architecture, wider, deeper, longer, rescaled,
+    noisy, wrong-horizon, and hyper-free, which is all from in-distribution on
 
 Baselines, each with its learning rate tuned per task over 15 values:
 
@@ -36,10 +36,15 @@ and untuned ones, at the rate of their library:
     adam-1e-3, sgd-default, sgd-momentum-default, adamw-cosine-default, nadamw-default, lion-default,
     adafactor-default, muon-default, schedule-free-adamw-default, prodigy-default
 
-What was tuned is kept in --tuned, and used again for the same task, horizon, seeds and split.
+What was tuned is kept in --tuned, and used again for the same task, horizon, seeds and split. A line that was
+interrupted goes on where it was when it is typed again.
 
     lopt-eval runs/demo --suite digits
 """
+
+
+_UNFINISHED = "partial"
+"""Where in --out finished runs are kept until the report is written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _Failure as failure:
         return _tell(str(failure), 1)
     except KeyboardInterrupt:
-        return _tell(f"stopped, and nothing is written; to start again, type\n  {line}", 130)
+        places = f"{command.tuned} and {_out(command) / _UNFINISHED}"
+        tuning = " (but --retune tunes all anew)" if command.retune else ""
+        return _tell(f"stopped; what was finished is kept in {places}; to go on{tuning}, type\n  {line}", 130)
 
 
 def _bad_usage(command: Command) -> str:
@@ -118,6 +125,10 @@ def _bad_usage(command: Command) -> str:
     return ""
 
 
+def _out(command: Command) -> Path:
+    return command.out or Path("runs", "eval", command.suite)
+
+
 def _tell(message: str, code: int) -> int:
     print(f"lopt-eval: {message}", file=sys.stderr)
     return code
@@ -130,6 +141,7 @@ def _run(command: Command, line: str) -> int:
 
     from .baselines import choose
     from .optimizers import find_all
+    from .partial_results import PartialResults
     from .protocol import benchmark
     from .report import write_report
     from .suites import suite
@@ -141,10 +153,11 @@ def _run(command: Command, line: str) -> int:
         chosen = suite(command.suite)
         baselines = choose(command.baselines)
         found = find_all(command.optimizers)
-        out = command.out or Path("runs", "eval", chosen.name)
+        out = _out(command)
         out.mkdir(parents=True, exist_ok=True)  # Now: after the runs it would cost them.
     if command.horizon is not None:
         chosen = chosen.at_horizon(command.horizon)
+    unfinished = PartialResults(out / _UNFINISHED, line, partial(_tell, code=0))
     # No wider: what else is raised in there is a fault of the program, and wants its traceback.
     with _one_sentence(DatasetNotPreparedError, ModuleNotFoundError), _progress() as progress:
         results = benchmark(
@@ -156,11 +169,13 @@ def _run(command: Command, line: str) -> int:
             held_out=command.held_out,
             baselines=baselines,
             cache=TunedCache(command.tuned, command.retune, line, partial(_tell, code=0)),
+            unfinished=unfinished,
             origins={one.name: one.origin for one in found if one.origin},
             command=line,
         )
     with _one_sentence(OSError):
         report = write_report(results, out)
+        unfinished.remove()
     print_results(results, report)
     if command.tracker == "wandb":
         _track(command, results, out)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from lopt import LearnedOptimizer
 from meta_train import InnerState, InnerTraining
@@ -39,6 +39,9 @@ class Curves(struct.PyTreeNode):
     """See `metrics.diverged`."""
     steps: tuple[int, ...] = struct.field(pytree_node=False)
     """Where `held_out` was measured, in inner steps done; the last is the horizon."""
+    accuracy: Float[np.ndarray, "*rules seeds"] | None = None
+    """Share of held-out examples that are classified rightly after the last inner step, on the batches of
+    `held_out`; None where the task has none, or it was not asked for."""
 
 
 def run_keys(seed: int, seeds: int, task_name: str) -> Key[Array, " seeds"]:
@@ -56,9 +59,11 @@ def training_curves(
     horizon: int,
     keys: Key[Array, " seeds"],
     *,
+    declared: int | None = None,
     split: Split = "outer_valid",
     points: int = POINTS,
     batches: int = BATCHES,
+    with_accuracy: bool = True,
 ) -> Curves:
     """Train with one rule, a run per key.
 
@@ -68,17 +73,26 @@ def training_curves(
     Args:
         rule: the optimizer.
         task: the inner problem; every run draws its own instance.
-        horizon: length of the runs in inner steps, which rules that ask for it are told.
+        horizon: length of the runs in inner steps.
         keys: the randomness of each run; see `run_keys`.
+        declared: the length that rules which ask for it are told; None for the true one.
         split: what the held-out loss is measured on.
         points: measure it this often, evenly spaced and at the end; the largest number up to it that divides
             the horizon is taken.
         batches: how many batches a measurement averages; the same ones at every point.
+        with_accuracy: whether to measure the accuracy, too, where the task has one.
 
     Raises:
-        ValueError: when horizon, points or batches is below 1.
+        ValueError: when horizon, declared, points or batches is below 1.
     """
-    curves = sweep_curves(stack([rule]), task, horizon, keys, split=split, points=points, batches=batches)
+    curves = sweep_curves(
+        *(stack([rule]), task, horizon, keys),
+        declared=declared,
+        split=split,
+        points=points,
+        batches=batches,
+        with_accuracy=with_accuracy,
+    )
     return jax.tree.map(lambda x: x[0], curves)
 
 
@@ -88,10 +102,12 @@ def sweep_curves(
     horizon: int,
     keys: Key[Array, " seeds"],
     *,
+    declared: int | None = None,
     split: Split = "outer_valid",
     points: int = POINTS,
     batches: int = BATCHES,
     chunk: int = CHUNK,
+    with_accuracy: bool = True,
 ) -> Curves:
     """Train with each of several rules that differ in their array leaves alone.
 
@@ -100,21 +116,27 @@ def sweep_curves(
         task: as for `training_curves`, like the rest.
         horizon: likewise.
         keys: likewise; each rule runs once per key.
+        declared: likewise.
         split: likewise.
         points: likewise.
         batches: likewise.
         chunk: most rules that run at once; the largest number up to it that divides theirs is taken.
+        with_accuracy: likewise.
     """
-    for name, value in (("horizon", horizon), ("points", points), ("batches", batches), ("chunk", chunk)):
+    declared = horizon if declared is None else declared
+    least_one = {"horizon": horizon, "declared": declared, "points": points, "batches": batches}
+    for name, value in (least_one | {"chunk": chunk}).items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     points = _largest_divisor(horizon, points)
     chunk = _largest_divisor(jax.tree.leaves(rules)[0].shape[0], chunk)
-    start = _start(task, keys, horizon, split, batches)
-    losses = jax.device_get(_train(rules, task, start, horizon, points, chunk))
+    start = draw_start(task, keys, horizon, split, batches)
+    told = None if declared == horizon else jnp.asarray(declared, jnp.int32)
+    *losses, params = jax.device_get(_train(rules, task, start, told, horizon, points, chunk))
     train, held_out = (np.where(np.isfinite(x), x, np.inf) for x in losses)
     steps = tuple(int(step) for step in np.arange(1, points + 1) * (horizon // points))
-    return Curves(train, held_out, diverged(train, held_out, task.ceiling), steps)
+    accuracy = _accuracies(task, start, params) if with_accuracy else None
+    return Curves(train, held_out, diverged(train, held_out, task.ceiling), steps, accuracy)
 
 
 def stack(rules: list[Any]) -> Any:
@@ -122,7 +144,7 @@ def stack(rules: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *rules)
 
 
-class _Start(NamedTuple):
+class Start(NamedTuple):
     """What all rules share: everything that is drawn before the first step."""
 
     state: InnerState
@@ -135,33 +157,49 @@ class _Start(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("horizon", "split", "batches"))
-def _start(task: Task, keys: Key[Array, " seeds"], horizon: int, split: Split, batches: int) -> _Start:
+def draw_start(task: Task, keys: Key[Array, " seeds"], horizon: int, split: Split, batches: int) -> Start:
     """Draw the start of a run per key.
 
     A program of its own, because drawing random numbers takes longer to compile than training does.
     """
     nothing = OptaxRule({}, optax.identity)
 
-    def one(key: Key[Array, ""]) -> _Start:
+    def one(key: Key[Array, ""]) -> Start:
         init_key, step_key, measure_key = jax.random.split(key, 3)
         state = InnerTraining(task).init(nothing, jnp.asarray(horizon, jnp.int32), init_key)
         batch_keys, loss_keys = jax.random.split(measure_key, (2, batches))
         held_out = jax.vmap(lambda key: task.batch(state.instance, key, split))(batch_keys)
-        return _Start(state, jax.random.split(step_key, horizon), held_out, loss_keys)
+        return Start(state, jax.random.split(step_key, horizon), held_out, loss_keys)
 
     return jax.vmap(one)(keys)
 
 
 @partial(jax.jit, static_argnames=("horizon", "points", "chunk"))
 def _train(
-    rules: LearnedOptimizer, task: Task, start: _Start, horizon: int, points: int, chunk: int
-) -> tuple[Float[Array, "rules seeds horizon"], Float[Array, "rules seeds points"]]:
-    """Run every rule from every start; the task is an argument, so that its data is not baked in."""
+    rules: LearnedOptimizer,
+    task: Task,
+    start: Start,
+    declared: Int[Array, ""] | None,
+    horizon: int,
+    points: int,
+    chunk: int,
+) -> tuple[Float[Array, "rules seeds horizon"], Float[Array, "rules seeds points"], Any]:
+    """Run every rule from every start; return losses, held-out losses, and the trained parameters.
+
+    The task is an argument, so that its data is not baked in; so is a declared horizon, so that one program
+    serves all; None declares the true one.
+    """
     dynamics = InnerTraining(task)
 
-    def run(rule: LearnedOptimizer, start: _Start) -> tuple[Array, Array]:
+    def run(rule: LearnedOptimizer, start: Start) -> tuple[Array, Array, Any]:
+        def trained(state: InnerState) -> Any:
+            if isinstance(rule, OptaxRule):
+                return rule.evaluated(state.optimizer, state.params)
+            return state.params
+
         def measure(state: InnerState) -> Float[Array, ""]:
-            loss = lambda now: task.loss(state.instance, state.params, *now)  # noqa: E731
+            params = trained(state)
+            loss = lambda now: task.loss(state.instance, params, *now)  # noqa: E731
             # One batch after the other: memory for one is enough.
             return jnp.mean(jax.lax.map(loss, (start.batches, start.loss_keys)))
 
@@ -169,13 +207,34 @@ def _train(
             state, losses = jax.lax.scan(partial(dynamics.step, rule), state, keys)
             return state, (losses, measure(state))
 
-        optimizer = rule.init(start.state.params, jnp.asarray(horizon, jnp.int32))
+        told = jnp.asarray(horizon, jnp.int32) if declared is None else declared
+        optimizer = rule.init(start.state.params, told)
         state = start.state._replace(optimizer=optimizer)
-        _, (losses, held_out) = jax.lax.scan(stretch, state, start.step_keys.reshape(points, -1))
-        return losses.reshape(horizon), held_out
+        state, (losses, held_out) = jax.lax.scan(stretch, state, start.step_keys.reshape(points, -1))
+        return losses.reshape(horizon), held_out, trained(state)
 
     all_seeds = lambda rule: jax.vmap(run, (None, 0))(rule, start)  # noqa: E731
     return jax.lax.map(all_seeds, rules, batch_size=chunk if chunk > 1 else None)
+
+
+def _accuracies(task: Task, start: Start, params: Any) -> Float[np.ndarray, "rules seeds"] | None:
+    """Return the accuracy of each run's trained parameters, which have axes of rules and seeds in front."""
+    rules = jax.tree.leaves(params)[0].shape[0]
+    # One rule after the other, so that one program serves sweeps of any length, and all optimizers.
+    of_rules = [_accuracy(task, start, jax.tree.map(lambda x, at=at: x[at], params)) for at in range(rules)]
+    return None if of_rules[0] is None else np.stack(jax.device_get(of_rules))
+
+
+@jax.jit
+def _accuracy(task: Task, start: Start, params: Any) -> Float[Array, " seeds"] | None:
+    """Return the accuracy of each run, a mean over the held-out batches; a program apart from training."""
+
+    def one(start: Start, params: Any) -> Float[Array, ""] | None:
+        accuracy = lambda now: task.accuracy(start.state.instance, params, *now)  # noqa: E731
+        shares = jax.lax.map(accuracy, (start.batches, start.loss_keys))
+        return None if shares is None else jnp.mean(shares)
+
+    return jax.vmap(one)(start, params)
 
 
 def _largest_divisor(number: int, limit: int) -> int:

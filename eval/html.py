@@ -16,7 +16,8 @@ h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: .8rem; border-top:
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { text-align: left; font-weight: 600; border-bottom-width: 2px; }
+th { text-align: left; vertical-align: bottom; white-space: normal; }
+th { font-weight: 600; border-bottom-width: 2px; }
 td:first-child, th:first-child { padding-left: 0; }
 tbody tr:hover { background: var(--quiet); }
 img { display: block; max-width: 100%; background: #fff; border-radius: 4px; }

@@ -6,16 +6,18 @@ import json
 from collections.abc import Mapping
 
 from .aggregates import LEVEL, RESAMPLES, TRIM
+from .cells import counted
 from .comparisons import compare
 from .costs import NETWORK_SIZE
 from .curves import BATCHES
 from .metrics import FINAL_SHARE, SMOOTHING
+from .origins import MARK
+from .parts import parts_table
 from .plots import PROFILES
 from .results import Results
 from .tables import (
     Table,
     cost_table,
-    counted,
     detail_table,
     has_many_baselines,
     main_table,
@@ -38,8 +40,9 @@ def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
         f"# Benchmark: {results.suite}",
         results.tests,
         "\n".join(f"* {sentence}" for sentence in verdicts(results)),
+        *_parts(results),
         f"Mean training loss over the horizon and {seeds}; in parentheses the learning rate that was best; "
-        "the lowest of a row is bold." + _left_out(results),
+        "the lowest of a row is bold." + _marked(results) + _left_out(results),
         render_table(main_table(results)),
         *_over_all_tasks(results, plots),
         "## Training curves" if plots or note else "",
@@ -67,6 +70,28 @@ def render_table(table: Table) -> str:
     ]
     rule = ["---"] + ["---:"] * (len(table.header) - 1)
     return "\n".join(f"| {' | '.join(line)} |" for line in [table.header, rule, *rows])
+
+
+def _parts(results: Results) -> list[str]:
+    """Return the section on the suite's parts; nothing where there is one part only."""
+    table = parts_table(results)
+    if not table.rows:
+        return []
+    reference = results.tasks[0].row(results.reference).label
+    columns = [name for name in table.header if name.startswith("against ")]
+    untuned = "".join(f" The column {name} has the wins on mean and on final loss there." for name in columns)
+    said = (
+        f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "
+        "interquartile means over tasks and seeds, ratios are of mean training losses. Which tasks were "
+        "meta-trained on goes by their exact names." + untuned
+    )
+    return ["## Part by part", said, render_table(table)]
+
+
+def _marked(results: Results) -> str:
+    """Return what the mark means, where it is there."""
+    there = any(row[0].endswith(MARK) for row in main_table(results).rows)
+    return f" {MARK}: the optimizer was meta-trained on this very task or family." if there else ""
 
 
 def _left_out(results: Results) -> str:
@@ -116,6 +141,9 @@ def _protocol(results: Results) -> str:
 * **Runs.** Every optimizer trains from the same task instances, initialisations and batches: runs are
   paired by seed ({seeds}, drawn from --seed {results.seed}). A learned optimizer runs as it is,
   with nothing tuned; it is told the horizon if it asks for it.
+* **Declared horizon.** In "declared 0.5x" a learned optimizer that asks for the horizon is told half of the
+  true one; others run as ever. Baselines, those with a schedule too, are told the true one: they are the
+  same runs as without a declared horizon, and the stricter comparison.
 * **Tuning.** A tuned baseline chooses its learning rate per task from the grid below: the lowest mean
   training loss over the horizon, averaged over the seeds, where a loss that is not finite is the worst.
   The runs that it is chosen on are the runs that are reported, which favours the baseline.
@@ -124,10 +152,16 @@ def _protocol(results: Results) -> str:
 * **Held-out loss.** On {BATCHES} batches of the {results.held_out} split, the same for every optimizer, after
   the last inner step and at {points} points in all; it has no part in any choice. Schedule-Free's is that
   of the averaged parameters, which it says to evaluate at.
+* **Held-out accuracy.** The share of the same held-out examples that is classified rightly after the last
+  inner step, of characters that are predicted; a dash where nothing is classified, or where a baseline was
+  tuned and kept before accuracy was measured (--retune).
 * **Speed-up.** The target is what {reference}'s training loss, as a causal exponential average (decay
   {SMOOTHING} per step), reaches at the horizon on that seed; the speed-up is the step at which
   {reference} first reaches it over the step at which the optimizer does. Shown is the median over seeds,
   where a seed that never reaches it counts as slowest.
+* **Seconds to target.** The steps to the target, times the seconds that an inner step of a single run took
+  on this machine: gradient and update, by turns with {reference}, the median of several tries, without
+  compilation. On small networks and few cores the update is much of it; on larger ones, the gradient.
 * **Seeds won.** On how many seeds the mean training loss over the horizon is below {reference}'s.
 * **Diverged.** A loss was not finite, or the final loss is at the task's ceiling or above it.
 * **Over all tasks.** A run's speed-up is 0 where it never reaches the target; its final-loss ratio is
@@ -137,7 +171,7 @@ def _protocol(results: Results) -> str:
   share of the runs does at least so well; runs that never reach the target are beyond the left edge;
   with many optimizers, baselines that are not tuned are left out there.
 * **Tasks won, worst task.** By the mean training loss over horizon and seeds; the ratio is {reference}'s
-  over the optimizer's, below 1 where {reference} is better.
+  over the optimizer's, below 1 where {reference} is better. Won on final loss: by the final training loss.
 * **Probability of improvement.** How often a run's mean training loss is below that of a run of {reference}
   on the same task, over all pairs of seeds; ties count half, tasks count alike.
 * **Best of k trials.** The most learning rates, drawn at random from {reference}'s grid, of which the best

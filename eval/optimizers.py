@@ -72,7 +72,7 @@ def _in_directory(path: Path) -> Found:
     run = RunDirectory(path)
     if run.identity.is_file() or run.checkpoints.is_dir():
         optimizer = load_run_optimizer(path)
-        return Found(name, optimizer, {"tasks": [run.read_config().task]} | run.read_identity())
+        return Found(name, optimizer, {"tasks": list(run.read_config().task)} | run.read_identity())
     if not (path / "config.json").is_file():
         raise OptimizerNotFoundError(
             f"{path} holds no optimizer: it is neither a published one nor a run directory of lopt-train"

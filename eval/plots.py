@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from .aggregates import performance_profile, resample
-from .comparisons import loss_scores, speed_up_scores
+from .cells import counted
 from .metrics import smoothed
 from .results import Results, Row, TaskResult
-from .tables import counted
+from .scores import loss_scores, speed_up_scores
 
 # Okabe and Ito's palette, which people with any colour vision tell apart; learned optimizers are warm.
 _LEARNED = ("#D55E00", "#CC79A7", "#E69F00", "#0072B2")
@@ -55,7 +55,7 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         _draw_task(figure, results, task)
-        files[f"{task.task}, {task.horizon} inner steps"] = name = f"{task.task}-{task.horizon}.png"
+        files[f"{task.name}, {task.horizon} inner steps"] = name = f"{task.stem}.png"
         figure.savefig(directory / name, dpi=150)
     if len(results.tasks) > 1 and len(results.tasks[0].rows) > 1:
         figure = Figure(figsize=(9, 4.4), layout="constrained")
@@ -69,7 +69,7 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
 def _draw_task(figure: Any, results: Results, task: TaskResult) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     runs = f"mean and range of {results.seeds} seeds" if results.seeds > 1 else "1 seed"
-    figure.suptitle(f"{task.task} ({runs})", fontsize=13, fontweight="bold")
+    figure.suptitle(f"{task.name} ({runs})", fontsize=13, fontweight="bold")
     ends = []
     for row, look in _looks(task):
         learned = row.kind == "learned"

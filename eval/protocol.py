@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from lopt import LearnedOptimizer
@@ -16,19 +16,18 @@ from meta_train import provenance
 from tasks import Split
 from tasks import build as build_task
 
-from .baselines import REFERENCE, STANDARD, Baseline, Tuned, adam, choose, families, tune
+from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune
 from .costs import Cost, measure_costs
 from .curves import Curves, training_curves
-from .metrics import final_loss, mean_loss, speed_up, steps_to_target, target_of
-from .results import Results, Row, TaskResult
-from .rules import OptaxRule
-from .suites import Suite
+from .partial_results import PartialResults
+from .results import Results, TaskResult
+from .rows import make_row, rounded, thinned
+from .suites import Entry, Suite
+from .timing import seconds_per_step
 from .tuned_cache import Runs, TunedCache
 
 Progress = Callable[[int, int, str], None]
 """Called with how many pieces of work are done, how many there are, and what comes next."""
-CURVE_POINTS = 250
-"""Most points of a training curve in the results."""
 
 
 def benchmark(
@@ -41,6 +40,7 @@ def benchmark(
     held_out: Split = "test",
     baselines: Mapping[str, Baseline] | None = None,
     cache: TunedCache | None = None,
+    unfinished: PartialResults | None = None,
     origins: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Results:
@@ -57,6 +57,8 @@ def benchmark(
         baselines: what to compare with, "adam" among them, since speed-ups are against it; default: the
             standard ones. See `choose`.
         cache: where tuned baselines are kept; None tunes all, and keeps none.
+        unfinished: where finished runs of learned optimizers are kept, so that the next call goes on where
+            this one is interrupted; None keeps none.
         origins: where each learned optimizer comes from, for the report.
         command: what was typed, for the report.
 
@@ -70,10 +72,16 @@ def benchmark(
     _check(learned, baselines, seeds)
     # Built before any is run, so that missing data is told at once.
     problems = {entry.task: build_task(entry.task) for entry in suite.entries}
-    runs = [Runs(e.task, problems[e.task], e.horizon, seed, seeds, held_out) for e in suite.entries]
-    pieces = len(suite.entries) * (len(learned) + len(families(baselines)))
-    report = _Countdown(progress, pieces)
-    tasks = tuple(_run_task(one, learned, baselines, report, cache) for one in runs)
+    runs = {
+        (task, horizon): Runs(task, problems[task], horizon, seed, seeds, held_out)
+        for task, horizon in dict.fromkeys((entry.task, entry.horizon) for entry in suite.entries)
+    }
+    entries = {entry: runs[entry.task, entry.horizon] for entry in suite.entries}
+    report = _Countdown(progress)
+    timed = [name for name in optimizers if name != REFERENCE]
+    work = _Work(learned, baselines, timed, report, cache, unfinished)
+    report.total = work.pieces(entries)
+    tasks = tuple(work.do(entry, its) for entry, its in entries.items())
     environment = provenance(command) | {"platform": platform.platform(), "cores": os.cpu_count()}
     if cache is not None and cache.reused:
         environment["reused_baselines"] = [f"{count} from {where}" for where, count in cache.reused.items()]
@@ -96,8 +104,7 @@ def _costs(learned: Mapping[str, LearnedOptimizer]) -> dict[str, Cost]:
     """Measure what updates of learned optimizers cost, beside Adam's; that takes seconds."""
     if not learned:
         return {}
-    reference = OptaxRule.create(jax.random.key(0), adam, learning_rate=1e-3)
-    return measure_costs({REFERENCE: reference, **learned}, REFERENCE)
+    return measure_costs({REFERENCE: BASELINES[REFERENCE].rule(1e-3), **learned}, REFERENCE)
 
 
 def _check(learned: Mapping[str, Any], baselines: Mapping[str, Baseline], seeds: int) -> None:
@@ -112,89 +119,107 @@ def _check(learned: Mapping[str, Any], baselines: Mapping[str, Baseline], seeds:
 class _Countdown:
     """Counts pieces of work for a progress callback, which may be missing."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self.total, self._done = progress, 0, 0
 
     def next(self, what: str) -> None:
         if self._progress is not None:
-            self._progress(self._done, self._total, what)
+            self._progress(self._done, self.total, what)
 
     def done(self) -> None:
         self._done += 1
-        if self._done == self._total:
+        if self._done == self.total:
             self.next("done")
 
 
-def _run_task(
-    runs: Runs,
-    learned: Mapping[str, LearnedOptimizer],
-    baselines: Mapping[str, Baseline],
-    report: _Countdown,
-    cache: TunedCache | None,
-) -> TaskResult:
-    task, horizon, keys, split = runs.task, runs.horizon, runs.keys, runs.held_out
-    tuned: dict[str, Tuned] = {}
-    for family in families(baselines):
-        rates = sum(len(baseline.rates) for baseline in family.values())
-        report.next(f"{', '.join(family)} on {runs.name} ({rates} rates)")
-        fresh = partial(tune, family, task, horizon, keys, split=split)
-        tuned |= fresh() if cache is None else cache.get(family, runs, fresh)
-        report.done()
-    reference = tuned[REFERENCE].curves.train
-    rows = []
-    for name, rule in learned.items():
-        report.next(f"{name} on {runs.name}")
-        curves = training_curves(rule, task, horizon, keys, split=split)
-        rows.append(_row(name, name, None, curves, reference))
-        report.done()
-    rows += [
-        _row(name, baseline.label, tuned[name], tuned[name].curves, reference)
-        for name, baseline in baselines.items()
-    ]
-    return TaskResult(
-        task=runs.name,
-        horizon=horizon,
-        curve_steps=_rounded(_thinned(np.arange(1.0, horizon + 1))),
-        held_out_steps=tuned[REFERENCE].curves.steps,
-        rows=tuple(rows),
-    )
+@dataclasses.dataclass
+class _Work:
+    """Does the pieces of a benchmark, each once: entries that differ in the declared horizon share them."""
+
+    learned: Mapping[str, LearnedOptimizer]
+    baselines: Mapping[str, Baseline]
+    timed: Sequence[str]
+    """Names of the optimizers whose steps are timed beside the reference's."""
+    report: _Countdown
+    cache: TunedCache | None
+    unfinished: PartialResults | None
+    _tuned: dict[Runs, dict[str, Tuned]] = dataclasses.field(default_factory=dict)
+    _trained: dict[tuple[str, Runs, int], Curves] = dataclasses.field(default_factory=dict)
+    _seconds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+    def pieces(self, entries: Mapping[Entry, Runs]) -> int:
+        """Return how many pieces there are."""
+        runs = set(entries.values())
+        trained = {
+            (name, entries[one], _told(rule, one)) for one in entries for name, rule in self.learned.items()
+        }
+        timings = len({one.name for one in runs}) if self.timed else 0
+        return len(runs) * len(families(self.baselines)) + len(trained) + timings
+
+    def do(self, entry: Entry, runs: Runs) -> TaskResult:
+        """Run every optimizer on one task."""
+        tuned = self._tune(runs)
+        trained = {name: self._train(name, entry, runs) for name in self.learned}
+        seconds = self._time(runs, tuned) if self.timed else {}
+        reference = tuned[REFERENCE].curves.train
+        rows = [
+            make_row(name, name, None, curves, reference, seconds.get(name))
+            for name, curves in trained.items()
+        ]
+        rows += [
+            make_row(name, one.label, tuned[name], tuned[name].curves, reference, seconds.get(name))
+            for name, one in self.baselines.items()
+        ]
+        return TaskResult(
+            task=runs.name,
+            horizon=runs.horizon,
+            curve_steps=rounded(thinned(np.arange(1.0, runs.horizon + 1))),
+            held_out_steps=tuned[REFERENCE].curves.steps,
+            rows=tuple(rows),
+            declared=entry.declared,
+            part=entry.part,
+        )
+
+    def _tune(self, runs: Runs) -> dict[str, Tuned]:
+        if runs in self._tuned:
+            return self._tuned[runs]
+        tuned: dict[str, Tuned] = {}
+        for family in families(self.baselines):
+            rates = sum(len(baseline.rates) for baseline in family.values())
+            self.report.next(f"{', '.join(family)} on {runs.name} ({rates} rates)")
+            fresh = partial(tune, family, runs.task, runs.horizon, runs.keys, split=runs.held_out)
+            tuned |= fresh() if self.cache is None else self.cache.get(family, runs, fresh)
+            self.report.done()
+        return self._tuned.setdefault(runs, tuned)
+
+    def _train(self, name: str, entry: Entry, runs: Runs) -> Curves:
+        rule = self.learned[name]
+        told = _told(rule, entry)
+        if (name, runs, told) in self._trained:
+            return self._trained[name, runs, told]
+        self.report.next(f"{name} on {runs.name}" + (f" (told {told} steps)" if told != runs.horizon else ""))
+        options: dict[str, Any] = {"declared": told, "split": runs.held_out}
+        fresh = partial(training_curves, rule, runs.task, runs.horizon, runs.keys, **options)
+        curves = fresh() if self.unfinished is None else self.unfinished.get(rule, runs, told, fresh)
+        self.report.done()
+        return self._trained.setdefault((name, runs, told), curves)
+
+    def _time(self, runs: Runs, tuned: Mapping[str, Tuned]) -> dict[str, float]:
+        """Time an inner step, once for each task whatever the horizon."""
+        if runs.name not in self._seconds:
+            self.report.next(f"timing on {runs.name}")
+            rules = {
+                name: self.learned[name]
+                if name in self.learned
+                else self.baselines[name].rule(tuned[name].rate)
+                for name in (REFERENCE, *self.timed)
+            }
+            options: dict[str, Any] = {"split": runs.held_out}
+            self._seconds[runs.name] = seconds_per_step(rules, runs.task, runs.horizon, runs.keys, **options)
+            self.report.done()
+        return self._seconds[runs.name]
 
 
-def _row(name: str, label: str, tuned: Tuned | None, curves: Curves, reference: np.ndarray) -> Row:
-    """Judge one optimizer's runs by those of the reference."""
-    swept = tuned is not None and len(tuned.scores) > 1
-    return Row(
-        optimizer=name,
-        label=label,
-        kind="learned" if tuned is None else "tuned" if swept else "untuned",
-        rate=None if tuned is None else tuned.rate,
-        sweep=tuple(zip(tuned.rates, tuned.scores, strict=True)) if tuned and swept else (),
-        mean_loss=_floats(mean_loss(curves.train)),
-        final_loss=_floats(final_loss(curves.train)),
-        held_out_loss=_floats(curves.held_out[:, -1]),
-        steps_to_target=_or_never(steps_to_target(curves.train, target_of(reference))),
-        speed_up=_or_never(speed_up(curves.train, reference)),
-        diverged=tuple(bool(flag) for flag in curves.diverged),
-        train_curves=tuple(_rounded(_thinned(curve)) for curve in curves.train),
-        held_out_curves=tuple(_rounded(curve) for curve in curves.held_out),
-    )
-
-
-def _thinned(curve: np.ndarray) -> np.ndarray:
-    """Average neighbouring steps, so that at most `CURVE_POINTS` are left."""
-    if len(curve) <= CURVE_POINTS:
-        return curve
-    return np.array([block.mean() for block in np.array_split(curve, CURVE_POINTS)])
-
-
-def _rounded(values: np.ndarray) -> tuple[float, ...]:
-    """Round to six digits: curves are for the eye, and files stay small."""
-    return tuple(float(f"{value:.6g}") for value in values)
-
-
-def _floats(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
-def _or_never(values: np.ndarray) -> tuple[float | None, ...]:
-    return tuple(None if np.isnan(value) else float(value) for value in values)
+def _told(rule: LearnedOptimizer, entry: Entry) -> int:
+    """Return the horizon that a rule is told: the true one where it does not ask."""
+    return entry.declared_steps if rule.needs_horizon else entry.horizon

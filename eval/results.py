@@ -44,6 +44,11 @@ class Row:
     """Per seed: the training loss at the task's `curve_steps`."""
     held_out_curves: tuple[Floats, ...]
     """Per seed: the held-out loss at the task's `held_out_steps`."""
+    held_out_accuracy: Floats = ()
+    """Per seed: the share of held-out examples that are classified rightly after the last inner step; ()
+    where there is none, or a tuned baseline was kept before it was measured."""
+    seconds_per_step: float | None = None
+    """Of a single run on this machine, gradient and update; of subjects and the reference."""
 
     @property
     def at_grid_end(self) -> bool:
@@ -55,6 +60,13 @@ class Row:
         """The median over seeds (see `metrics.typical_speed_up`); None for never."""
         median = typical_speed_up([math.nan if x is None else x for x in self.speed_up])
         return None if math.isnan(median) else median
+
+    @property
+    def typical_steps(self) -> float | None:
+        """The median steps to the target over seeds, the higher of two; None for never, which is slowest."""
+        ordered = sorted(math.inf if steps is None else steps for steps in self.steps_to_target)
+        median = ordered[len(ordered) // 2]
+        return median if math.isfinite(median) else None
 
     def seeds_won(self, reference: Row) -> int:
         """Return on how many seeds the mean training loss is lower than another row's."""
@@ -73,6 +85,21 @@ class TaskResult:
     held_out_steps: tuple[int, ...]
     """Inner steps done at the points of `held_out_curves`."""
     rows: tuple[Row, ...]
+    declared: float = 1.0
+    """The horizon that learned optimizers which ask for it were told, as a multiple of the true one."""
+    part: str = ""
+    """The suite that the task comes from, in one that joins several."""
+
+    @property
+    def name(self) -> str:
+        """The task, and the declared horizon where it is not the true one."""
+        return self.task if self.declared == 1 else f"{self.task} (declared {self.declared:g}x)"
+
+    @property
+    def stem(self) -> str:
+        """What its files and series are called: other runs of a benchmark have other stems."""
+        declared = "" if self.declared == 1 else f"-declared-{self.declared:g}x"
+        return f"{self.task}-{self.horizon}{declared}"
 
     def row(self, optimizer: str) -> Row:
         """Return an optimizer's row."""

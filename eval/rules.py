@@ -12,7 +12,6 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from lopt import LearnedOptimizer
-from tasks import Split, Task
 
 Make = Callable[..., optax.GradientTransformation]
 Params = Any
@@ -41,14 +40,22 @@ class OptaxRule(LearnedOptimizer):
     """Makes the transformation from the hyperparameters, given by keyword; they may be traced."""
     scheduled: bool = struct.field(pytree_node=False, default=False)
     """Whether `make` takes the run's length, too: `horizon`, an int32 scalar, in inner steps."""
+    measured_at: Callable[[Any, Params], Params] | None = struct.field(pytree_node=False, default=None)
+    """For an optimizer whose result is not where it trains (Schedule-Free, averages of iterates): gives the
+    result from optax's state and the parameters, both after an update."""
 
     @classmethod
     def create(
-        cls, key: Key[Array, ""], make: Make = optax.adam, scheduled: bool = False, **hyperparameters: Any
+        cls,
+        key: Key[Array, ""],
+        make: Make = optax.adam,
+        scheduled: bool = False,
+        measured_at: Callable[[Any, Params], Params] | None = None,
+        **hyperparameters: Any,
     ) -> Self:
         """Take the hyperparameters as given, floats or arrays; nothing is random."""
         arrays = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
-        return cls(arrays, make, scheduled)
+        return cls(arrays, make, scheduled, measured_at)
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> OptaxState:
         """Return optax's own first state.
@@ -75,82 +82,13 @@ class OptaxRule(LearnedOptimizer):
         updates = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, params)
         return updates, OptaxState(state.horizon, after)
 
+    def evaluated(self, state: OptaxState, params: Params) -> Params:
+        """Return what the optimizer hands out after an update, which held-out batches are to see."""
+        return params if self.measured_at is None else self.measured_at(state.transformation, params)
+
     def _transformation(self, horizon: Int[Array, ""] | None) -> optax.GradientTransformation:
         extra = {"horizon": horizon} if self.scheduled else {}
         return self.make(**self.hyperparameters, **extra)
-
-
-class Points(NamedTuple):
-    """Parameters of a run that takes its gradients at one point and is measured at another."""
-
-    trained: Params
-    """Where gradients are taken, and what the training loss is of."""
-    measured: Params
-    """What the optimizer would hand out, and what the held-out loss is of."""
-
-
-class TwoPointRule(LearnedOptimizer):
-    """An `OptaxRule` whose result is not where it trains (Schedule-Free, averages of iterates).
-
-    Its parameters are `Points`, of a `TwoPointTask`.
-    """
-
-    rule: OptaxRule
-    """Moves `Points.trained`."""
-    measured_at: Callable[[Any, Params], Params] = struct.field(pytree_node=False)
-    """Gives `Points.measured` from optax's state and `Points.trained`, both after the update."""
-
-    @classmethod
-    def create(
-        cls, key: Key[Array, ""], measured_at: Callable[[Any, Params], Params], **options: Any
-    ) -> Self:
-        """Take the options of `OptaxRule.create`; nothing is random."""
-        return cls(OptaxRule.create(key, **options), measured_at)
-
-    def init(self, params: Points, horizon: Int[Array, ""] | int | None = None) -> OptaxState:
-        """Return the rule's first state."""
-        return self.rule.init(params.trained, horizon)
-
-    def update(
-        self, grads: Points, state: OptaxState, params: Points, loss: Float[Array, ""] | None = None
-    ) -> tuple[Points, OptaxState]:
-        """Let the rule update where it trains, and bring the other point to where that leads."""
-        updates, state = self.rule.update(grads.trained, state, params.trained, loss)
-        trained = optax.apply_updates(params.trained, updates)
-        measured = self.measured_at(state.transformation, trained)
-        moves = jax.tree.map(lambda after, before: after - before, measured, params.measured)
-        return Points(updates, moves), state
-
-
-class _Batch(struct.PyTreeNode):
-    """A batch that remembers whether it is of the training split."""
-
-    content: Any
-    trains: bool = struct.field(pytree_node=False)
-
-
-class TwoPointTask(Task):
-    """A task whose parameters are `Points`: training batches see one, those of other splits the other."""
-
-    task: Task
-
-    def sample(self, key: Key[Array, ""]) -> Any:
-        return self.task.sample(key)
-
-    def init(self, instance: Any, key: Key[Array, ""]) -> Points:
-        params = self.task.init(instance, key)
-        return Points(params, params)
-
-    def batch(self, instance: Any, key: Key[Array, ""], split: Split) -> _Batch:
-        return _Batch(self.task.batch(instance, key, split), split == "train")
-
-    def loss(self, instance: Any, params: Points, batch: _Batch, key: Key[Array, ""]) -> Float[Array, ""]:
-        point = params.trained if batch.trains else params.measured
-        return self.task.loss(instance, point, batch.content, key)
-
-    @property
-    def ceiling(self) -> float:
-        return self.task.ceiling
 
 
 def _wide(tree: Any) -> Any:

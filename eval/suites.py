@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from lopt import look_up
 
@@ -15,6 +16,15 @@ class Entry:
     """Its name in `tasks.TASKS`."""
     horizon: int
     """Length of the training runs in inner steps."""
+    declared: float = 1.0
+    """The horizon that learned optimizers which ask for it are told, as a multiple of the true one."""
+    part: str = ""
+    """The suite that it comes from, which a suite that joins several keeps."""
+
+    @property
+    def declared_steps(self) -> int:
+        """The horizon that is told, in inner steps."""
+        return max(1, round(self.declared * self.horizon))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +37,17 @@ class Suite:
     entries: tuple[Entry, ...]
 
     def at_horizon(self, horizon: int) -> Suite:
-        """Return the same tasks with training runs of `horizon` inner steps."""
+        """Return the same tasks, each once, with training runs of `horizon` inner steps."""
         entries = (dataclasses.replace(entry, horizon=horizon) for entry in self.entries)
-        return dataclasses.replace(self, entries=tuple(entries))
+        return dataclasses.replace(self, entries=_distinct(entries))
+
+
+def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Drop entries that ask for the same runs as one before."""
+    kept: dict[tuple[str, int, float], Entry] = {}
+    for one in entries:
+        kept.setdefault((one.task, one.horizon, one.declared), one)
+    return tuple(kept.values())
 
 
 SUITES: dict[str, Suite] = {}
@@ -45,8 +63,12 @@ def suite(name: str) -> Suite:
     return look_up("suite", SUITES, name)
 
 
-def _add(name: str, tests: str, tasks: tuple[str, ...], *horizons: int) -> None:
-    entries = (Entry(task, horizon) for task in tasks for horizon in horizons)
+def _add(
+    name: str, tests: str, tasks: tuple[str, ...], *horizons: int, declared: tuple[float, ...] = (1.0,)
+) -> None:
+    entries = (
+        Entry(task, horizon, share, name) for task in tasks for horizon in horizons for share in declared
+    )
     SUITES[name] = Suite(name, tests, tuple(entries))
 
 
@@ -71,6 +93,15 @@ _add(
     500,
 )
 
+_add(
+    "in-distribution",
+    "The families of tasks that the published optimizer `small` is meta-trained on.",
+    (
+        *("digits-mlp-family", "procedural-mlp-family", "digits-conv-family"),
+        *("char-gru-family", "char-transformer-family", "quadratic"),
+    ),
+    500,
+)
 _add(
     "new-data",
     "MLPs on data that are no images: tables, procedural curves, teachers and Gaussian mixtures.",
@@ -110,10 +141,22 @@ _add(
     500,
 )
 
-HYPER_FREE = ("new-data", "new-architecture", "wider", "deeper", "longer", "rescaled", "noisy")
+_add(
+    "wrong-horizon",
+    "Rules that ask for the horizon are told half and twice the true one.",
+    # Those of other suites at the same horizon, with which they share the tuned baselines.
+    ("breast-cancer-mlp", "procedural-mlp", "digits-conv", "char-gru"),
+    500,
+    declared=(0.5, 2.0),
+)
+
+HYPER_FREE = (
+    *("in-distribution", "new-data", "new-architecture", "wider", "deeper"),
+    *("longer", "rescaled", "noisy", "wrong-horizon"),
+)
 """The suites that `hyper-free` joins."""
 SUITES["hyper-free"] = Suite(
     "hyper-free",
     "All of " + ", ".join(HYPER_FREE) + ": what a rule without hyperparameters has to take.",
-    tuple(entry for name in HYPER_FREE for entry in SUITES[name].entries),
+    _distinct(entry for name in HYPER_FREE for entry in SUITES[name].entries),
 )

@@ -7,13 +7,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .cells import counted
+from .parts import parts_table
 from .report import Report
 from .results import Results
-from .tables import counted, main_table, overall_table, verdicts
+from .tables import Table as Cells
+from .tables import main_table, overall_table, verdicts
 
 _SHOWN_OVERALL = (
-    "optimizer", "tasks won", "speed-up", "final-loss ratio", "probability of improvement", "best of k trials"
+    "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time", "final-loss ratio",
+    "best of k trials",
 )  # fmt: skip
+_SHOWN_PARTS = ("tasks", "optimizer", "won on mean loss", "won on final loss", "speed-up", "diverged")
 
 
 def print_results(results: Results, report: Report | None = None) -> None:
@@ -59,7 +64,16 @@ def _print_overall(results: Results) -> None:
         return
     reference = results.tasks[0].row(results.reference).label
     print(f"Over {len(results.tasks)} tasks, against {reference}: larger is better, and 1 is as good")
-    shown = [at for at, name in enumerate(cells.header) if name in _SHOWN_OVERALL]
+    _print_cells(cells, _SHOWN_OVERALL)
+    parts = parts_table(results)
+    if parts.rows:
+        print("Part by part")
+        _print_cells(parts, _SHOWN_PARTS)
+
+
+def _print_cells(cells: Cells, columns: tuple[str, ...]) -> None:
+    """Print some columns of a table; what is in brackets goes below."""
+    shown = [at for at, name in enumerate(cells.header) if name in columns]
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for at in shown:
         name = cells.header[at].replace(" ", "\n")

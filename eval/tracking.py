@@ -39,11 +39,13 @@ def track(results: Results, directory: Path, options: WandBOptions) -> None:
 
 def _values(task: TaskResult) -> dict[str, Any]:
     """Return a task's numbers, means over seeds, and its curves."""
-    place = f"eval/{task.task}-{task.horizon}"
+    place = f"eval/{task.stem}"
     values: dict[str, Any] = {}
     for row in task.rows:
         for name in ("mean_loss", "final_loss", "held_out_loss"):
             values[f"{place}/{name}/{row.optimizer}"] = float(np.mean(getattr(row, name)))
+        if row.held_out_accuracy:
+            values[f"{place}/held_out_accuracy/{row.optimizer}"] = float(np.mean(row.held_out_accuracy))
         if row.typical_speed_up is not None:
             values[f"{place}/speed_up/{row.optimizer}"] = row.typical_speed_up
     lines = {row.label: tuple(map(float, np.mean(row.train_curves, axis=0))) for row in task.rows}

@@ -14,10 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import json
-import math
-import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -34,15 +30,14 @@ from meta_train import provenance
 from tasks import Split, Task
 
 from .baselines import Baseline, Tuned
-from .curves import Curves, run_keys, training_curves
+from .curves import run_keys, training_curves
+from .records import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
 from .rules import OptaxRule
 
 SHIPPED = Path(__file__).parent / "tuned"
 """The files that come with lopt; nothing writes there unless it is told to."""
 OWN = Path("runs", "tuned")
 """The user's own, relative to the working directory."""
-_FORMAT = 1
-"""Of the files. Raise it, too, when what is measured changes along the runs and not at their start."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,8 +65,14 @@ class Runs:
         They tell a task whose data, configuration or code is no longer what it was.
         """
         still = OptaxRule.create(jax.random.key(0), optax.sgd, learning_rate=0.0)
-        curves = training_curves(still, self.task, 1, self.keys, split=self.held_out, points=1, batches=1)
-        return [_plain(curves.train[:, 0]), _plain(curves.held_out[:, 0])]
+        curves = training_curves(
+            *(still, self.task, 1, self.keys),
+            split=self.held_out,
+            points=1,
+            batches=1,
+            with_accuracy=False,
+        )
+        return [plain(curves.train[:, 0]), plain(curves.held_out[:, 0])]
 
     def question(self, name: str, family: Mapping[str, Baseline]) -> dict[str, Any]:
         """Return everything else that decides what a baseline's tuned runs are."""
@@ -121,12 +122,12 @@ class TunedCache:
             try:
                 for name, baseline in family.items():
                     path = directory / _file(runs, name)
-                    record = _read(path, runs, runs.question(name, family))
+                    record = read_record(path, runs.question(name, family), runs.start)
                     found[name] = _tuned(record["answer"], baseline)
                     commits.append(f"{directory} (commit {record['provenance']['commit']})")
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (OSError, _UnusableError) as error:
+            except (OSError, UnusableError) as error:
                 self.tell(f"{path} is not used: {error}")
                 continue
             self.reused.update(commits)
@@ -134,14 +135,10 @@ class TunedCache:
         return None
 
     def _keep(self, family: Mapping[str, Baseline], runs: Runs, tuned: Mapping[str, Tuned]) -> None:
-        made = provenance(self.command) | {
-            "platform": platform.platform(),
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
+        made = made_now(self.command)
         for name, one in tuned.items():
             path = self.directory / _file(runs, name)
             record = {
-                "format": _FORMAT,
                 "question": runs.question(name, family),
                 "start": runs.start,
                 "answer": _answer(one),
@@ -149,87 +146,28 @@ class TunedCache:
             }
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                _write(path, record)
+                write_record(path, record)
             except OSError as error:  # The runs are done: no reason to lose them.
                 self.tell(f"{path} can't be written: {error}")
 
 
-class _UnusableError(ValueError):
-    """A file is damaged, or answers another question."""
+def made_now(command: str) -> dict[str, Any]:
+    """Return the provenance of a file: command, commit, versions, devices, platform and date."""
+    return provenance(command) | {
+        "platform": platform.platform(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _file(runs: Runs, name: str) -> str:
     return f"{runs.name}-{runs.horizon}-{name}.json"
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
-    """Write a line per entry, and a digest of them all; no reader sees half a file."""
-    lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in record.items()]
-    lines.append(f'"digest": "{_digest(record)}"')
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    partial.replace(path)
-
-
-def _read(path: Path, runs: Runs, question: dict[str, Any]) -> dict[str, Any]:
-    """Return what a file holds, having made sure that it is whole and answers the question."""
-    text = path.read_text(errors="replace")
-    try:
-        record = json.loads(text)
-        form, digest = record["format"], record.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _UnusableError("it is damaged") from error
-    if form != _FORMAT:
-        raise _UnusableError(f"it is of format {form}, and this version of lopt reads {_FORMAT}")
-    if digest != _digest(record):
-        raise _UnusableError("it is damaged: its digest is not what it says")
-    for entry, wanted in question.items():
-        if (has := record["question"].get(entry)) != wanted:
-            told = f"it is for {entry} {has}, not {wanted}"
-            raise _UnusableError(told if isinstance(wanted, int | str) else f"its {entry} differs")
-    # Other machines round otherwise.
-    if not np.allclose(_array(record["start"]), _array(runs.start), rtol=1e-3, atol=0):
-        raise _UnusableError("its runs start from other losses, so the task has changed")
-    return record
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
 def _answer(tuned: Tuned) -> dict[str, Any]:
-    curves = tuned.curves
-    return {
-        "rate": tuned.rate,
-        "scores": _plain(np.asarray(tuned.scores)),
-        "dtype": str(curves.train.dtype),
-        "steps": list(curves.steps),
-        "diverged": curves.diverged.tolist(),
-        "train": [_plain(curve) for curve in curves.train],
-        "held_out": [_plain(curve) for curve in curves.held_out],
-    }
+    scores = plain(np.asarray(tuned.scores))
+    return {"rate": tuned.rate, "scores": scores} | encode_curves(tuned.curves)
 
 
 def _tuned(answer: dict[str, Any], baseline: Baseline) -> Tuned:
-    train, held_out = (_array(answer[name]).astype(answer["dtype"]) for name in ("train", "held_out"))
-    curves = Curves(train, held_out, np.array(answer["diverged"], bool), tuple(answer["steps"]))
-    return Tuned(answer["rate"], curves, baseline.rates, tuple(_array(answer["scores"]).tolist()))
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    """Return floats as JSON has them, exactly: the shortest that read back the same; null is infinity."""
-    short = [float(str(value)) for value in values]
-    return [
-        None if math.isinf(brief) else brief if values.dtype.type(brief) == value else float(value)
-        for brief, value in zip(short, values, strict=True)
-    ]
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.array(_with_infinities(values), np.float64)
-
-
-def _with_infinities(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_infinities(item) for item in value]
-    return math.inf if value is None else value
+    scores = tuple(array(answer["scores"]).tolist())
+    return Tuned(answer["rate"], decode_curves(answer), baseline.rates, scores)

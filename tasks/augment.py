@@ -82,13 +82,22 @@ class Reparametrised(Task):
         self, instance: ReparametrisedInstance, params: Params, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the wrapped task's loss of the parameters times their factors."""
-        original = jax.tree.map(lambda p, factor: (p * factor).astype(p.dtype), params, instance.factors)
-        return self.task.loss(instance.task, original, batch, key)
+        return self.task.loss(instance.task, _times(params, instance.factors), batch, key)
+
+    def accuracy(
+        self, instance: ReparametrisedInstance, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """Return the wrapped task's accuracy with the parameters times their factors."""
+        return self.task.accuracy(instance.task, _times(params, instance.factors), batch, key)
 
     @property
     def ceiling(self) -> float:
         """That of the wrapped task."""
         return self.task.ceiling
+
+
+def _times(params: Params, factors: PyTree[Float[Array, ""]]) -> Params:
+    return jax.tree.map(lambda p, factor: (p * factor).astype(p.dtype), params, factors)
 
 
 class NoisyGradient(Task):
@@ -136,6 +145,12 @@ class NoisyGradient(Task):
             for k, g in zip(keys, leaves, strict=True)
         ]
         return loss + _zero_with_gradient(params, jax.tree.unflatten(tree, noise)).astype(loss.dtype)
+
+    def accuracy(
+        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """Return the wrapped task's accuracy."""
+        return self.task.accuracy(instance, params, batch, key)
 
     @property
     def ceiling(self) -> float:
@@ -201,6 +216,12 @@ class SmallerBatches(Task):
     def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
         """Return the wrapped task's loss of the smaller batch."""
         return self.task.loss(instance, params, batch, key)
+
+    def accuracy(
+        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """Return the wrapped task's accuracy on the smaller batch."""
+        return self.task.accuracy(instance, params, batch, key)
 
     @property
     def ceiling(self) -> float:

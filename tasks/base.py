@@ -51,6 +51,19 @@ class Task(struct.PyTreeNode, abc.ABC):
             key: for losses that are random themselves (dropout, a variational bound).
         """
 
+    def accuracy(
+        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """Return the share of a batch that is classified rightly; None from tasks that don't classify.
+
+        Args:
+            instance: as for `loss`, like the rest.
+            params: likewise.
+            batch: likewise.
+            key: likewise.
+        """
+        return None
+
     @property
     @abc.abstractmethod
     def ceiling(self) -> float:

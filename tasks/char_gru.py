@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .datasets import Split
-from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
 from .perceptron import live_units
 from .registry import register
 from .text import ALPHABET, Text, TextBatch, load_text
@@ -83,6 +83,26 @@ class CharGRU(Task):
         self, instance: GRUInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            self._logits(instance, params, batch), batch.symbols[:, 1:].T
+        )
+        return jnp.mean(losses, axis=0) @ batch.weights
+
+    def accuracy(
+        self, instance: GRUInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of characters that are predicted rightly."""
+        weights = jnp.broadcast_to(batch.weights / self.length, (self.length, *batch.weights.shape))
+        return share_right(self._logits(instance, params, batch), batch.symbols[:, 1:].T, weights)
+
+    @property
+    def ceiling(self) -> float:
+        """Twice the loss of guessing, in nats."""
+        return 2 * math.log(len(ALPHABET))
+
+    def _logits(
+        self, instance: GRUInstance, params: Layers, batch: TextBatch
+    ) -> Float[Array, "length batch symbols"]:
         live = live_units(self.units, instance.units)
         embedded = params["symbols"]["embedding"][batch.symbols[:, :-1].T]
 
@@ -96,15 +116,7 @@ class CharGRU(Task):
 
         start = jnp.zeros((batch.symbols.shape[0], self.units[1]))
         states = jax.lax.scan(step, start, dense(params["inputs"], embedded))[1]
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            dense(params["output"], states), batch.symbols[:, 1:].T
-        )
-        return jnp.mean(losses, axis=0) @ batch.weights
-
-    @property
-    def ceiling(self) -> float:
-        """Twice the loss of guessing, in nats."""
-        return 2 * math.log(len(ALPHABET))
+        return dense(params["output"], states)
 
 
 @register("char-gru")

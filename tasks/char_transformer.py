@@ -13,7 +13,17 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .datasets import Split
-from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, normalise
+from .layers import (
+    Layers,
+    Shapes,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_layers,
+    log_uniform,
+    normalise,
+    share_right,
+)
 from .registry import register
 from .text import ALPHABET, Text, TextBatch, load_text
 
@@ -92,20 +102,33 @@ class CharTransformer(Task):
         self, instance: TransformerInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
+        logits = self._logits(instance, params, batch)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.symbols[:, 1:])
+        return batch.weights @ jnp.mean(losses, axis=-1)
+
+    def accuracy(
+        self, instance: TransformerInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of characters that are predicted rightly."""
+        labels = batch.symbols[:, 1:]
+        weights = jnp.broadcast_to(batch.weights[:, None] / self.length, labels.shape)
+        return share_right(self._logits(instance, params, batch), labels, weights)
+
+    @property
+    def ceiling(self) -> float:
+        """Twice the loss of guessing, in nats."""
+        return 2 * math.log(len(ALPHABET))
+
+    def _logits(
+        self, instance: TransformerInstance, params: Layers, batch: TextBatch
+    ) -> Float[Array, "batch length symbols"]:
         x = params["symbols"]["embedding"][batch.symbols[:, :-1]] + params["places"]["embedding"]
         for index in range(self.depths[1]):
             new = x + self._attend(params, index, _layer_norm(params[f"attention_norm_{index}"], x))
             hidden = jax.nn.gelu(dense(params[f"hidden_{index}"], _layer_norm(params[f"norm_{index}"], new)))
             new = new + dense(params[f"hidden_output_{index}"], hidden)
             x = jnp.where(index < instance.depth, new, x) if index >= self.depths[0] else new
-        logits = dense(params["output"], _layer_norm(params["norm"], x))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.symbols[:, 1:])
-        return batch.weights @ jnp.mean(losses, axis=-1)
-
-    @property
-    def ceiling(self) -> float:
-        """Twice the loss of guessing, in nats."""
-        return 2 * math.log(len(ALPHABET))
+        return dense(params["output"], _layer_norm(params["norm"], x))
 
     def _attend(
         self, params: Layers, index: int, x: Float[Array, "batch length features"]

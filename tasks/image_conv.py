@@ -24,6 +24,7 @@ from .layers import (
     equal_weights,
     log_uniform,
     normalise,
+    share_right,
 )
 from .perceptron import activate, check_activations, live_units
 from .registry import register
@@ -94,18 +95,29 @@ class ImageConv(Task):
         self, instance: ConvInstance, params: Layers, batch: ImageBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats."""
-        live = live_units(self.channels, instance.channels)
-        x = batch.images.reshape(-1, *self.dataset.images["train"].shape[1:])
-        for name, stride in (("conv_0", 1), ("conv_1", 2)):
-            x = activate(self.activations, instance.activation, convolve(params[name], x, stride))
-            x = x * live if self.channels[0] != self.channels[1] else x
-        logits = dense(params["output"], x.reshape(x.shape[0], -1))
+        logits = self._logits(instance, params, batch.images)
         return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    def accuracy(
+        self, instance: ConvInstance, params: Layers, batch: ImageBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of examples that are classified rightly."""
+        return share_right(self._logits(instance, params, batch.images), batch.labels, batch.weights)
 
     @property
     def ceiling(self) -> float:
         """Four times the loss of guessing, in nats."""
         return 4 * math.log(self.dataset.num_classes)
+
+    def _logits(
+        self, instance: ConvInstance, params: Layers, images: Float[Array, "rows pixels"]
+    ) -> Float[Array, "rows classes"]:
+        live = live_units(self.channels, instance.channels)
+        x = images.reshape(-1, *self.dataset.images["train"].shape[1:])
+        for name, stride in (("conv_0", 1), ("conv_1", 2)):
+            x = activate(self.activations, instance.activation, convolve(params[name], x, stride))
+            x = x * live if self.channels[0] != self.channels[1] else x
+        return dense(params["output"], x.reshape(x.shape[0], -1))
 
 
 class ImageResNet(Task):
@@ -156,7 +168,22 @@ class ImageResNet(Task):
         self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats."""
-        x = convolve(params["stem"], batch.images.reshape(-1, *self.dataset.images["train"].shape[1:]))
+        logits = self._logits(params, batch.images)
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    def accuracy(
+        self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of examples that are classified rightly."""
+        return share_right(self._logits(params, batch.images), batch.labels, batch.weights)
+
+    @property
+    def ceiling(self) -> float:
+        """Four times the loss of guessing, in nats."""
+        return 4 * math.log(self.dataset.num_classes)
+
+    def _logits(self, params: Layers, images: Float[Array, "rows pixels"]) -> Float[Array, "rows classes"]:
+        x = convolve(params["stem"], images.reshape(-1, *self.dataset.images["train"].shape[1:]))
         rows, height, width, channels = x.shape
         x = x[:, : height // 2 * 2, : width // 2 * 2]
         x = jnp.mean(x.reshape(rows, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
@@ -167,13 +194,7 @@ class ImageResNet(Task):
                 branch = convolve(params[f"conv_{index}"], branch)
             x = x + branch
         x = jax.nn.relu(self._normalise(params["norm"], x))
-        logits = dense(params["output"], jnp.mean(x, axis=(1, 2)))
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats."""
-        return 4 * math.log(self.dataset.num_classes)
+        return dense(params["output"], jnp.mean(x, axis=(1, 2)))
 
     def _normalise(self, layer: dict[str, Array], x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Normalise each image over the pixels and channels of a group."""

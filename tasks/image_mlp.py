@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .datasets import Dataset, Split
+from .layers import share_right
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -124,8 +125,29 @@ class ImageMLP(Task):
         key: Key[Array, ""],
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats."""
+        logits = self._logits(instance, params, batch.images)
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    def accuracy(
+        self,
+        instance: MLPInstance,
+        params: dict[str, dict[str, Array]],
+        batch: ImageBatch,
+        key: Key[Array, ""],
+    ) -> Float[Array, ""]:
+        """Return the share of examples that are classified rightly."""
+        return share_right(self._logits(instance, params, batch.images), batch.labels, batch.weights)
+
+    @property
+    def ceiling(self) -> float:
+        """Four times the loss of guessing, in nats: above every initial loss of the registered families."""
+        return 4 * math.log(self.dataset.num_classes)
+
+    def _logits(
+        self, instance: MLPInstance, params: dict[str, dict[str, Array]], images: Float[Array, "rows pixels"]
+    ) -> Float[Array, "rows classes"]:
         live = self._live_units(instance)
-        hidden = batch.images
+        hidden = images
         for index in range(self.depths[1]):
             layer = params[_layer_name(index)]
             new = self._activate(instance, hidden @ layer["kernel"] + layer["bias"])
@@ -134,13 +156,7 @@ class ImageMLP(Task):
             skipped = index >= self.depths[0]
             hidden = jnp.where(index < instance.depth, new, hidden) if skipped else new
         output = params[_layer_name(self.depths[1])]
-        logits = hidden @ output["kernel"] + output["bias"]
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats: above every initial loss of the registered families."""
-        return 4 * math.log(self.dataset.num_classes)
+        return hidden @ output["kernel"] + output["bias"]
 
     def _varies(self, name: str) -> bool:
         low, high = getattr(self, name)

@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 Layers = dict[str, dict[str, Array]]
 """Layer -> tensor ("kernel", "embedding", "bias", "scale") -> array."""
@@ -69,6 +69,17 @@ def normalise(x: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Arra
 def equal_weights(rows: int) -> Float[Array, " rows"]:
     """Return the weight of each row of a batch in its mean loss."""
     return jnp.full(rows, 1 / rows)
+
+
+def share_right(
+    logits: Float[Array, "*rows classes"], labels: Int[Array, "*rows"], weights: Float[Array, "*rows"]
+) -> Float[Array, ""]:
+    """Return the weighted share of rows whose largest logit is the label's.
+
+    A row with a logit that is not finite is wrong: nothing is predicted there.
+    """
+    right = (jnp.argmax(logits, axis=-1) == labels) & jnp.isfinite(logits).all(axis=-1)
+    return jnp.sum(weights * right)
 
 
 def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .datasets import SPLITS, Split
-from .layers import Layers, equal_weights
+from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
 from .registry import register
 
@@ -85,6 +85,15 @@ class TabularMLP(Task):
         if self.table.num_classes:
             return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(outputs, batch.targets)
         return batch.weights @ jnp.square(outputs[:, 0] - batch.targets)
+
+    def accuracy(
+        self, instance: PerceptronInstance, params: Layers, batch: TableBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""] | None:
+        """Return the share of rows that are classified rightly; None where the target is a number."""
+        if not self.table.num_classes:
+            return None
+        outputs = self.perceptron.apply(instance, params, batch.inputs)
+        return share_right(outputs, batch.targets, batch.weights)
 
     @property
     def ceiling(self) -> float:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .datasets import SPLITS, Split
-from .layers import Layers, equal_weights
+from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
 from .registry import register
 
@@ -151,6 +151,13 @@ class GaussianMixture(Task):
         """Return the cross-entropy in nats."""
         logits = self.perceptron.apply(instance.perceptron, params, batch.inputs)
         return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+
+    def accuracy(
+        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of points that are classified rightly."""
+        logits = self.perceptron.apply(instance.perceptron, params, batch.inputs)
+        return share_right(logits, batch.labels, batch.weights)
 
     @property
     def ceiling(self) -> float:

@@ -20,7 +20,8 @@ from eval.aggregates import (
     resample,
     trials_matched,
 )
-from eval.comparisons import Summary, compare, loss_scores, speed_up_scores, task_names
+from eval.comparisons import Summary, compare, tasks_won
+from eval.scores import loss_scores, speed_up_scores, task_names, time_speed_up_scores
 
 NAN, INF = math.nan, math.inf
 
@@ -34,7 +35,7 @@ def every_resample(seeds):
     return np.array(list(itertools.product(range(seeds), repeat=seeds)))[:, None]
 
 
-def results(losses, speed_ups=None, sweep=(), horizons=None, diverged=None):
+def results(losses, speed_ups=None, sweep=(), horizons=None, diverged=None, final=None, seconds=None):
     """Make a benchmark of losses[optimizer] = [tasks, seeds]; the first one is asked about."""
     losses = {name: np.array(values, float) for name, values in losses.items()}
     tasks, seeds = losses["adam"].shape
@@ -49,13 +50,14 @@ def results(losses, speed_ups=None, sweep=(), horizons=None, diverged=None):
             rate=0.1 if name == "adam" else None,
             sweep=tuple(enumerate(sweep)) if name == "adam" else (),
             mean_loss=values,
-            final_loss=values,
+            final_loss=values if final is None else tuple(map(float, final[name][at])),
             held_out_loss=values,
             steps_to_target=(None,) * seeds,
             speed_up=tuple(None if np.isnan(x) else float(x) for x in speed_ups[name][at]),
             diverged=tuple((diverged or {}).get(name, np.zeros((tasks, seeds), bool))[at]),
             train_curves=((),) * seeds,
             held_out_curves=((),) * seeds,
+            seconds_per_step=None if seconds is None else seconds[name][at],
         )
 
     return Results(
@@ -256,13 +258,15 @@ def test_the_reference_against_itself_is_exactly_one_whatever_its_losses():
     losses[2, 3] = 0
     speed_ups = np.ones((4, 5))
     speed_ups[0, :2] = NAN  # There is no target where the reference diverged.
-    (adam,) = compare(results({"adam": losses}, {"adam": speed_ups}, sweep=(3.0, 1.0)))
-    for summary in (adam.speed_up, adam.mean_loss, adam.final_loss, adam.held_out_loss):
+    seconds = {"adam": [1e-3, 0.7, 1 / 3, 5e-5]}
+    (adam,) = compare(results({"adam": losses}, {"adam": speed_ups}, sweep=(3.0, 1.0), seconds=seconds))
+    assert adam.time_speed_up.tasks == 4
+    for summary in (adam.speed_up, adam.time_speed_up, adam.mean_loss, adam.final_loss, adam.held_out_loss):
         assert summary.interquartile_mean.value == 1
         assert summary.interquartile_mean.interval == (1, 1)
         assert (summary.geometric_mean, summary.optimality_gap, summary.tasks) == (1, 0, 4)
     assert adam.probability_of_improvement.value == 0.5
-    assert (adam.tasks_won, adam.worst_task[1]) == (0, 1)
+    assert (adam.tasks_won, adam.tasks_won_final, adam.worst_task[1]) == (0, 0, 1)
 
 
 def test_scores_are_ratios_in_which_larger_is_better():
@@ -365,3 +369,49 @@ def test_subjects_come_first_and_tasks_of_one_name_are_told_apart():
     assert [one.optimizer for one in compare(benchmark)] == ["own", "adam"]
     assert task_names(benchmark) == ("task (100 steps)", "task (400 steps)")
     assert task_names(results({"adam": [[1], [1]]})) == ("task-0", "task-1")
+
+
+def test_tasks_are_won_on_final_loss_apart_and_a_tie_is_not_won():
+    ones = [[1, 1], [1, 1], [1, 1]]
+    final = {"own": [[0.5, 1.4], [1, 1], [9, 9]], "adam": ones}
+    first, _ = compare(results({"own": [[2, 2], [0.5, 0.5], [0.5, 0.5]], "adam": ones}, final=final))
+    assert (first.tasks_won, first.tasks_won_final) == (2, 1)
+    benchmark = results({"own": final["own"], "adam": ones})
+    assert [tasks_won(benchmark, "own", "adam", "mean_loss", at) for at in ([0], [1, 2], range(3))] == [
+        1,
+        0,
+        1,
+    ]
+
+
+def test_a_speed_up_in_time_is_that_in_steps_over_how_much_longer_a_step_takes():
+    speed_ups = {"own": np.array([[4, NAN], [6, 3]])}
+    seconds = {"own": [2e-3, 3e-4], "adam": [1e-3, 1e-4]}
+    benchmark = results({"own": [[1, 1]] * 2, "adam": [[1, 1]] * 2}, speed_ups, seconds=seconds)
+    np.testing.assert_allclose(time_speed_up_scores(benchmark, "own"), [[2, 0], [2, 1]])
+    partly = results(
+        {"own": [[1, 1]] * 2, "adam": [[1, 1]] * 2}, speed_ups, seconds=seconds | {"own": [None, 3e-4]}
+    )
+    assert compare(partly)[0].time_speed_up.tasks == 1
+    assert compare(results({"own": [[1]], "adam": [[1]]}))[0].time_speed_up is None
+
+
+def test_some_tasks_are_compared_as_if_there_were_no_others_but_keep_their_names():
+    losses = {name: np.random.default_rng(8).exponential(size=(3, 4)) for name in ("own", "adam")}
+    losses["own"][1] *= 2
+    benchmark = results(losses, horizons=(100, 200, 400))
+    (some,) = compare(benchmark, optimizers=["own"], tasks=[1])
+    alone, _ = compare(dataclasses.replace(benchmark, tasks=benchmark.tasks[1:2]))
+    assert some.worst_task == ("task (200 steps)", alone.worst_task[1])
+    assert dataclasses.replace(some, worst_task=None) == dataclasses.replace(alone, worst_task=None)
+
+
+def test_tasks_with_another_declared_horizon_are_told_apart():
+    benchmark = results({"adam": [[1]] * 4}, horizons=(100, 100, 100, 400))
+    declared = (1.0, 0.5, 2.0, 2.0)
+    tasks = tuple(dataclasses.replace(t, declared=d) for t, d in zip(benchmark.tasks, declared, strict=True))
+    names = task_names(dataclasses.replace(benchmark, tasks=tasks))
+    assert names[1:3] == ("task (100 steps, declared 0.5x)", "task (100 steps, declared 2x)")
+    assert task_names(dataclasses.replace(benchmark, tasks=tasks[:2])) == ("task", "task (declared 0.5x)")
+    for distinct in (names, [task.stem for task in tasks]):
+        assert len(set(distinct)) == 4

@@ -1,5 +1,6 @@
 """Every baseline trains, at rates that are traced, on parameters of any rank; untuned ones are defaults."""
 
+import dataclasses
 import inspect
 import math
 
@@ -12,7 +13,6 @@ from optax import contrib
 
 from eval import BASELINES, REFERENCE, STANDARD, OptaxRule, choose, families, run_keys, training_curves, tune
 from eval.baselines import GRID_POINTS, adamw_cosine, muon, warmup_cosine
-from eval.rules import TwoPointRule, TwoPointTask
 from tasks import Quadratic, Task
 
 KEY = jax.random.key(0)
@@ -191,8 +191,7 @@ def test_schedule_free_trains_at_one_point_and_is_measured_at_the_other():
     task, horizon, rate = Quadratic(dimension=3, noise=0.3), 6, 0.3
     keys = run_keys(0, 1, "quadratic")
     baseline = BASELINES["schedule-free-adamw"]
-    rule = TwoPointRule(rule_of(baseline, rate), baseline.measured_at)
-    curves = training_curves(rule, TwoPointTask(task), horizon, keys, split="test", points=3, batches=1)
+    curves = training_curves(baseline.rule(rate), task, horizon, keys, split="test", points=3, batches=1)
 
     init_key, step_key, measure_key = jax.random.split(keys[0], 3)
     sample_key, params_key = jax.random.split(init_key)
@@ -220,8 +219,8 @@ def test_schedule_free_trains_at_one_point_and_is_measured_at_the_other():
 def test_two_points_that_are_one_change_nothing():
     task, keys, rule = Bowl(), run_keys(0, 2, "bowl"), rule_of(BASELINES["sgd"], 0.1)
     plain = training_curves(rule, task, HORIZON, keys, split="test")
-    doubled = TwoPointRule(rule, lambda state, params: params)
-    curves = training_curves(doubled, TwoPointTask(task), HORIZON, keys, split="test")
+    measured = dataclasses.replace(rule, measured_at=lambda state, params: params)
+    curves = training_curves(measured, task, HORIZON, keys, split="test")
     np.testing.assert_allclose(curves.train, plain.train, rtol=1e-5)
     np.testing.assert_allclose(curves.held_out, plain.held_out, rtol=1e-5)
     # And a gradient step is what it is.

@@ -9,8 +9,9 @@ import pytest
 import eval.optimizers
 import eval.protocol
 import tasks
-from eval import BASELINES, SUITES, Results, suite
+from eval import BASELINES, SUITES, Entry, Results, suite
 from eval.cli import main
+from eval.suites import HYPER_FREE
 from lopt import LearnableAdam, save
 from meta_train import RunConfig
 
@@ -55,8 +56,9 @@ def test_a_run_on_the_quadratics_writes_a_report_in_which_adam_is_as_fast_as_its
     assert results.origins["mine"] == {"tasks": ["quadratic"]}
     assert results.environment["command"] == "lopt-eval " + " ".join(arguments)
     written = capsys.readouterr()
-    assert "[0/3] adam, adam-1e-3 on quadratic (16 rates)" in written.err
-    assert "[3/3] done" in written.err
+    assert "[0/4] adam, adam-1e-3 on quadratic (16 rates)" in written.err
+    assert "[3/4] timing on quadratic" in written.err
+    assert "[4/4] done" in written.err
     assert "runs/eval/quadratics/report.md" in written.out
     assert "mine has a lower mean training loss than tuned Adam on" in written.out
 
@@ -114,7 +116,10 @@ def test_ctrl_c_exits_with_130_and_says_what_to_type(monkeypatch, capsys):
 
     monkeypatch.setattr(eval.protocol, "tune", interrupted)
     assert main(["adam", "--suite", "quadratics"]) == 130
-    assert capsys.readouterr().err.endswith("to start again, type\n  lopt-eval adam --suite quadratics\n")
+    assert capsys.readouterr().err.endswith(
+        "stopped; what was finished is kept in runs/tuned and runs/eval/quadratics/partial; to go on, type\n"
+        "  lopt-eval adam --suite quadratics\n"
+    )
 
 
 def test_help_names_suites_and_baselines(capsys):
@@ -151,6 +156,24 @@ def test_every_suite_has_tasks_that_exist():
         assert chosen.entries
         assert all(entry.task in tasks.TASKS for entry in chosen.entries)
         assert {entry.horizon for entry in chosen.at_horizon(7).entries} == {7}
+        for distinct in (chosen, chosen.at_horizon(7)):
+            asked = [(entry.task, entry.horizon, entry.declared) for entry in distinct.entries]
+            assert len(set(asked)) == len(asked)
+
+
+def test_hyper_free_joins_suites_and_tells_which():
+    joined = SUITES["hyper-free"].entries
+    assert {entry.part for entry in joined} == set(HYPER_FREE)
+    for name in HYPER_FREE:
+        assert tuple(entry for entry in joined if entry.part == name) == SUITES[name].entries
+
+
+def test_a_wrong_horizon_is_half_and_twice_the_true_one_of_runs_that_are_there_anyway():
+    told = [entry.declared_steps / entry.horizon for entry in SUITES["wrong-horizon"].entries]
+    assert set(told) == {0.5, 2}
+    true = {(entry.task, entry.horizon) for entry in SUITES["hyper-free"].entries if entry.declared == 1}
+    assert all((entry.task, entry.horizon) in true for entry in SUITES["wrong-horizon"].entries)
+    assert Entry("quadratic", 1, 0.1).declared_steps == 1
 
 
 def test_a_learned_optimizer_may_not_take_a_baselines_name():

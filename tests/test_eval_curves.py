@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import eval.curves
+import lopt
 from eval import (
     BASELINES,
     STANDARD,
@@ -22,7 +23,7 @@ from eval import (
 )
 from eval.baselines import Baseline, sgd_momentum
 from lopt import LearnableAdam
-from tasks import Quadratic
+from tasks import Quadratic, Task
 
 TASK = Quadratic(dimension=3, noise=0.3)
 HORIZON, POINTS, BATCHES = 12, 4, 3
@@ -173,6 +174,76 @@ def test_a_scheduled_rule_is_told_the_horizon():
         np.testing.assert_allclose(curves.train[seed], train, rtol=2e-5)
     with pytest.raises(ValueError, match="needs the length of the run"):
         scheduled.init({"w": jnp.ones(1)})
+
+
+@pytest.mark.parametrize("declared", [6, 24])
+def test_a_declared_horizon_is_told_instead_of_the_true_one(declared):
+    star = lopt.create("star", KEY)
+    told = curves_of(star, declared=declared)
+    assert told.train.shape == (2, HORIZON)
+    assert told.steps == (3, 6, 9, 12)
+    truth = curves_of(star)
+    assert (told.train[:, 0] == truth.train[:, 0]).all()
+    assert (told.train[:, -1] != truth.train[:, -1]).all()
+    np.testing.assert_array_equal(curves_of(star, declared=HORIZON).train, truth.train)
+
+
+def test_a_declared_horizon_is_what_a_scheduled_rule_would_be_told():
+    scheduled = OptaxRule.create(KEY, decaying, scheduled=True, learning_rate=0.1)
+    curves = curves_of(scheduled, declared=2 * HORIZON)
+    for seed, key in enumerate(KEYS):
+        train, _ = plain_loop(decaying(0.1, 2 * HORIZON), key)
+        np.testing.assert_allclose(curves.train[seed], train, rtol=2e-5)
+    size = eval.curves._train._cache_size()
+    curves_of(scheduled, declared=HORIZON // 2)  # Compiles nothing new.
+    assert eval.curves._train._cache_size() == size
+    with pytest.raises(ValueError, match="declared must be at least 1, not 0"):
+        curves_of(scheduled, declared=0)
+
+
+class Threshold(Task):
+    """Tell whether a number is above one that is learned; the slope is 1."""
+
+    def sample(self, key):
+        return ()
+
+    def init(self, instance, key):
+        return {"threshold": jnp.zeros(())}
+
+    def batch(self, instance, key, split):
+        return jax.random.uniform(key, (16,), minval=-1.0) + (0.25 if split == "train" else 0.0)
+
+    def logits(self, params, batch):
+        return jnp.stack([jnp.zeros_like(batch), batch - params["threshold"]], axis=-1)
+
+    def loss(self, instance, params, batch, key):
+        labels = (batch > 0.5).astype(jnp.int32)
+        return optax.softmax_cross_entropy_with_integer_labels(self.logits(params, batch), labels).mean()
+
+    def accuracy(self, instance, params, batch, key):
+        return jnp.mean((batch > params["threshold"]) == (batch > 0.5))
+
+    @property
+    def ceiling(self):
+        return 1e3
+
+
+def test_accuracy_is_that_of_the_trained_parameters_on_the_held_out_batches():
+    rules = stack([rule(optax.sgd, learning_rate=rate) for rate in (0.0, 1.0)])
+    curves = sweep_curves(rules, Threshold(), HORIZON, KEYS, points=1, batches=BATCHES, split="test")
+    assert curves.accuracy.shape == (2, 2)
+    for seed, key in enumerate(KEYS):
+        keys = jax.random.split(jax.random.split(key, 3)[2], (2, BATCHES))[0]
+        batches = np.stack([Threshold().batch((), key, "test") for key in keys])
+        still = np.mean((batches > 0) == (batches > 0.5))
+        assert curves.accuracy[0, seed] == pytest.approx(still)
+    assert (curves.accuracy[1] > curves.accuracy[0]).all()
+    assert (curves.accuracy <= 1).all()
+
+
+def test_there_is_no_accuracy_where_nothing_is_classified_or_none_is_asked_for():
+    assert curves_of(rule(learning_rate=0.1)).accuracy is None
+    assert curves_of(rule(learning_rate=0.1), Threshold(), with_accuracy=False).accuracy is None
 
 
 def test_tuning_takes_the_lowest_mean_training_loss_and_never_a_run_that_blew_up():

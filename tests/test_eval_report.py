@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from eval import Results, Row, TaskResult, print_results, write_report
+from eval.cells import loss, ratio
 from eval.markdown import render
-from eval.tables import loss, main_table, overall_table, ratio, verdicts
+from eval.tables import detail_table, main_table, overall_table, verdicts
 
 RATES = (1e-4, 1e-2, 1.0)
 SCORES = (2.0, 0.5, math.inf)
@@ -43,15 +44,16 @@ def row(optimizer, level, kind="learned", **changes):
 def results():
     """Two tasks; on the first the learned optimizer wins, on the second it blows up."""
     baselines = (
-        row("adam", 0.5, "tuned", speed_up=(1.0, 1.0), steps_to_target=(3.0, 3.0)),
+        row("adam", 0.5, "tuned", speed_up=(1.0, 1.0), steps_to_target=(3.0, 3.0), seconds_per_step=1e-3),
         row("sgd-momentum", 0.6, "tuned", rate=1.0),
         row("adam-1e-3", 1.2, "untuned"),
     )
     blown = {"diverged": (True, False), "train_curves": ((2.0, math.inf, math.inf), (2.0, 1.0, 0.5))}
     rows = [
-        row("small", 0.2, speed_up=(2.0, 3.0), steps_to_target=(1.0, 1.0)),
+        row("small", 0.2, speed_up=(2.0, 3.0), steps_to_target=(1.0, 1.0), held_out_accuracy=(0.5, 0.75)),
         row("small", math.inf, **blown),
     ]
+    rows = [dataclasses.replace(own, seconds_per_step=2e-3) for own in rows]
     tasks = tuple(
         TaskResult(task, 3, (1.0, 2.0, 3.0), (3,), (own, *baselines))
         for task, own in zip(("bowl", "valley"), rows, strict=True)
@@ -123,14 +125,14 @@ def test_a_baseline_that_was_asked_about_has_a_row_of_its_own(results):
 def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
     table = overall_table(results)
     assert table.header == (
-        "optimizer", "tasks won", "speed-up", "final-loss ratio", "probability of improvement",
-        "worst task (ratio)", "diverged", "best of k trials",
+        "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time", "final-loss ratio",
+        "probability of improvement", "worst task (ratio)", "diverged", "best of k trials",
     )  # fmt: skip
     # Speed-ups 2, 3, 1, never; the ratio is 2.5 on the first task and 0 on the second; of three rates, all
     # are matched on the first and none on the second.
     assert table.rows[0] == (
-        "small", "1/2", "1.50x [1.00, 2.00]", "1.25 [1.25, 1.25]", "0.50 [0.50, 0.50]",
-        "valley (0.00)", "1/4", "0 of 3",
+        "small", "1/2", "1/2", "1.50x [1.00, 2.00]", "0.75x [0.50, 1.00]", "1.25 [1.25, 1.25]",
+        "0.50 [0.50, 0.50]", "valley (0.00)", "1/4", "0 of 3",
     )  # fmt: skip
     assert [row[0] for row in table.rows] == ["small", "tuned SGD-m", "Adam 1e-3"]
     assert overall_table(results, ["small"]).rows == table.rows[:1]
@@ -144,7 +146,7 @@ def test_the_section_on_all_tasks_says_what_its_numbers_rest_on(results):
     section = text.partition("## Over all tasks\n\n")[2].partition("\n## ")[0]
     assert "against tuned Adam's of the same task and seed" in section
     assert "over 2 tasks x 2 seeds; in brackets 95% intervals over seeds" in section
-    assert "| small | 1/2 | 1.50x [1.00, 2.00] |" in section
+    assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] |" in section
     assert f"![{profiles}](profiles.png)" in section
     assert "bowl-3.png" not in section
     assert text.count("profiles.png") == 1
@@ -158,13 +160,13 @@ def test_one_task_one_seed_and_a_negative_loss_are_told(results):
     task = dataclasses.replace(results.tasks[0], rows=tuple(cut(row) for row in results.tasks[0].rows))
     text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
     assert "over 1 task x 1 seed. A single seed gives no intervals. There is one task only" in text
-    assert "| small | 1/1 | 2.00x | 2.50 | 1.00 | bowl (2.50) | 0/1 | all 3 |" in text
+    assert "| small | 1/1 | 1/1 | 2.00x | 1.00x | 2.50 | 1.00 | bowl (2.50) | 0/1 | all 3 |" in text
     assert "have no ratio" not in text
     below = dataclasses.replace(task.rows[0], final_loss=(-1.0,))
     task = dataclasses.replace(task, rows=(below, *task.rows[1:]))
     text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
     assert "Tasks with a negative loss have no ratio" in text
-    assert "| small | 1/1 | 2.00x | - | 1.00 | bowl (2.50) |" in text
+    assert "| small | 1/1 | 1/1 | 2.00x | 1.00x | - | 1.00 | bowl (2.50) |" in text
 
 
 def test_the_reference_alone_has_nothing_to_be_compared_with(results, tmp_path):
@@ -197,10 +199,12 @@ def test_ratios_have_three_digits(value, text):
 def test_the_verdicts_count_wins_and_warn(results):
     outside = "an end of its grid: a better learning rate may lie outside."
     assert verdicts(results) == [
-        "small has a lower mean training loss than tuned Adam on 1 of 2 tasks.",
+        "small was meta-trained on digits-mlp (none of them here by that name); meta-steps: unknown, "
+        "inner steps: 100, horizon: unknown, wall time: unknown, devices: unknown.",
+        "small has a lower mean training loss than tuned Adam on 1 of 2 tasks, and a lower final one on 1.",
         f"Warning: tuned SGD-m is best at 1 on bowl, {outside}",
-        "Warning: small diverged on 1 of 2 seeds of valley.",
         f"Warning: tuned SGD-m is best at 1 on valley, {outside}",
+        "Warning: small diverged on 1 of 2 seeds of valley.",
     ]
 
 
@@ -253,3 +257,29 @@ def test_without_matplotlib_the_rest_is_written_and_one_sentence_says_how_to_get
     assert report.note in report.markdown.read_text()
     assert not report.plots
     assert sorted(path.name for path in tmp_path.iterdir()) == ["eval.json", "report.html", "report.md"]
+
+
+def test_the_detail_table_has_accuracy_and_seconds_to_target(results):
+    table = detail_table(results)
+    rows = {cells[:2]: dict(zip(table.header, cells, strict=True)) for cells in table.rows}
+    in_time = "seconds to target (speed-up)"
+    small, adam = rows["bowl", "small"], rows["bowl", "tuned Adam (0.01)"]
+    # A step takes twice as long as Adam's, and the median seed needs half as many.
+    assert (small["steps to target"], small["speed-up"], small[in_time]) == ("1", "2.00x", "0.00200 (1.00x)")
+    assert adam[in_time] == "0.00300 (1.00x)"
+    assert rows["valley", "small"][in_time] == "never"
+    assert rows["bowl", "Adam 1e-3"][in_time] == "-"
+    assert small["held-out accuracy"] == "62.5% [50.0, 75.0]"
+    assert adam["held-out accuracy"] == "-"
+
+
+def test_results_from_before_there_were_accuracy_and_times_are_read(results):
+    values = json.loads(results.to_json())
+    for task in values["tasks"]:
+        del task["declared"], task["part"]
+        for row in task["rows"]:
+            del row["held_out_accuracy"], row["seconds_per_step"]
+    old = Results.from_json(json.dumps(values))
+    assert old.tasks[0].row("small").held_out_accuracy == ()
+    assert {cells[8] for cells in detail_table(old).rows} == {"-"}
+    assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] | - |" in render(old, {})

@@ -13,6 +13,7 @@ import tasks
 
 INSTANCES = 5
 STEPS = 25
+IMAGES = ("digits", "mnist", "fashion-mnist")
 WITHOUT_SPLITS = {"quadratic", "noisy-quadratic"}  # every split has the same law, and no data
 LARGEST_CONSTANT = 1024  # elements
 TRACES = []
@@ -123,6 +124,30 @@ def test_every_tensor_gets_a_gradient(name):
     for path, norm in jax.tree_util.tree_leaves_with_path(norms):
         assert np.isfinite(norm).all(), path
         assert norm[:, :5].max() > 0, path  # in one member at least: a shallow one has idle layers
+
+
+CLASSIFIERS = {
+    *(f"{name}{family}" for name in IMAGES for family in ("-mlp", "-mlp-family")),
+    *("digits-conv", "digits-conv-family", "digits-resnet", "wide-digits-mlp", "deep-digits-mlp"),
+    *("noisy-digits-mlp", "small-batch-digits-mlp", "rescaled-digits-mlp", "tensor-rescaled-digits-mlp"),
+    *("procedural-mlp", "procedural-mlp-family", "mixture-mlp", "wine-mlp", "breast-cancer-mlp"),
+    *("char-gru", "char-gru-family", "char-transformer", "char-transformer-family"),
+}
+
+
+OTHERS = {"quadratic", "noisy-quadratic", "diabetes-mlp", "teacher-mlp", "digits-autoencoder", "digits-vae"}
+
+
+@every_task
+def test_classifiers_have_an_accuracy_and_others_have_none(name):
+    task, key = build(name), jax.random.key(0)
+    instance, params, _ = jax.eval_shape(start, task, key)
+    batch = jax.eval_shape(lambda i, k: task.batch(i, k, "test"), instance, key)
+    accuracy = jax.eval_shape(task.accuracy, instance, params, batch, key)
+    assert accuracy is not None or name not in CLASSIFIERS
+    assert accuracy is None or name not in OTHERS
+    if accuracy is not None:
+        assert (accuracy.shape, accuracy.dtype) == ((), jnp.float32)
 
 
 @every_task

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import eval.protocol
+import eval.records
 import eval.tuned_cache
 from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark
 from eval.baselines import Baseline, adam, sgd_momentum
@@ -92,6 +93,22 @@ def test_results_from_files_are_those_of_a_fresh_run_to_the_bit(monkeypatch):
         f"4 from runs/tuned (commit {written.environment['commit']})"
     ]
     assert read.to_json() == written.to_json() == fresh.to_json()
+
+
+def test_accuracy_is_kept_and_files_from_before_there_was_one_are_used(tmp_path):
+    def with_accuracy(one):
+        curves = one.curves.replace(accuracy=np.array([1 / 3, 0.7], np.float32))
+        return dataclasses.replace(one, curves=curves)
+
+    cache, answer = Cache(), {name: with_accuracy(one) for name, one in drawn(TWO).items()}
+    cache.get(TWO, runs_of(), lambda: answer)
+    kept = cache.get(TWO, runs_of(), fail)
+    for name in TWO:
+        assert kept[name].curves.accuracy.dtype == np.float32
+        np.testing.assert_array_equal(kept[name].curves.accuracy, answer[name].curves.accuracy)
+    cache.get(TWO, runs_of(seed=1), lambda: drawn(TWO))
+    assert '"accuracy"' not in (tmp_path / "runs" / "tuned" / "quadratic-4-adam.json").read_text()
+    assert cache.get(TWO, runs_of(seed=1), fail)["adam"].curves.accuracy is None
 
 
 def test_runs_that_start_elsewhere_are_not_used():
@@ -235,8 +252,8 @@ def test_floats_are_kept_exactly(dtype):
     values = bits.astype(f"u{dtype().itemsize}").view(dtype)
     values = np.where(np.isnan(values), np.inf, values)
     assert np.isinf(values).any() or dtype is np.float64
-    text = json.dumps(eval.tuned_cache._plain(values), allow_nan=False)
-    back = eval.tuned_cache._array(json.loads(text)).astype(dtype)
+    text = json.dumps(eval.records.plain(values), allow_nan=False)
+    back = eval.records.array(json.loads(text)).astype(dtype)
     np.testing.assert_array_equal(back.view(f"u{dtype().itemsize}"), values.view(f"u{dtype().itemsize}"))
 
 
@@ -248,11 +265,11 @@ def test_the_command_keeps_uses_and_remakes(tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0
     kept = {path: path.read_text() for path in (tmp_path / "runs" / "tuned").iterdir()}
     assert [path.name for path in sorted(kept)] == ["quadratic-8-adam.json", "quadratic-8-sgd.json"]
-    report = (tmp_path / "runs" / "eval" / "one" / "eval.json").read_text()
+    report = (tmp_path / "runs" / "eval" / "quadratics" / "eval.json").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(eval.protocol, "tune", fail)
         assert main([*arguments, "--held-out", "test"]) == 0
-    again = (tmp_path / "runs" / "eval" / "one" / "eval.json").read_text()
+    again = (tmp_path / "runs" / "eval" / "quadratics" / "eval.json").read_text()
     assert json.loads(again)["tasks"] == json.loads(report)["tasks"]
     assert [row["optimizer"] for row in json.loads(report)["tasks"][0]["rows"]] == ["adam", "sgd"]
     capsys.readouterr()
