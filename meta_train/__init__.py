@@ -37,6 +37,7 @@ from .inner_training import InnerState, InnerTraining
 from .launch import Launch
 from .mesh import Population
 from .metrics import METRICS
+from .mixture import Member, Mixture, Scale
 from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
 from .presets import PRESETS, get_preset
 from .provenance import provenance
@@ -95,8 +96,10 @@ __all__ = [
     "LogUniformHorizon",
     "MeanLogLoss",
     "MeanLoss",
+    "Member",
     "MetaState",
     "MinimumLoss",
+    "Mixture",
     "NoTracker",
     "Objective",
     "PESAnalytic",
@@ -109,6 +112,7 @@ __all__ = [
     "RunConfig",
     "RunDirectory",
     "RunDirectoryError",
+    "Scale",
     "Several",
     "SumLoss",
     "Tracker",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -17,17 +17,33 @@ from .estimators import ESTIMATORS, Estimator, create_estimator
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .inner_training import InnerTraining
 from .mesh import Population
+from .mixture import Member, Mixture
 from .objectives import OBJECTIVES
+
+
+class Judged(NamedTuple):
+    """What theta is judged on."""
+
+    label: str
+    """Its name among the metrics."""
+    dynamics: InnerTraining
+    horizon: int
+    """Inner steps."""
+    weight: float
+    """They sum to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """What a meta-training run is made of."""
 
-    dynamics: InnerTraining
+    dynamics: dict[str, InnerTraining]
+    """By the task's name."""
+    judged: tuple[Judged, ...]
     estimator: Estimator
     outer: optax.GradientTransformation
-    population: Population
+    mixture: Mixture
+    """The tasks, with their particles and weights; a single one too."""
     theta: LearnedOptimizer
     """Theta at the start."""
     key: Any
@@ -41,14 +57,31 @@ def build(config: RunConfig) -> Parts:
         ValueError: for unknown names and numbers that don't fit together, in one sentence.
         DatasetNotPreparedError: when the task needs data that is not on this machine.
     """
-    population = Population(config.particles, config.devices, config.backend, config.reduction, config.chunk)
+    mixture = make_mixture(config)
     estimator = make_estimator(config)
-    dynamics = InnerTraining(tasks.build(config.task), config.measured_on)
+    entries = config.validations
+    names = dict.fromkeys((*config.task, *(entry.task for entry in entries)))
+    known = {name: InnerTraining(tasks.build(name), config.measured_on) for name in names}
+    dynamics = {name: known[name] for name in config.task}
+    longest = estimator.horizon.bounds()[1]
+    judged = tuple(Judged(e.label, known[e.task], e.horizon or longest, e.weight) for e in entries)
     theta_key, key = jax.random.split(jax.random.key(config.seed))
     theta = make_theta(config, theta_key)
     # Estimators that can't carry such a state say so here, before anything is written.
-    jax.eval_shape(lambda: estimator.init(dynamics, theta))
-    return Parts(dynamics, estimator, make_outer(config), population, theta, key)
+    jax.eval_shape(lambda: [estimator.init(one, theta) for one in dynamics.values()])
+    return Parts(dynamics, judged, estimator, make_outer(config), mixture, theta, key)
+
+
+def make_mixture(config: RunConfig) -> Mixture:
+    """Make the population of each task."""
+    where = (config.devices, config.backend, config.reduction, config.chunk)
+    members = []
+    for name, weight, particles in zip(config.task, config.weights, config.populations, strict=True):
+        try:
+            members.append(Member(name, Population(particles, *where), weight))
+        except ValueError as error:
+            raise ValueError(f"task {name}: {error}" if config.task[1:] else str(error)) from error
+    return Mixture(tuple(members))
 
 
 def make_estimator(config: RunConfig) -> Estimator:

@@ -10,6 +10,8 @@ import dataclasses
 import json
 from typing import Any, Literal
 
+from .task_options import Validation, check_names, check_numbers, parse_validations
+
 HorizonName = Literal["constant", "log-uniform", "curriculum"]
 ObjectiveName = Literal["mean", "sum", "mean-log", "last", "minimum"]
 PhaseName = Literal["lockstep", "staggered", "random"]
@@ -20,8 +22,10 @@ BackendName = Literal["shard_map", "pmap", "vmap"]
 class RunConfig:
     """A meta-training run. Every field is an option of `lopt-train`, and a preset is a set of values."""
 
-    task: str = "digits-mlp-family"
-    """Inner task or family to train on; `lopt-train --list` shows all."""
+    task: tuple[str, ...] = ("digits-mlp-family",)
+    """Inner task or family to train on, or several, a mixture; `lopt-train --list` shows all."""
+    task_weights: tuple[float, ...] = ()
+    """Weight of each task in a mixture, in the order of the tasks; default: all the same."""
     optimizer: str = "star"
     """Architecture of the learned optimizer."""
     optimizer_options: tuple[str, ...] = ()
@@ -56,7 +60,9 @@ class RunConfig:
     """Which data the losses are measured on; inner_valid costs a forward pass per inner step."""
 
     particles: int = 16
-    """Size of the population; a particle is an antithetic pair."""
+    """Size of the population, for each task; a particle is an antithetic pair."""
+    task_particles: tuple[int, ...] = ()
+    """Particles of each task of a mixture, in the order of the tasks; default: --particles for all."""
     devices: int | None = None
     """Devices that share the population; default: all."""
     backend: BackendName = "shard_map"
@@ -86,7 +92,11 @@ class RunConfig:
     validate_every: int = 100
     """Meta-steps between validations of the unperturbed theta."""
     validation_episodes: int = 16
-    """Episodes of the longest horizon per validation, the same ones every time."""
+    """Episodes per validation and task, the same ones every time."""
+    validate_on: tuple[str, ...] = ()
+    """Tasks to judge theta on, held-out ones say, as NAME or NAME:HORIZON (inner steps), all with the same
+    weight: what is best on these is the best checkpoint. Default: the tasks trained on, by their weights, at
+    the longest horizon."""
     reference_rates: int = 15
     """Learning rates among which an Adam is tuned on the validation's episodes, once, to be compared with; 0
     for no Adam, which saves a compilation."""
@@ -124,6 +134,8 @@ class RunConfig:
     """W&B notes."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.task, str):  # as in the files of older runs
+            object.__setattr__(self, "task", (self.task,))
         positive = (
             "window sigma horizon_low horizon_high particles steps learning_rate gradient_clip particle_clip "
             "steps_per_call validate_every validation_episodes keep_last"
@@ -140,6 +152,27 @@ class RunConfig:
                 raise ValueError(f"{_flag(name)} must not be negative, as {getattr(self, name)} is")
         parse_options(self.optimizer_options, "--optimizer-options")
         parse_options(self.estimator_options, "--estimator-options")
+        check_names(self.task, "--task")
+        check_numbers(self.task_weights, len(self.task), "--task-weights")
+        check_numbers(self.task_particles, len(self.task), "--task-particles")
+        parse_validations(self.validate_on, self.window)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The tasks' weights, in order; they sum to 1."""
+        given = self.task_weights or (1.0,) * len(self.task)
+        return tuple(weight / sum(given) for weight in given)
+
+    @property
+    def populations(self) -> tuple[int, ...]:
+        """Particles of each task, in order."""
+        return self.task_particles or (self.particles,) * len(self.task)
+
+    @property
+    def validations(self) -> tuple[Validation, ...]:
+        """What theta is judged on, in order."""
+        given = parse_validations(self.validate_on, self.window)
+        return given or tuple(Validation(*pair) for pair in zip(self.task, self.weights, strict=True))
 
     def to_json(self) -> str:
         """Return the configuration as JSON text."""

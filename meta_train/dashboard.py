@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from .metrics import METRICS
+from .config import RunConfig
+from .metrics import METRICS, OF_A_MIXTURE, OF_A_VALIDATION, OF_SEVERAL_VALIDATIONS
 
 META_STEP = "meta_step"  # every record has it: the axis of all panels but one
 REFERENCE = "meta/tuned_adam"
@@ -63,10 +64,18 @@ SECTIONS = (
     ),
     Section(
         "tasks",
-        "How theta trains each task, beside tuned Adam.",
+        "How theta trains each task, beside tuned Adam, and in a mixture what each task gives: where the "
+        "objective is no mean of logarithms, tasks with large losses decide the averages in meta.",
         (
             Panel("Curves", ("tasks/{task}/curve",), "media"),
             Panel("Final losses", ("tasks/{task}/final_loss",), log=True),
+            Panel("Validation of each", ("tasks/{task}/valid_objective",), log=True),
+            Panel("Tuned Adam on each", ("tasks/{task}/tuned_adam",), log=True),
+            Panel("Training loss of each", ("tasks/{task}/loss",), log=True),
+            Panel("Objective of each", ("tasks/{task}/objective",), log=True),
+            Panel("Diverged episodes of each", ("tasks/{task}/diverged",)),
+            Panel("Norms of each task's estimates", ("tasks/{task}/particle_norm",), log=True),
+            Panel("Scales of the tasks", ("tasks/{task}/scale",), log=True),
         ),
     ),
     Section(
@@ -133,14 +142,23 @@ class Subject:
     run_id: str | None = None
     positive: bool = True
 
-    def with_tasks(self, tasks: Iterable[str]) -> Subject:
-        """Add tasks to what is known."""
+    def with_names(self, templates: Iterable[str], tasks: Iterable[str]) -> Subject:
+        """Add what templates with {task} stand for: nothing, where there are no tasks."""
         known, tasks = dict(self.known), tuple(tasks)
-        for template in METRICS:
-            if "{task}" in template and tasks:
-                added = (template.format(task=task) for task in tasks)
-                known[template] = tuple(dict.fromkeys((*known.get(template, ()), *added)))
+        for template in templates:
+            added = (template.format(task=task) for task in tasks)
+            known[template] = tuple(dict.fromkeys((*known.get(template, ()), *added)))
         return dataclasses.replace(self, known=known)
+
+    def with_tasks(self, tasks: Sequence[str]) -> Subject:
+        """Add tasks that theta is judged on to what is known, if there are any."""
+        return self.with_names(OF_A_VALIDATION, tasks) if tasks else self
+
+    def of_run(self, config: RunConfig) -> Subject:
+        """Add what a run logs for its tasks; nothing stands for what it does not log."""
+        tasks, judged = config.task, [one.label for one in config.validations]
+        subject = self.with_names(OF_A_MIXTURE, tasks[1:] and tasks).with_names(OF_A_VALIDATION, judged)
+        return subject.with_names(OF_SEVERAL_VALIDATIONS, judged[1:] and judged)
 
     def expand(self, metrics: Iterable[str]) -> tuple[str, ...]:
         """Put what is known for names with {task} or {leaf}; the others stay."""
@@ -161,19 +179,21 @@ def read_subject(run_dir: Path) -> Subject:
         ValueError: when it is no run directory.
     """
     try:
-        config = json.loads((run_dir / "config.json").read_text())
-        project, task = config["wandb_project"], config["task"]
+        text = (run_dir / "config.json").read_text()
+        if "task" not in json.loads(text):
+            raise KeyError("task")
+        config = RunConfig.from_json(text)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{run_dir} is no run directory: it has no config.json of a run") from error
     identity = run_dir / "run.json"
     subject = Subject(
-        project,
-        config.get("wandb_entity") or "",
+        config.wandb_project,
+        config.wandb_entity or "",
         known=match_templates(_logged(run_dir / "metrics.jsonl")),
         run_id=json.loads(identity.read_text()).get("id") if identity.is_file() else None,
-        positive=config.get("objective") != "mean-log",
+        positive=config.objective != "mean-log",
     )
-    return subject.with_tasks([task])
+    return subject.of_run(config)
 
 
 def match_templates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -53,7 +53,8 @@ def diagnose(averages: Metrics, particles: int) -> Metrics:
         The other entries, and
           * `particle_variance`: trace of the covariance of one particle's estimate;
           * `signal_to_noise`: |expected gradient|^2 over the variance of the population's mean, both
-            estimated without bias, so that it may come out below 0 where there is next to no signal;
+            estimated without bias, so that it may come out below 0 where there is next to no signal; in a
+            mixture what sets the tasks' expected gradients apart counts as variance, so that it is too low;
           * `particle_cosine`: inner product of two particles' estimates over their mean square: the cosine
             between particles, weighted by their norms;
           * `variance_growth`: elasticity of an estimate's mean square with the age of its episode, by least

@@ -33,7 +33,8 @@ def make_hysteresis_probe(
         particles: how many to replay, the first ones. Each costs as many windows as the longest episode has.
 
     Returns:
-        A jitted function of the run's state, that many particles (first axis of each leaf) and the dynamics.
+        A jitted function of the run's state, that many particles (first axis of each leaf) and the dynamics;
+        of a mixture, those of its first task.
     """
     windows = estimator.horizon.bounds()[1] // estimator.window
 

@@ -96,20 +96,25 @@ class Population:
         results = jax.lax.map(lambda chunk: jax.vmap(particle)(*chunk), chunks)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
-    def mean(self, values: Any) -> Any:
-        """Average over the whole population. Called inside the per-device function.
+    def add_up(self, values: Any) -> Any:
+        """Sum over this device's particles, or over all of them where the reduction is `ordered`.
+
+        Called inside the per-device function. `over_devices` makes totals of it, and of sums of it.
 
         Args:
             values: a tree whose leaves have this device's particles as their first axis.
         """
-        mapped = self.backend != "vmap"
-        if self.reduction == "ordered":
-            gather = lambda x: jax.lax.all_gather(x, AXIS, tiled=True) if mapped else x  # noqa: E731
-            return jax.tree.map(lambda x: jnp.sum(gather(x), axis=0) / self.particles, values)
+        if self.reduction == "ordered" and self.backend != "vmap":
+            values = jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), values)
+        return jax.tree.map(lambda x: jnp.sum(x, axis=0), values)
+
+    def over_devices(self, sums: Any) -> Any:
+        """Add up what devices hold of sums, by one all-reduce. Called inside the per-device function."""
+        if self.reduction == "ordered" or self.backend == "vmap":
+            return sums
         # One vector, so one all-reduce however many leaves there are.
-        leaves, treedef = jax.tree.flatten(jax.tree.map(lambda x: jnp.sum(x, axis=0), values))
-        total = jnp.concatenate([jnp.ravel(x) for x in leaves])
-        total = (jax.lax.psum(total, AXIS) if mapped else total) / self.particles
+        leaves, treedef = jax.tree.flatten(sums)
+        total = jax.lax.psum(jnp.concatenate([jnp.ravel(x) for x in leaves]), AXIS)
         pieces = jnp.split(total, np.cumsum([x.size for x in leaves])[:-1])
         return treedef.unflatten([p.reshape(x.shape) for p, x in zip(pieces, leaves, strict=True)])
 

@@ -13,18 +13,26 @@ Value = TypeVar("Value")
 
 METRICS: dict[str, str] = {
     "inner_steps": "inner steps done so far, over all particles and members: the other axis",
-    "meta/loss": "mean loss of the inner steps",
-    "meta/objective": "mean objective of the episodes that ended",
+    "meta/loss": "mean loss of the inner steps; in a mixture, the tasks' mean by their weights",
+    "meta/objective": "mean objective of the episodes that ended; in a mixture, by the tasks' weights",
     "meta/finished": "share of episodes that ended, per window",
     "meta/age": "mean age of the episodes, in inner steps",
-    "meta/valid_objective": "objective of the unperturbed theta on fixed episodes of the longest horizon",
+    "meta/valid_objective": "objective of the unperturbed theta on fixed episodes, a mean over --validate-on",
     "meta/tuned_adam": "the same of Adam with the best of its learning rates: a line to get below",
+    "tasks/{task}/loss": "in a mixture: mean loss of the task's inner steps",
+    "tasks/{task}/objective": "in a mixture: mean objective of the task's episodes that ended",
+    "tasks/{task}/diverged": "in a mixture: share of the task's episodes that diverged",
+    "tasks/{task}/particle_norm": "in a mixture: mean norm of an estimate, before it is normalised",
+    "tasks/{task}/scale": "in a mixture: running mean of that norm, by which estimates are divided",
+    "tasks/{task}/valid_objective": "where theta is judged on several tasks: its objective on the one",
+    "tasks/{task}/tuned_adam": "the same of Adam, tuned on this one",
     "tasks/{task}/curve": "loss over inner steps in the validation, of theta and of tuned Adam",
     "tasks/{task}/final_loss": "loss of the validation's last window",
-    "estimator/gradient_norm": "norm of the population's mean estimate",
-    "estimator/particle_norm": "mean norm of a particle's estimate",
-    "estimator/particle_variance": "trace of the covariance of a particle's estimate",
-    "estimator/signal_to_noise": "squared norm of the expected gradient over the mean estimate's variance",
+    "estimator/gradient_norm": "norm of the mean estimate; in a mixture, of normalised ones",
+    "estimator/particle_norm": "mean norm of a particle's estimate; in a mixture, over its task's scale",
+    "estimator/particle_variance": "trace of the covariance of a particle's estimate; in a mixture, weighted",
+    "estimator/signal_to_noise": "squared norm of the expected gradient over the mean estimate's variance; "
+    "in a mixture a lower bound, as what sets the tasks apart is taken for noise",
     "estimator/particle_cosine": "agreement of two particles' estimates, weighted by norms",
     "estimator/variance_growth": "elasticity of an estimate's mean square with the age of its episode",
     "estimator/hysteresis": "what theta's motion within episodes does to the estimates, relative",
@@ -44,7 +52,17 @@ METRICS: dict[str, str] = {
     "robust/gradient_clipped": "share of meta-steps whose mean gradient was clipped",
     "robust/skipped": "share of meta-steps left out, since theta would not have stayed finite",
 }
-"""Every name that a run can log. {task} is the task's name, {leaf} a leaf of theta."""
+"""Every name that a run can log. {task} is a task's name, {leaf} a leaf of theta.
+
+What is judged at a horizon of its own, NAME:HORIZON, is logged as the task NAME-HORIZON.
+"""
+
+OF_A_MIXTURE = tuple(name for name, about in METRICS.items() if about.startswith("in a mixture: "))
+"""Names that only mixtures log, for each task that is trained on."""
+OF_A_VALIDATION = ("tasks/{task}/curve", "tasks/{task}/final_loss")
+"""Names for each task that theta is judged on."""
+OF_SEVERAL_VALIDATIONS = ("tasks/{task}/valid_objective", "tasks/{task}/tuned_adam")
+"""Names for each of these where there are several."""
 
 _GROUPS = {name.rpartition("/")[2]: name for name in METRICS if "{" not in name}
 _RENAMED = {"theta_norm": "theta/norm", "update_norm": "theta/update_norm"}

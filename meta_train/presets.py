@@ -38,7 +38,7 @@ def demo() -> RunConfig:
 def tiny() -> RunConfig:
     """LearnableAdam (four meta-parameters) on quadratics: seconds; to see that everything works."""
     return RunConfig(
-        task="quadratic",
+        task=("quadratic",),
         optimizer="learnable-adam",
         horizon="constant",
         horizon_high=40,
@@ -56,7 +56,7 @@ def tiny() -> RunConfig:
 def small_fc() -> RunConfig:
     """AdafactorMLP on one digits MLP, mean-log objective: the field's baseline, in an hour on 2 cores."""
     return RunConfig(
-        task="digits-mlp",
+        task=("digits-mlp",),
         optimizer="adafactor-mlp",
         objective="mean-log",
         window=50,
@@ -72,7 +72,7 @@ def small_fc() -> RunConfig:
 def lstm() -> RunConfig:
     """CoordinatewiseLSTM on quadratics, as its paper begins: half an hour on 2 cores."""
     return RunConfig(
-        task="quadratic",
+        task=("quadratic",),
         optimizer="coordinatewise-lstm",
         horizon="constant",
         horizon_high=100,
@@ -87,7 +87,7 @@ def lstm() -> RunConfig:
 def star_long() -> RunConfig:
     """STAR on the Fashion-MNIST family with a growing horizon: a day on 2 cores, an hour on a GPU."""
     return RunConfig(
-        task="fashion-mnist-mlp-family",
+        task=("fashion-mnist-mlp-family",),
         horizon="curriculum",
         horizon_low=100,
         horizon_high=1000,

@@ -207,14 +207,15 @@ def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None
     optimizer, meta_step = _load(run, step, best)
     config = run.read_config()
     estimator = make_estimator(config)
-    inner_steps = meta_step * config.particles * estimator.steps_per_window
+    inner_steps = meta_step * sum(config.populations) * estimator.steps_per_window
     origin = {key: value for key, value in run.read_identity().items() if key != "id"}
     return lopt.save(
         optimizer,
         out_dir,
         origin
         | {
-            "tasks": [config.task],
+            "tasks": list(config.task),
+            **({"task_weights": list(config.weights)} if config.task[1:] else {}),
             "estimator": config.estimator,
             "meta_steps": meta_step,
             "inner_steps": inner_steps,

@@ -102,7 +102,7 @@ def _place(config: RunConfig, launch: Launch) -> None:
     elif config.backend != "vmap":
         cores = config.devices or os.cpu_count() or 1
         if config.devices is None:
-            cores = max(n for n in range(1, cores + 1) if config.particles % n == 0)
+            cores = max(n for n in range(1, cores + 1) if not any(p % n for p in config.populations))
         jax.config.update("jax_num_cpu_devices", cores)
     keep_compiled_programs()
 

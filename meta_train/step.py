@@ -13,8 +13,9 @@ from jaxtyping import Array, Int, Key
 
 from .diagnostics import agreement, diagnose, particle_moments
 from .dynamics import Dynamics, Theta
-from .estimators import Estimate, Estimator
+from .estimators import Estimator
 from .mesh import Population
+from .mixture import Member, Mixture, Scale, follow, guard, per_episode
 
 
 class MetaState(struct.PyTreeNode):
@@ -28,40 +29,62 @@ class MetaState(struct.PyTreeNode):
     """Meta-steps done."""
     key: Key[Array, ""]
     """The run's randomness; it never changes."""
+    scales: dict[str, Scale] = struct.field(default_factory=dict)
+    """In a mixture, the running size of each task's estimates."""
 
 
 Metrics = dict[str, Array]
+Step = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Metrics]]
+_ONLY = ""
 
 
 def init_run(
-    dynamics: Dynamics,
+    dynamics: Any,
     estimator: Estimator,
     outer: optax.GradientTransformation,
-    population: Population,
+    population: Population | Mixture,
     theta: Theta,
     key: Key[Array, ""],
 ) -> tuple[MetaState, Any]:
-    """Return the state and the particles of a run at meta-step 0, on their devices."""
-    state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key)
-    particle = estimator.init(dynamics, theta)
-    particles = jax.tree.map(lambda x: jnp.repeat(x[None], population.particles, axis=0), particle)
-    return population.place(state, particles)
+    """Return the state and the particles of a run at meta-step 0, on their devices.
+
+    Args:
+        dynamics: a `Dynamics`; for a mixture, a dict of them by the task's name.
+        estimator: gives each particle's estimate.
+        outer: the outer optimizer.
+        population: size and placement, or a mixture; then particles come by the task's name too.
+        theta: the meta-parameters at the start.
+        key: the run's randomness.
+    """
+    mixture = _mixture(population)
+
+    def start(dynamics: Dynamics, particles: int) -> Any:
+        particle = estimator.init(dynamics, theta)
+        return jax.tree.map(lambda x: jnp.repeat(x[None], particles, axis=0), particle)
+
+    state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key, mixture.unknown_scales())
+    if isinstance(population, Population):
+        return population.place(state, start(dynamics, population.particles))
+    particles = {m.name: start(dynamics[m.name], m.population.particles) for m in mixture.members}
+    return mixture.mesh.place(state, particles)
 
 
 def make_meta_step(
     estimator: Estimator,
     outer: optax.GradientTransformation,
-    population: Population,
+    population: Population | Mixture,
     particle_clip: float | None = None,
     gradient_clip: float | None = None,
-) -> Callable[[MetaState, Any, tuple[Dynamics, Array]], tuple[MetaState, Any, Metrics]]:
+) -> Step:
     """Compile the meta-step.
 
     Args:
         estimator: gives each particle's estimate.
         outer: the outer optimizer, an optax transformation of theta.
-        population: size and placement.
-        particle_clip: bound on the norm of a single particle's gradient; None for no bound.
+        population: size and placement, or a mixture; then particles and dynamics are dicts by the task's
+            name.
+        particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
+            scale; None for no bound.
         gradient_clip: bound on the norm of the mean gradient; None for no bound.
 
     Returns:
@@ -69,27 +92,63 @@ def make_meta_step(
         without returning to the host. It donates the first two arguments and returns their successors and the
         call's metrics: a flat dict of scalars, averages over its meta-steps. A meta-step that would leave
         theta not finite, or in which no particle has a finite estimate, is skipped: theta and the outer
-        optimizer stay as they are, and the particles go on.
+        optimizer stay as they are, and the particles go on. A mixture's first
+        meta-step measures the scales of its tasks, and leaves theta where it is.
     """
+    mixture = _mixture(population)
+    several = _repeat(_one(estimator, outer, mixture, particle_clip, gradient_clip), mixture.particles)
 
-    def one(state: MetaState, particles: Any, dynamics: Dynamics) -> tuple[MetaState, Any, Metrics]:
+    def alone(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
+        dynamics, count = constants
+        state, particles, metrics = several(state, {_ONLY: particles}, ({_ONLY: dynamics}, count))
+        return state, particles[_ONLY], metrics
+
+    return mixture.mesh.compile(alone if isinstance(population, Population) else several)
+
+
+def _one(
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    mixture: Mixture,
+    particle_clip: float | None,
+    gradient_clip: float | None,
+) -> Step:
+    """Return one meta-step, as it is run on each device; particles and dynamics are by task."""
+
+    def run(first: int, member: Member, state: MetaState, particles: Any, dynamics: Dynamics) -> Any:
+        """Let a task's particles do a window."""
         step_key = jax.random.fold_in(state.key, state.meta_step)
 
         def particle(index: Array, particle: Any) -> tuple[Any, Theta, Metrics]:
             key = jax.random.fold_in(step_key, index)
             particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
-            gradient, metrics = _guard(estimate, particle_clip)
+            gradient, metrics = guard(estimate, state.scales.get(member.name), particle_clip)
+            gradient = mixture.contribution(member, gradient)
             return particle, gradient, metrics | particle_moments(gradient, metrics["age"])
 
-        particles, gradients, metrics = population.each(particle, population.indices(), particles)
-        gradient, metrics = population.mean((gradients, metrics))
-        metrics = metrics | agreement(gradient, metrics, population.particles)
-        moved, outcome = _move(outer, gradient_clip, gradient, state, usable=metrics["dropped"] < 1)
-        return moved, particles, metrics | outcome
+        return member.population.each(particle, first + member.population.indices(), particles)
 
-    def local(
-        state: MetaState, particles: Any, constants: tuple[Dynamics, Array]
-    ) -> tuple[MetaState, Any, Metrics]:
+    def one(state: MetaState, particles: Any, dynamics: Any) -> tuple[MetaState, Any, Metrics]:
+        ran = {
+            member.name: run(first, member, state, particles[member.name], dynamics[member.name])
+            for first, member in mixture.numbered()
+        }
+        particles, gradients, metrics = ({name: got[i] for name, got in ran.items()} for i in range(3))
+        gradient, means = mixture.reduce(gradients, metrics)
+        scales = follow(state.scales, means)
+        weighed = mixture.weigh(means, scales)
+        weighed |= agreement(gradient, weighed, mixture.particles)
+        usable = jnp.any(jnp.stack([found["dropped"] < 1 for found in means.values()]))
+        moved, outcome = _move(outer, gradient_clip, gradient, state, usable)
+        return moved.replace(scales=scales), particles, weighed | outcome
+
+    return one
+
+
+def _repeat(one: Step, size: int) -> Step:
+    """Return as many meta-steps as the constants, (dynamics, count), say; `size` is the population's."""
+
+    def several(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         dynamics, count = constants
 
         def body(_: Array, carry: tuple[MetaState, Any, Metrics]) -> tuple[MetaState, Any, Metrics]:
@@ -102,9 +161,14 @@ def make_meta_step(
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
         averages = {name: total / count for name, total in totals.items()}
-        return state, particles, diagnose(_per_episode(averages), population.particles)
+        return state, particles, diagnose(per_episode(averages), size)
 
-    return population.compile(local)
+    return several
+
+
+def _mixture(population: Population | Mixture) -> Mixture:
+    """Return a mixture, of one nameless task where it is just a population."""
+    return Mixture((Member(_ONLY, population),)) if isinstance(population, Population) else population
 
 
 def _move(
@@ -130,23 +194,4 @@ def _move(
         "gradient_clipped": jnp.zeros(()) if clip is None else (norm > clip).astype(jnp.float32),
         "skipped": (~ok).astype(jnp.float32),
     }
-    return MetaState(theta, outer_state, state.meta_step + 1, state.key), metrics
-
-
-def _guard(estimate: Estimate, clip: float | None) -> tuple[Theta, Metrics]:
-    """Drop an estimate that is not finite and clip one that is large, and count both."""
-    norm = optax.tree.norm(estimate.gradient)
-    usable = jnp.isfinite(norm)
-    scale = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm, 1e-30))
-    gradient = jax.tree.map(lambda g: jnp.where(usable, g * scale, 0), estimate.gradient)
-    counts = {
-        "particle_norm": jnp.where(usable, norm, 0),
-        "clipped": (usable & (scale < 1)).astype(jnp.float32),
-        "dropped": (~usable).astype(jnp.float32),
-    }
-    return gradient, estimate.metrics | counts
-
-
-def _per_episode(averages: Metrics) -> Metrics:
-    """Divide `objective` by the share of episodes that ended; NaN when none did."""
-    return averages | {"objective": averages["objective"] / averages["finished"]}
+    return state.replace(theta=theta, outer=outer_state, meta_step=state.meta_step + 1), metrics

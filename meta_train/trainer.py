@@ -73,9 +73,9 @@ class Trainer:
         parts = parts or build(config)
         self._config, self._about = config, {"id": run_id}
         self._state, self._particles = init_run(
-            parts.dynamics, parts.estimator, parts.outer, parts.population, parts.theta, parts.key
+            parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
         )
-        self._dynamics = parts.population.replicate(parts.dynamics)
+        self._dynamics = parts.mixture.mesh.replicate(parts.dynamics)
         self._checkpoints = Checkpoints(directory.checkpoints, config.keep_last, config.keep_hours, warn)
         restored = self._checkpoints.restore(self._state, self._particles)
         if restored is not None:
@@ -83,9 +83,9 @@ class Trainer:
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
         self._step = make_meta_step(
-            parts.estimator, parts.outer, parts.population, config.particle_clip, config.gradient_clip
+            parts.estimator, parts.outer, parts.mixture, config.particle_clip, config.gradient_clip
         )
-        self._inner_steps = config.particles * parts.estimator.steps_per_window
+        self._inner_steps = parts.mixture.particles * parts.estimator.steps_per_window
         self._evaluation = Evaluation(config, parts, directory)
         self._valid: float | None = None
         self._best = self._checkpoints.best()

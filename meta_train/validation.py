@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from lopt import LearnableAdam
 
-from .build import Parts
+from .build import Judged, Parts
 from .mesh import local_copy
 from .unroll import advance, start
 
@@ -41,22 +41,23 @@ class Reference(NamedTuple):
 
 
 class Judge:
-    """Judges thetas on the same episodes of the longest horizon, on one device of this process.
+    """Judges thetas on the same episodes of a task, on one device of this process.
 
     Args:
         parts: the run's.
+        judged: one of what it is judged on: the task and the horizon.
         episodes: how many.
     """
 
-    def __init__(self, parts: Parts, episodes: int) -> None:
+    def __init__(self, parts: Parts, judged: Judged, episodes: int) -> None:
         estimator = parts.estimator
-        horizon, window = estimator.horizon.bounds()[1], estimator.window
+        horizon, window = judged.horizon, estimator.window
         windows = horizon // window
         ends = np.arange(1, windows + 1) * window
         self.steps = tuple(float(piece[-1]) for piece in _pieces(ends))
         """The curve's axis: inner steps done at the end of what a point averages."""
         keys = jax.random.split(jax.random.fold_in(parts.key, np.uint32(2**32 - 1)), episodes)
-        self._dynamics = parts.dynamics
+        self._dynamics = judged.dynamics
 
         def judge(theta: Any, dynamics: Any) -> Judgement:
             def episode(key: Array) -> Judgement:

@@ -166,6 +166,8 @@ def make_panel(panel: Panel, subject: Subject, wr: Any) -> list[Any]:
         return [wr.LinePlot(title=name, x=panel.x, y=[name]) for name in known]
     unknown = [dashboard.pattern(name) for name in names if "{" in name]
     dashed = subject.run_id and dashboard.REFERENCE in known
+    if not names:
+        return []
     return [
         wr.LinePlot(
             title=panel.title,

@@ -8,7 +8,7 @@ from meta_train import RunConfig, session
 from meta_train.cli import main
 
 SMALL_RUN = RunConfig(
-    task="quadratic",
+    task=("quadratic",),
     optimizer="learnable-adam",
     horizon="constant",
     horizon_high=20,

@@ -25,7 +25,8 @@ def test_every_preset_round_trips_through_json(name):
 def test_every_preset_is_documented_and_fits_together(name):
     """Its numbers make an estimator; only data may be missing."""
     assert (PRESETS[name].__doc__ or "").strip()
-    config = dataclasses.replace(get_preset(name), task="quadratic", devices=1)
+    config = dataclasses.replace(get_preset(name), task=("quadratic",), task_weights=(), task_particles=())
+    config = dataclasses.replace(config, validate_on=(), devices=1)
     assert build(config).estimator.window == config.window
 
 

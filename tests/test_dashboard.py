@@ -11,7 +11,7 @@ import pytest
 
 from meta_train import RunConfig, dashboard
 from meta_train.dashboard import SECTIONS, Subject, panel_metrics
-from meta_train.metrics import METRICS
+from meta_train.metrics import METRICS, OF_A_MIXTURE, OF_SEVERAL_VALIDATIONS
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = REPOSITORY / "scripts" / "dashboard.py"
@@ -32,7 +32,7 @@ def script():
 @pytest.fixture
 def run_dir(tmp_path):
     (tmp_path / "config.json").write_text(
-        RunConfig(task="a", wandb_project="mine", wandb_entity="us").to_json()
+        RunConfig(task=("a",), wandb_project="mine", wandb_entity="us").to_json()
     )
     (tmp_path / "run.json").write_text('{"id": "abcd1234"}')
     lines = [json.dumps(record) for record in LOGGED]
@@ -80,16 +80,31 @@ def test_a_run_says_what_its_dashboard_is_about(run_dir):
     subject = dashboard.read_subject(run_dir)
     assert (subject.project, subject.entity, subject.run_id) == ("mine", "us", "abcd1234")
     assert subject.positive
-    (run_dir / "config.json").write_text(RunConfig(task="z", objective="mean-log").to_json())
+    (run_dir / "config.json").write_text(RunConfig(task=("z",), objective="mean-log").to_json())
     for name in ("metrics.jsonl", "run.json"):
         (run_dir / name).unlink()
     assert dashboard.read_subject(run_dir) == Subject(
         "lopt",
         "",
-        {"tasks/{task}/curve": ("tasks/z/curve",), "tasks/{task}/final_loss": ("tasks/z/final_loss",)},
+        {"tasks/{task}/curve": ("tasks/z/curve",), "tasks/{task}/final_loss": ("tasks/z/final_loss",)}
+        | dict.fromkeys((*OF_A_MIXTURE, *OF_SEVERAL_VALIDATIONS), ()),
         None,
         positive=False,
     )
+
+
+def test_the_dashboard_of_a_mixture_has_each_task_and_what_it_is_judged_on(run_dir, script, capsys):
+    for name in ("metrics.jsonl", "run.json"):
+        (run_dir / name).unlink()
+    config = RunConfig(task=("a", "b"), validate_on=("a:40", "c"))
+    (run_dir / "config.json").write_text(config.to_json())
+    shown = panel_metrics(dashboard.read_subject(run_dir))
+    tasks = {name for name in shown if name.startswith("tasks/")}
+    assert len(tasks) == 2 * len(OF_A_MIXTURE) + 2 * 4
+    assert {"tasks/a/scale", "tasks/b/loss", "tasks/a-40/curve", "tasks/c/tuned_adam"} <= tasks
+    view = printed(script, capsys, "--run-dir", str(run_dir), "--only", "workspace")["workspace"]
+    scales = [panel["config"] for panel in panels_of(view) if "tasks/a/scale" in names_of([panel])]
+    assert [config["metrics"] for config in scales] == [["tasks/a/scale", "tasks/b/scale"]]
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '"x"'])
@@ -170,7 +185,9 @@ def test_an_objective_without_logarithm_has_none(script, run_dir, capsys):
 def test_without_names_numbers_are_found_by_a_pattern(script, capsys):
     view = printed(script, capsys, "--only", "workspace")["workspace"]
     patterns = [p["config"]["metricRegex"] for p in panels_of(view) if "metricRegex" in p["config"]]
-    assert patterns == ["tasks/.+/final_loss", "theta/value/.+"]
+    each = ("final_loss", "valid_objective", "tuned_adam")
+    each += ("loss", "objective", "diverged", "particle_norm", "scale")
+    assert patterns == [*(f"tasks/.+/{name}" for name in each), "theta/value/.+"]
     assert not any("{" in name for name in names_of(panels_of(view)))
 
 

@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
 
 def test_neither_the_devices_nor_the_data_of_the_run_are_needed(trained, tmp_path):
     run, theta = trained
-    elsewhere = dataclasses.replace(CONFIG, devices=jax.device_count() + 1, task="mnist-mlp")
+    elsewhere = dataclasses.replace(CONFIG, devices=jax.device_count() + 1, task=("mnist-mlp",))
     run.config.write_text(elsewhere.to_json())
     try:
         loaded = load_run_optimizer(run.path)

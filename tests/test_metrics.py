@@ -33,25 +33,61 @@ def logged(run):
     return {line.pop("meta_step"): line for line in lines}
 
 
-def pattern(name):
-    return re.compile(re.escape(name).replace(r"\{task\}", "quadratic").replace(r"\{leaf\}", r"[a-z0-9_.]+"))
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """The directory of a short run on two tasks, judged on one of them and on another."""
+    path = tmp_path_factory.mktemp("runs") / "mixed"
+    more = "--task quadratic noisy-quadratic --validate-on quadratic:40 digits-mlp"
+    assert train_here("tiny", "--run-dir", path, *OPTIONS.split(), *more.split()) == 0
+    return path
 
 
-def test_every_metric_of_a_run_is_listed(logged):
-    names = {name for values in logged.values() for name in values}
-    assert not [name for name in names if not any(pattern(known).fullmatch(name) for known in METRICS)]
+def names_in(run):
+    return {name for line in RunDirectory(run).metrics.read_text().splitlines() for name in json.loads(line)}
 
 
-def test_every_metric_in_the_list_is_logged(logged):
-    names = {name for values in logged.values() for name in values}
-    missing = [known for known in METRICS if not any(pattern(known).fullmatch(name) for name in names)]
+def pattern(name, task="quadratic"):
+    return re.compile(re.escape(name).replace(r"\{task\}", task).replace(r"\{leaf\}", r"[a-z0-9_.]+"))
+
+
+OF_A_MIXTURE = {"loss", "objective", "diverged", "particle_norm", "scale"}
+OF_A_VALIDATION = {"curve", "final_loss"}
+OF_SEVERAL = {"valid_objective", "tuned_adam"}
+
+
+def test_every_metric_of_a_run_is_listed(run, mixed):
+    names = names_in(run) | names_in(mixed)
+    known = [pattern(name, "((noisy-)?quadratic(-40)?|digits-mlp)") for name in (*METRICS, "meta_step")]
+    assert not [name for name in names if not any(one.fullmatch(name) for one in known)]
+
+
+def test_every_metric_in_the_list_is_logged(run, mixed):
+    names = names_in(run) | names_in(mixed)
+    missing = [known for known in METRICS if not any(pattern(known, ".+").fullmatch(name) for name in names)]
     # Adam's four numbers have no distribution.
     assert missing == ["theta/histogram/{leaf}"]
 
 
-def test_the_dashboard_shows_what_the_run_logs_and_nothing_else(run, logged):
-    names = {name for values in logged.values() for name in values}
-    shown = panel_metrics(read_subject(run))
+def test_a_mixture_logs_more_of_each_task_and_a_single_task_nothing_twice(run, mixed):
+    assert {name for name in names_in(run) if name.startswith("tasks/")} == {
+        f"tasks/quadratic/{metric}" for metric in OF_A_VALIDATION
+    }
+    assert {name for name in names_in(mixed) if name.startswith("tasks/")} == {
+        *(f"tasks/{task}/{metric}" for task in ("quadratic", "noisy-quadratic") for metric in OF_A_MIXTURE),
+        *(
+            f"tasks/{label}/{metric}"
+            for label in ("quadratic-40", "digits-mlp")
+            for metric in OF_A_VALIDATION | OF_SEVERAL
+        ),
+    }
+    assert names_in(run) - names_in(mixed) == {f"tasks/quadratic/{metric}" for metric in OF_A_VALIDATION}
+
+
+@pytest.mark.parametrize("kind", ["run", "mixed"])
+def test_the_dashboard_shows_what_the_run_logs_and_nothing_else(kind, request):
+    path = request.getfixturevalue(kind)
+    names = names_in(path) - {"meta_step"}
+    shown = panel_metrics(read_subject(path))
     assert shown - {"theta/histogram/{leaf}"} <= names
     assert names - shown <= {"inner_steps"}  # an axis
 

@@ -43,7 +43,7 @@ def drive(path, stop_at=None, config=CONFIG, crash=False):
     finally:
         metrics.close()
         trainer.close()
-    return jax.device_get((trainer.theta, trainer._particles.score, trainer._particles.pair.objective))
+    return jax.device_get((trainer.theta, trainer._particles, trainer._state.scales))
 
 
 def lines(path):

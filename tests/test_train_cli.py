@@ -95,6 +95,32 @@ def test_list_shows_every_registered_name(train):
         ("tiny --keep-last 0", "--keep-last must be positive"),
         ("tiny --coordinator 127.0.0.1:1", "--coordinator, --num-processes and --process-id go together"),
         ("tiny --init-from nowhere", "'nowhere' is neither a directory nor the name"),
+        ("tiny --task quadratic quadratic", "--task names quadratic twice"),
+        ("tiny --task quadratic digit-mlp", "unknown task 'digit-mlp'; did you mean digits-mlp"),
+        (
+            "tiny --task quadratic digits-mlp --task-weights 1",
+            "--task-weights takes a number for each task, 2 in",
+        ),
+        (
+            "tiny --task quadratic digits-mlp --task-weights 1 0",
+            "--task-weights must be positive, not 1.0 0.0",
+        ),
+        ("tiny --task-particles 4 4", "--task-particles takes a number for each task, 1 in"),
+        (
+            "tiny --task quadratic digits-mlp --task-particles 4 6 --devices 4",
+            "task digits-mlp: 6 particles do not divide over 4 devices: take 4 or 8",
+        ),
+        ("tiny --validate-on quadratics", "unknown task 'quadratics'; did you mean quadratic or"),
+        (
+            "tiny --validate-on quadratic:long",
+            "--validate-on takes NAME or NAME:HORIZON, as in quadratic:400",
+        ),
+        ("tiny --validate-on :20", "NAME:HORIZON, as in quadratic:400, not ':20'"),
+        (
+            "tiny --validate-on quadratic:45",
+            "does not divide that horizon: take quadratic:40 or quadratic:50",
+        ),
+        ("tiny --validate-on quadratic:40 quadratic:40", "--validate-on names quadratic-40 twice"),
         ("lstm --horizon log-uniform --horizon-low 200", "200 is above 100"),
     ],
 )
