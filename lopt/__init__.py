@@ -9,6 +9,7 @@ from .as_optax import as_optax
 from .base import LearnedOptimizer, static_fields, theta_size
 from .hand_designed import LearnableAdam, LearnableSGD
 from .lstm import CoordinatewiseLSTM
+from .muon_star import MuonSTAR
 from .publish import PublishedOptimizerError, load, published, read_config, save
 from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
@@ -21,6 +22,7 @@ __all__ = [
     "LearnableAdam",
     "LearnableSGD",
     "LearnedOptimizer",
+    "MuonSTAR",
     "PublishedOptimizerError",
     "architecture",
     "architecture_name",

@@ -10,8 +10,10 @@ from .augmented_digits import (
 from .autoencoder import VAE, Autoencoder
 from .base import Task, initial_loss
 from .char_gru import CharGRU
+from .char_mlp import CharMLP
 from .char_transformer import CharTransformer
 from .datasets import SPLITS, Dataset, DatasetNotPreparedError, Split, load_dataset
+from .friedman import Friedman
 from .image_conv import ImageConv, ImageResNet
 from .image_mlp import ImageMLP
 from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
@@ -29,9 +31,11 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "CharGRU",
+    "CharMLP",
     "CharTransformer",
     "Dataset",
     "DatasetNotPreparedError",
+    "Friedman",
     "GaussianMixture",
     "ImageConv",
     "ImageMLP",

@@ -11,9 +11,10 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from .augment import Reparametrised
 from .base import Task
 from .datasets import SPLITS, Split
-from .layers import Layers, equal_weights
+from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
 from .registry import register
 
@@ -90,6 +91,13 @@ class ProceduralCurves(Task):
         logits = self.perceptron.apply(instance.perceptron, params, batch.curves)
         return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
 
+    def accuracy(
+        self, instance: CurveInstance, params: Layers, batch: CurveBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the share of curves that are classified rightly."""
+        logits = self.perceptron.apply(instance.perceptron, params, batch.curves)
+        return share_right(logits, batch.labels, batch.weights)
+
     @property
     def ceiling(self) -> float:
         """Four times the loss of guessing, in nats."""
@@ -129,3 +137,9 @@ def procedural_mlp_family() -> Task:
         initial_scales=(0.8, 1.25),
     )
     return ProceduralCurves(perceptron, draws_templates=True)
+
+
+@register("rescaled-procedural-mlp-family")
+def rescaled_procedural_mlp_family() -> Task:
+    """The same with a factor from 0.1 to 10 for each tensor."""
+    return Reparametrised(procedural_mlp_family(), 0.1, 10.0, level="tensor")

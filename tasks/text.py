@@ -26,6 +26,8 @@ ALPHABET = "\x00\n " + string.ascii_lowercase + string.digits + "!\"#%'()*+,-./:
 # Long modules that change little from version to version, and import nothing when they are only read.
 MODULES = ("argparse", "datetime", "difflib", "doctest", "heapq", "statistics", "textwrap", "tarfile")
 """The modules whose sources are read, in this order."""
+OTHER_MODULES = ("calendar", "configparser", "csv", "fractions", "gettext", "imaplib", "locale", "optparse")
+"""Modules for models that are meant to have read none of the above."""
 
 _SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
 
@@ -69,18 +71,21 @@ def encode(text: str) -> UInt8[np.ndarray, " n"]:
 
 
 @functools.cache
-def load_text() -> Text:
-    """Read the sources of `MODULES`; later calls return the same object.
+def load_text(modules: tuple[str, ...] = MODULES) -> Text:
+    """Read the sources of modules; later calls return the same object.
 
     Every module is cut into four contiguous parts, one for each split, so that all splits are of one kind
-    and none overlap. The text, some 450,000 symbols, is that of the running Python: versions differ a
-    little.
+    and none overlap. The text, by default some 450,000 symbols, is that of the running Python: versions
+    differ a little.
+
+    Args:
+        modules: of Python's library, by their import names.
 
     Raises:
         DatasetNotPreparedError: when this Python comes without its library's sources.
     """
     parts: dict[Split, list[UInt8[np.ndarray, " n"]]] = {split: [] for split in SPLITS}
-    for module in MODULES:
+    for module in modules:
         symbols = encode(_read_source(module))
         ends = np.cumsum([math.floor(len(symbols) * _SHARES[split]) for split in SPLITS])[:-1]
         for split, part in zip(SPLITS, np.split(symbols, ends), strict=True):

@@ -1,0 +1,212 @@
+"""MuonSTAR: a nominal Muon step, a learned correction per parameter, and a learned pace per tensor."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .accumulators import Decays, Moments, init_moments, meta_learned_decays, update_moments
+from .base import LearnedOptimizer, Params, Updates, next_count
+from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
+from .mlp import Layer, apply_layers, init_layers
+from .orthogonal import is_matrix, orthogonalise
+from .per_tensor import map_tensors, sqrt
+from .registry import register
+
+_GAIN = 0.3
+"""Bound of the correction: its log-magnitude, and its direction's share."""
+_PACE = 2.0
+"""Bound of the logarithm of a tensor's pace."""
+_SHARE, _MOST = 0.5, 10.0
+"""Share of all parameters' mean square in a tensor's own, and how many times its own that may be."""
+_COSINE_DECAY = 0.9
+_SECOND_OFFSET = 0.391
+"""Makes the average of g^2 begin at a decay of 0.95."""
+_BLEND = 1.5
+NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
+
+
+class TensorState(NamedTuple):
+    """What MuonSTAR keeps of one tensor."""
+
+    moments: Moments
+    scale: Float[Array, ""]
+    """The tensor's size at initialisation, the unit of its steps."""
+    cosine: Float[Array, ""]
+    """Moving average of the cosine between the gradient and the momentum before it."""
+
+
+class MuonSTARState(NamedTuple):
+    """State of `MuonSTAR`."""
+
+    count: Int[Array, ""]
+    """Updates done so far."""
+    horizon: Int[Array, ""]
+    """Declared length of the training run, in inner steps."""
+    tensors: Any
+    """A `TensorState` per tensor."""
+
+
+@register("muon-star")
+class MuonSTAR(LearnedOptimizer):
+    """STAR around Muon instead of Adam, with a pace for each tensor.
+
+    Matrices (kernels, all axes but the last taken as one) follow their orthogonalised Nesterov momentum at
+    the size of Adam's step; the rest follows Adam's direction. With a this nominal direction, o0 and o1 a
+    per-parameter network's outputs, and q a per-tensor network's:
+
+        update = -s (a exp(0.3 tanh(o1)) + 0.3 rms(a) o0 / sqrt(1 + rms(o0)^2))
+        s = step_scale S max(1.02 - t/T, 0.02) exp(10 (c + w . f(t/T))) exp(2 tanh(q))
+
+    S is the tensor's size at initialisation, frozen, as STAR has it. q sees the fraction of the run, how
+    much gradients agree (the size of momenta over that of gradients, at three decays, and the cosine of the
+    gradient with the momentum before it), how far the tensor has grown, and whether it is a matrix. Both
+    networks' last layers start at zero: untrained, this is Muon on a linear schedule.
+
+    References: Harrison, Metz, Sohl-Dickstein 2022 (arXiv 2209.11208), for STAR; Jordan et al. 2024
+        (https://kellerjordan.github.io/posts/muon/), for Muon.
+    """
+
+    needs_horizon: ClassVar[bool] = True
+
+    layers: tuple[Layer, ...]
+    pace: tuple[Layer, ...]
+    momentum_decay: Float[Array, "3"]
+    second_decay: Float[Array, ""]
+    factored_decay: Float[Array, "3"]
+    blend: Float[Array, ""]
+    log_rate: Float[Array, ""]
+    schedule: Float[Array, "9"]
+    hidden_size: int = struct.field(pytree_node=False, default=8)
+    hidden_layers: int = struct.field(pytree_node=False, default=2)
+    step_scale: float = struct.field(pytree_node=False, default=0.2)
+
+    @classmethod
+    def create(
+        cls, key: Key[Array, ""], hidden_size: int = 8, hidden_layers: int = 2, step_scale: float = 0.2
+    ) -> Self:
+        """Draw the networks' first layers; everything else starts at the nominal rule."""
+        layers_key, pace_key = jax.random.split(key)
+        sizes = (NUM_FEATURES + len(FRACTION_CENTRES), *[hidden_size] * hidden_layers, 2)
+        return cls(
+            layers=_silent(init_layers(layers_key, sizes)),
+            pace=_silent(init_layers(pace_key, (NUM_PACE_FEATURES, 8, 1))),
+            momentum_decay=jnp.zeros(3),
+            second_decay=jnp.zeros(()),
+            factored_decay=jnp.zeros(3),
+            blend=jnp.zeros(()),
+            log_rate=jnp.zeros(()),
+            schedule=jnp.zeros(len(FRACTION_CENTRES)),
+            hidden_size=hidden_size,
+            hidden_layers=hidden_layers,
+            step_scale=step_scale,
+        )
+
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> MuonSTARState:
+        """Measure the parameters' sizes and remember the horizon.
+
+        Raises:
+            ValueError: without a horizon.
+        """
+        if horizon is None:
+            raise ValueError("MuonSTAR needs the length of the training run: give horizon=, in inner steps")
+        leaves = jax.tree.leaves(params)
+        squares = sum((jnp.sum(jnp.square(_float(p))) for p in leaves), jnp.zeros(()))
+        overall = squares / max(sum(p.size for p in leaves), 1)
+        overall = jnp.where(overall > 0, overall, 1.0)
+
+        def start(param: Array) -> TensorState:
+            own = jnp.mean(jnp.square(_float(param)))
+            added = jnp.where(own > 0, jnp.minimum(overall, _MOST * own), overall)
+            return TensorState(init_moments(param), jnp.sqrt(own + _SHARE * added), jnp.zeros(()))
+
+        return MuonSTARState(
+            count=jnp.zeros((), jnp.int32),
+            horizon=jnp.asarray(horizon, jnp.int32),
+            tensors=jax.tree.map(start, params),
+        )
+
+    def update(
+        self, grads: Updates, state: MuonSTARState, params: Params, loss: Float[Array, ""] | None = None
+    ) -> tuple[Updates, MuonSTARState]:
+        """Return nominal steps with the network's correction; the loss is not used."""
+        decays = self.decays()
+        count = next_count(state.count)
+        fraction = jnp.minimum(state.count / state.horizon, 1.0)
+        first = self.layers[0]
+        kernel, fraction_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
+        timing = fraction_features(fraction)
+        bias = first["bias"] + timing @ fraction_kernel
+        rate = self.step_scale * (1.02 - fraction) * jnp.exp(10 * (self.log_rate + self.schedule @ timing))
+        share = jax.nn.sigmoid(_BLEND + 10 * self.blend)
+
+        def rule(grad: Array, tensor: TensorState, param: Array) -> tuple[Array, TensorState]:
+            cosine = _cosine(grad, tensor.moments.momentum[0])
+            cosine = _COSINE_DECAY * tensor.cosine + (1 - _COSINE_DECAY) * cosine
+            moments = update_moments(tensor.moments, grad, decays)
+            nominal = _nominal(grad, moments, decays, count, share)
+            hidden = project(parameter_features(grad, param, moments), kernel, bias)
+            direction, magnitude = apply_layers(self.layers[1:], hidden)
+            correction = _GAIN * _rms(nominal) * direction / jnp.sqrt(1 + jnp.mean(jnp.square(direction)))
+            step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
+            seen = _pace_features(timing, moments, decays, count, cosine, param, tensor.scale)
+            pace = _PACE * jnp.tanh(_pace_network(self.pace, seen))
+            return -rate * jnp.exp(pace) * tensor.scale * step, TensorState(moments, tensor.scale, cosine)
+
+        updates, tensors = map_tensors(rule, grads, state.tensors, params)
+        return updates, MuonSTARState(count, state.horizon, tensors)
+
+    def decays(self) -> Decays:
+        """Return the meta-learned decay rates."""
+        second = self.second_decay + _SECOND_OFFSET
+        decays = meta_learned_decays(self.momentum_decay, second, self.factored_decay)
+        return jax.tree.map(lambda d: jnp.clip(d, 0, 0.9999), decays)
+
+
+def _nominal(grad: Array, moments: Moments, decays: Decays, count: Array, share: Array) -> Array:
+    decay = decays.momentum[0]
+    ahead = (decay * moments.momentum[0] + (1 - decay) * grad) / (1 - decay**count)
+    adam = ahead / (sqrt(moments.second / (1 - decays.second**count)) + 1e-8)
+    if not is_matrix(grad):
+        return adam
+    orthogonal = orthogonalise(ahead)
+    size = jnp.minimum(_rms(adam), 1.0)
+    return share * size * orthogonal / (_rms(orthogonal) + 1e-8) + (1 - share) * adam
+
+
+def _pace_features(
+    timing: Array, moments: Moments, decays: Decays, count: Array, cosine: Array, param: Array, scale: Array
+) -> Array:
+    size = sqrt(jnp.mean(moments.second) / (1 - decays.second**count))
+    agreements = [
+        _rms(m) / (1 - d**count) / (size + 1e-12)
+        for m, d in zip(moments.momentum, decays.momentum, strict=True)
+    ]
+    grown = jnp.tanh(jnp.log(_rms(param) / scale + 1e-3))
+    kind = jnp.asarray(1.0 if is_matrix(param) else -1.0)
+    return jnp.stack([*timing, *jnp.minimum(jnp.stack(agreements), 2.0), cosine, grown, kind])
+
+
+def _pace_network(layers: tuple[Layer, ...], seen: Array) -> Array:
+    hidden = jnp.tanh(seen @ layers[0]["kernel"] + layers[0]["bias"])
+    return (hidden @ layers[1]["kernel"] + layers[1]["bias"])[0]
+
+
+def _silent(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    return (*layers[:-1], jax.tree.map(jnp.zeros_like, layers[-1]))
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    return jnp.mean(a * b) / (_rms(a) * _rms(b) + 1e-20)
+
+
+def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:
+    return sqrt(jnp.mean(jnp.square(x)))
+
+
+def _float(x: Array) -> Array:
+    return x.astype(jnp.float32)

@@ -1,0 +1,96 @@
+"""Regression on Friedman's function: a table that is drawn, with inputs that don't matter."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .base import Task
+from .datasets import SPLITS, Split
+from .layers import Layers, equal_weights
+from .perceptron import Perceptron, PerceptronInstance
+from .registry import register
+
+_INPUTS = 10
+_MEAN, _DEVIATION = 14.4, 4.9
+"""Of the function below, over uniform inputs."""
+
+
+class FriedmanInstance(NamedTuple):
+    """Which inputs are which, and the perceptron that learns them."""
+
+    order: Int[Array, " inputs"]
+    perceptron: PerceptronInstance
+
+
+class FriedmanBatch(NamedTuple):
+    """Inputs, the function's noisy values, and a weight each."""
+
+    inputs: Float[Array, "batch inputs"]
+    targets: Float[Array, " batch"]
+    weights: Float[Array, " batch"]
+
+
+class Friedman(Task):
+    """Learn 10 sin(pi a b) + 20 (c - 1/2)^2 + 10 d + 5 e of five uniform inputs among ten; squared error.
+
+    Inputs and targets are standardised; `noise` is in units of the target's standard deviation. A member
+    permutes the inputs. Every key gives new data, and a split's keys are a stream of its own.
+
+    References:
+        Friedman 1991, Multivariate adaptive regression splines (Annals of Statistics 19).
+    """
+
+    perceptron: Perceptron = struct.field(pytree_node=False, default=Perceptron(_INPUTS, 1))
+    noise: float = struct.field(pytree_node=False, default=0.1)
+    batch_size: int = struct.field(pytree_node=False, default=64)
+
+    def sample(self, key: Key[Array, ""]) -> FriedmanInstance:
+        """Draw the order of the inputs and a perceptron."""
+        order_key, perceptron_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, _INPUTS)
+        return FriedmanInstance(order, self.perceptron.sample(perceptron_key))
+
+    def init(self, instance: FriedmanInstance, key: Key[Array, ""]) -> Layers:
+        """Draw the perceptron."""
+        return self.perceptron.init(instance.perceptron, key)
+
+    def batch(self, instance: FriedmanInstance, key: Key[Array, ""], split: Split) -> FriedmanBatch:
+        """Draw new rows."""
+        input_key, noise_key = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
+        x = jax.random.uniform(input_key, (self.batch_size, _INPUTS))
+        a, b, c, d, e = (x[:, column] for column in range(5))
+        y = 10 * jnp.sin(jnp.pi * a * b) + 20 * jnp.square(c - 0.5) + 10 * d + 5 * e
+        noise = self.noise * jax.random.normal(noise_key, y.shape)
+        inputs = ((x - 0.5) * jnp.sqrt(12.0))[:, instance.order]
+        return FriedmanBatch(inputs, (y - _MEAN) / _DEVIATION + noise, equal_weights(self.batch_size))
+
+    def loss(
+        self, instance: FriedmanInstance, params: Layers, batch: FriedmanBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the mean squared error."""
+        outputs = self.perceptron.apply(instance.perceptron, params, batch.inputs)[:, 0]
+        return batch.weights @ jnp.square(outputs - batch.targets)
+
+    @property
+    def ceiling(self) -> float:
+        """Ten times the variance of the targets."""
+        return 10.0
+
+
+@register("friedman-mlp-family")
+def friedman_mlp_family() -> Task:
+    """Perceptrons whose width, depth, activation and initial scale are drawn."""
+    perceptron = Perceptron(
+        _INPUTS,
+        1,
+        widths=(16, 48),
+        depths=(1, 2),
+        activations=("relu", "tanh", "gelu"),
+        initial_scales=(0.8, 1.25),
+    )
+    return Friedman(perceptron)
