@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lopt import LearnedOptimizer, load, published, read_config
-from meta_train import RunDirectory, load_run_optimizer
+from meta_train import RunDirectory, read_run
 
 from .baselines import BASELINES, Baseline
 
@@ -47,7 +47,7 @@ def find(name: str) -> Found:
     if path.is_dir():
         return _in_directory(path)
     if name in published():
-        return Found(name, load(name), {"published": name})
+        return Found(name, load(name), read_config(name)["provenance"])
     known = [*published(), *BASELINES]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     raise OptimizerNotFoundError(
@@ -71,8 +71,7 @@ def _in_directory(path: Path) -> Found:
     name = path.resolve().name
     run = RunDirectory(path)
     if run.identity.is_file() or run.checkpoints.is_dir():
-        optimizer = load_run_optimizer(path)
-        return Found(name, optimizer, {"tasks": list(run.read_config().task)} | run.read_identity())
+        return Found(name, *read_run(path))
     if not (path / "config.json").is_file():
         raise OptimizerNotFoundError(
             f"{path} holds no optimizer: it is neither a published one nor a run directory of lopt-train"

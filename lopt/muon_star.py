@@ -23,6 +23,8 @@ _PACE = 2.0
 """Bound of the logarithm of a tensor's pace."""
 _SHARE, _MOST = 0.5, 10.0
 """Share of all parameters' mean square in a tensor's own, and how many times its own that may be."""
+_SCHEDULE = 2.0
+"""What theta's schedule is multiplied by. With ten, as in STAR, evolution strategies see little else."""
 _COSINE_DECAY = 0.9
 _SECOND_OFFSET = 0.391
 """Makes the average of g^2 begin at a decay of 0.95."""
@@ -60,7 +62,7 @@ class MuonSTAR(LearnedOptimizer):
     per-parameter network's outputs, and q a per-tensor network's:
 
         update = -s (a exp(0.3 tanh(o1)) + 0.3 rms(a) o0 / sqrt(1 + rms(o0)^2))
-        s = step_scale S max(1.02 - t/T, 0.02) exp(10 (c + w . f(t/T))) exp(2 tanh(q))
+        s = step_scale S max(1.02 - t/T, 0.02) exp(2 (c + w . f(t/T))) exp(2 tanh(q))
 
     S is the tensor's size at initialisation, frozen, as STAR has it. q sees the fraction of the run, how
     much gradients agree (the size of momenta over that of gradients, at three decays, and the cosine of the
@@ -141,7 +143,11 @@ class MuonSTAR(LearnedOptimizer):
         kernel, fraction_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
         timing = fraction_features(fraction)
         bias = first["bias"] + timing @ fraction_kernel
-        rate = self.step_scale * (1.02 - fraction) * jnp.exp(10 * (self.log_rate + self.schedule @ timing))
+        rate = (
+            self.step_scale
+            * (1.02 - fraction)
+            * jnp.exp(_SCHEDULE * (self.log_rate + self.schedule @ timing))
+        )
         share = jax.nn.sigmoid(_BLEND + 10 * self.blend)
 
         def rule(grad: Array, tensor: TensorState, param: Array) -> tuple[Array, TensorState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -38,7 +39,11 @@ def orthogonalise(tensor: Tensor, iterations: int = 5) -> Tensor:
     x = x / jnp.where(largest > 0, largest, 1.0)
     x = x / sqrt(jnp.sum(jnp.square(x)))
     a, b, c = _COEFFICIENTS
-    for _ in range(iterations):
+
+    def iterate(x: Array, _: None) -> tuple[Array, None]:
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        return a * x + (b * gram + c * gram @ gram) @ x, None
+
+    # A loop, since five times the products take longer to compile, and no less to run.
+    x, _ = jax.lax.scan(iterate, x, None, length=iterations)
     return (x.T if tall else x).reshape(tensor.shape)

@@ -74,8 +74,8 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
     Raises:
         PublishedOptimizerError: when there is none, or its files are truncated, altered or foreign.
     """
+    config = read_config(name_or_path)
     directory = _find(name_or_path)
-    config = read_config(directory)
     try:
         weights = (directory / _THETA).read_bytes()
     except OSError as error:
@@ -87,18 +87,21 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
     return _fill(config, weights, directory)
 
 
-def read_config(directory: str | PathLike[str]) -> dict[str, Any]:
+def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
     """Read and check a published optimizer's `config.json`.
+
+    Args:
+        name_or_path: as for `load`.
 
     Raises:
         PublishedOptimizerError: when it is missing or is not one.
     """
-    path = Path(directory) / _CONFIG
+    path = _find(name_or_path) / _CONFIG
     try:
         config = json.loads(path.read_text())
     except OSError as error:
         raise PublishedOptimizerError(
-            f"{Path(directory)} holds no published optimizer: no readable {_CONFIG} ({error.strerror})"
+            f"{path.parent} holds no published optimizer: no readable {_CONFIG} ({error.strerror})"
         ) from error
     except (ValueError, RecursionError) as error:
         raise PublishedOptimizerError(f"{path} is not JSON: {error}") from error

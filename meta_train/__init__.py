@@ -43,7 +43,7 @@ from .presets import PRESETS, get_preset
 from .provenance import provenance
 from .quadrature import expected_gradients
 from .robustness import DivergedError
-from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer
+from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer, read_run
 from .step import MetaState, init_run, make_meta_step
 from .trackers import (
     Curves,
@@ -136,6 +136,7 @@ __all__ = [
     "make_hysteresis_probe",
     "make_meta_step",
     "provenance",
+    "read_run",
     "register",
     "renew",
     "start",

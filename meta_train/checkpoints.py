@@ -128,6 +128,12 @@ class Checkpoints:
             ) from failed
         return None
 
+    def about(self) -> dict[str, Any]:
+        """Return what the newest checkpoint knows about its run; nothing where there is none."""
+        if self.latest() is None:
+            return {}
+        return self._manager.restore(None, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
     def close(self) -> None:
         """Wait for the save in flight, and finish.
 
@@ -231,13 +237,13 @@ def restore_theta(
     return restored["run"]["theta"], chosen
 
 
-def read_about(directory: Path) -> dict[str, Any] | None:
-    """Read what the newest checkpoint knows about its run; None where there is none, or a damaged one."""
+def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | None:
+    """Read what a checkpoint, by default the newest, knows about its run; None where it can't be read."""
     if not steps_in(directory):
         return None
     with ocp.CheckpointManager(directory.resolve()) as manager:
         try:
-            return manager.restore(None, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+            return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
         except Exception:  # orbax raises bare exceptions on damaged files
             return None
 

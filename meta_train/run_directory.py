@@ -176,55 +176,56 @@ def _holder(file: IO[str]) -> str:
 
 
 def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
-    """Return the learned optimizer of a run.
+    """Return the learned optimizer of a run; the arguments are those of `read_run`."""
+    return read_run(run_dir, step, best)[0]
+
+
+def read_run(
+    run_dir: str | Path, step: int | None = None, best: bool = False
+) -> tuple[LearnedOptimizer, dict[str, Any]]:
+    """Return the learned optimizer of a run, and where it comes from.
 
     Args:
         run_dir: what `lopt-train` wrote.
         step: meta-step of the checkpoint to take theta from; None for the newest.
         best: take the best checkpoint by validation instead.
 
-    Raises:
-        RunDirectoryError: when it is no run directory.
-        CheckpointError: when it holds no checkpoint.
-    """
-    return _load(RunDirectory(Path(run_dir)), step, best)[0]
-
-
-def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
-    """Publish a run's learned optimizer: `config.json` with its provenance, and `theta.safetensors`.
-
-    Args:
-        run_dir: what `lopt-train` wrote.
-        out_dir: where to.
-        step: meta-step of the checkpoint to take theta from; None for the newest.
-        best: take the best checkpoint by validation instead.
+    Returns:
+        The optimizer and its provenance: what `provenance` gives, the tasks, the estimator, the horizon
+        (least and most inner steps), and what it took up to that checkpoint: meta-steps, inner steps and
+        seconds.
 
     Raises:
         RunDirectoryError: when it is no run directory.
         CheckpointError: when it holds no checkpoint.
     """
     run = RunDirectory(Path(run_dir))
-    optimizer, meta_step = _load(run, step, best)
     config = run.read_config()
     estimator = make_estimator(config)
-    inner_steps = meta_step * sum(config.populations) * estimator.steps_per_window
-    origin = {key: value for key, value in run.read_identity().items() if key != "id"}
-    return lopt.save(
-        optimizer,
-        out_dir,
-        origin
-        | {
-            "tasks": list(config.task),
-            **({"task_weights": list(config.weights)} if config.task[1:] else {}),
-            "estimator": config.estimator,
-            "meta_steps": meta_step,
-            "inner_steps": inner_steps,
-            "horizon": list(estimator.horizon.bounds()),
-        },
-    )
-
-
-def _load(run: RunDirectory, step: int | None, best: bool) -> tuple[LearnedOptimizer, int]:
     # Theta's structure alone: neither the run's data nor its devices need be on this machine.
-    config = run.read_config()
-    return restore_theta(run.checkpoints, make_theta(config, jax.random.key(config.seed)), step, best)
+    theta = make_theta(config, jax.random.key(config.seed))
+    optimizer, meta_step = restore_theta(run.checkpoints, theta, step, best)
+    about = read_about(run.checkpoints, meta_step) or {}
+    origin = {key: value for key, value in run.read_identity().items() if key != "id"}
+    return optimizer, origin | {
+        "tasks": list(config.task),
+        **({"task_weights": list(config.weights)} if config.task[1:] else {}),
+        "estimator": config.estimator,
+        "horizon": list(estimator.horizon.bounds()),
+        "meta_steps": meta_step,
+        "inner_steps": meta_step * sum(config.populations) * estimator.steps_per_window,
+        "seconds": about.get("seconds"),
+    }
+
+
+def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
+    """Publish a run's learned optimizer: `config.json` with its provenance, and `theta.safetensors`.
+
+    Args:
+        run_dir: as for `read_run`, like the rest.
+        out_dir: where to.
+        step: likewise.
+        best: likewise.
+    """
+    optimizer, origin = read_run(run_dir, step, best)
+    return lopt.save(optimizer, out_dir, origin)

@@ -71,7 +71,7 @@ class Trainer:
         warn: Callable[[str], None] = tell,
     ) -> None:
         parts = parts or build(config)
-        self._config, self._about = config, {"id": run_id}
+        self._config, self._run_id = config, run_id
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
         )
@@ -80,6 +80,7 @@ class Trainer:
         restored = self._checkpoints.restore(self._state, self._particles)
         if restored is not None:
             self._state, self._particles = restored
+        self._began = time.monotonic() - self._checkpoints.about().get("seconds", 0.0)
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
         self._step = make_meta_step(
@@ -173,7 +174,8 @@ class Trainer:
 
     def _save(self) -> None:
         with self._clock.aside("checkpoint_seconds"):
-            self._checkpoints.save(self.meta_step, self._state, self._particles, self._about, self._valid)
+            about = {"id": self._run_id, "seconds": round(time.monotonic() - self._began, 1)}
+            self._checkpoints.save(self.meta_step, self._state, self._particles, about, self._valid)
         if self._is_best() and self._valid is not None:
             self._best = self._valid
         self._saved_at = time.monotonic()
