@@ -66,10 +66,12 @@ def suite(name: str) -> Suite:
 def _add(
     name: str, tests: str, tasks: tuple[str, ...], *horizons: int, declared: tuple[float, ...] = (1.0,)
 ) -> None:
-    entries = (
+    """Make a suite, or add to one that is there."""
+    entries = [
         Entry(task, horizon, share, name) for task in tasks for horizon in horizons for share in declared
-    )
-    SUITES[name] = Suite(name, tests, tuple(entries))
+    ]
+    there = SUITES[name].entries if name in SUITES else ()
+    SUITES[name] = Suite(name, tests, (*there, *entries))
 
 
 _add(
@@ -97,8 +99,8 @@ _add(
     "in-distribution",
     "The families of tasks that the published optimizer `small` is meta-trained on.",
     (
-        *("digits-mlp-family", "procedural-mlp-family", "digits-conv-family"),
-        *("char-gru-family", "char-transformer-family", "quadratic"),
+        *("digits-mlp-family", "rescaled-procedural-mlp-family", "char-mlp-family"),
+        *("friedman-mlp-family", "quadratic"),
     ),
     500,
 )
@@ -124,9 +126,15 @@ _add("wider", "A hidden layer five times as wide as the digits family's widest."
 _add("deeper", "Three times as many hidden layers as the digits family's deepest.", ("deep-digits-mlp",), 500)
 _add(
     "longer",
-    "The MLP on digits for 2, 4 and 10 times as long as the demo was meta-trained for.",
+    "Training runs 2, 4 and 10 times as long as the longest that `small` is meta-trained on.",
     ("digits-mlp",),
-    *(400, 800, 2000),
+    *(1000, 2000, 5000),
+)
+_add(
+    "longer",
+    SUITES["longer"].tests,
+    ("procedural-mlp", "teacher-mlp", "breast-cancer-mlp", "digits-autoencoder"),
+    2000,
 )
 _add(
     "rescaled",

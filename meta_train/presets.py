@@ -118,6 +118,28 @@ def small() -> RunConfig:
 
 
 @preset
+def tiny_lstm() -> RunConfig:
+    """CoordinatewiseLSTM (one layer of 8) on digits and quadratics: the published optimizer `tiny-lstm`."""
+    return RunConfig(
+        task=("digits-mlp-family", "procedural-mlp-family", "quadratic"),
+        optimizer="coordinatewise-lstm",
+        optimizer_options=("hidden_size=8", "hidden_layers=1"),
+        objective="mean-log",
+        window=20,
+        horizon_low=100,
+        horizon_high=200,
+        particles=8,
+        steps=1500,
+        learning_rate=3e-3,
+        warmup=50,
+        validate_every=250,
+        validation_episodes=8,
+        reference_rates=0,
+        hysteresis_particles=0,
+    )
+
+
+@preset
 def star_long() -> RunConfig:
     """STAR on the Fashion-MNIST family with a growing horizon: a day on 2 cores, an hour on a GPU."""
     return RunConfig(
