@@ -13,7 +13,7 @@ from .curves import BATCHES
 from .metrics import FINAL_SHARE, SMOOTHING
 from .origins import MARK
 from .parts import parts_table
-from .plots import PROFILES
+from .plots import OVERALL
 from .results import Results
 from .tables import (
     Table,
@@ -47,7 +47,7 @@ def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
         *_over_all_tasks(results, plots),
         "## Training curves" if plots or note else "",
         note,
-        *(f"![{caption}]({file})" for caption, file in plots.items() if caption != PROFILES),
+        *(f"![{caption}]({file})" for caption, file in plots.items() if caption not in OVERALL),
         "## Every optimizer",
         "Means over the seeds, with the lowest and highest seed in brackets.",
         render_table(detail_table(results)),
@@ -119,8 +119,8 @@ def _over_all_tasks(results: Results, plots: Mapping[str, str]) -> list[str]:
     scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))
     if scored < len(results.tasks):
         said.append("Tasks with a negative loss have no ratio and are left out there.")
-    profiles = [f"![{PROFILES}]({plots[PROFILES]})"] if PROFILES in plots else []
-    return ["## Over all tasks", " ".join(said), render_table(table), *profiles]
+    drawn = [f"![{caption}]({plots[caption]})" for caption in OVERALL if caption in plots]
+    return ["## Over all tasks", " ".join(said), render_table(table), *drawn]
 
 
 def _costs(results: Results) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .aggregates import performance_profile, resample
+from .bars import draw_bars
 from .cells import counted
 from .metrics import smoothed
 from .results import Results, Row, TaskResult
@@ -20,7 +21,9 @@ _BASELINES = ("#222222", "#009E73", "#56B4E9", "#999999", "#8C6D31", "#5D3A9B")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (9, 2)))
 """Once the colours are used up, lines differ in these."""
 PROFILES = "Performance profiles over all tasks"
-"""Caption of the one plot that is not a task's."""
+BARS = "Speed-up on each task"
+OVERALL = (PROFILES, BARS)
+"""Captions of the plots that are not a task's."""
 _CROWD = 4
 """With more optimizers than these, only learned ones get bands: many bands hide each other."""
 _MOST_PROFILES = 8
@@ -35,10 +38,10 @@ class PlotsUnavailableError(RuntimeError):
 
 
 def draw(results: Results, directory: Path) -> dict[str, str]:
-    """Draw a figure per task, training loss and held-out loss against inner steps, and one over all.
+    """Draw a figure per task, training loss and held-out loss against inner steps, and two over all.
 
     Returns:
-        File names in `directory` by caption. `PROFILES` is the last, and there with several tasks only.
+        File names in `directory` by caption. `OVERALL` are the last, and there with several tasks only.
 
     Raises:
         PlotsUnavailableError: when matplotlib is not installed.
@@ -63,7 +66,20 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
         _draw_profiles(figure, results)
         files[PROFILES] = name = "profiles.png"
         figure.savefig(directory / name, dpi=150)
+        if colours := _subjects(results):
+            figure = Figure(figsize=(9, 1.4 + 0.26 * len(results.tasks) * max(1, 0.7 * len(colours))))
+            figure.set_layout_engine("constrained")
+            FigureCanvasAgg(figure)
+            draw_bars(figure, results, colours)
+            files[BARS] = name = "speed-ups.png"
+            figure.savefig(directory / name, dpi=150)
     return files
+
+
+def _subjects(results: Results) -> dict[str, str]:
+    """Return the colours of the optimizers that were asked about, but for the reference."""
+    colours = {row.optimizer: look["color"] for row, look in _looks(results.tasks[0])}
+    return {name: colours[name] for name in results.subjects if name != results.reference}
 
 
 def _draw_task(figure: Any, results: Results, task: TaskResult) -> None:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from eval import Results, Row, TaskResult, print_results, write_report
+from eval.bars import draw_bars
 from eval.cells import loss, ratio
 from eval.markdown import render
 from eval.tables import detail_table, main_table, overall_table, verdicts
@@ -236,14 +237,29 @@ def test_losses_have_three_digits(value, text):
 def test_all_files_are_written_and_the_plots_are_pictures(results, tmp_path):
     report = write_report(results, tmp_path / "new" / "directory")
     assert Results.from_json(report.json.read_text()) == results
-    assert [path.name for path in report.plots] == ["bowl-3.png", "valley-3.png", "profiles.png"]
+    names = ["bowl-3.png", "valley-3.png", "profiles.png", "speed-ups.png"]
+    assert [path.name for path in report.plots] == names
     assert not report.note
     for path in report.plots:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG")
         width, height = struct.unpack(">II", data[16:24])
-        assert (width, height) == ((1350, 660) if path.name == "profiles.png" else (1500, 630))
+        assert width == (1350 if path.name in names[2:] else 1500)
+        assert 200 < height < 700
         assert f"]({path.name})" in report.markdown.read_text()
+
+
+def test_a_bar_is_as_long_as_the_speed_up_and_says_where_there_is_none(results):
+    from matplotlib.figure import Figure
+
+    figure, name = Figure(), results.subjects[0]
+    draw_bars(figure, results, {name: "#000000"})
+    (axes,) = figure.axes
+    expected = [task.row(name).typical_speed_up for task in results.tasks]
+    drawn = [2.0 ** patch.get_width() for patch in axes.patches]
+    assert drawn == pytest.approx([0.125 if x is None else min(max(x, 0.125), 8) for x in expected])
+    assert len(axes.texts) == expected.count(None)
+    assert {dot for line in axes.lines[:-1] for dot in line.get_ydata()} == {0.0, 1.0}
 
 
 def test_without_matplotlib_the_rest_is_written_and_one_sentence_says_how_to_get_it(
