@@ -136,6 +136,20 @@ class Results:
         values = {"format": _FORMAT} | dataclasses.asdict(self)
         return json.dumps(_without_infinities(values), indent=1, allow_nan=False) + "\n"
 
+    def without_curves(self) -> Results:
+        """Return the same numbers without what is for the eye alone: a hundredth of the size."""
+        bare = {"train_curves": (), "held_out_curves": ()}
+        tasks = (
+            dataclasses.replace(
+                task,
+                curve_steps=(),
+                held_out_steps=(),
+                rows=tuple(dataclasses.replace(row, **bare) for row in task.rows),
+            )
+            for task in self.tasks
+        )
+        return dataclasses.replace(self, tasks=tuple(tasks))
+
     @classmethod
     def from_json(cls, text: str) -> Results:
         """Read what `to_json` wrote.

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from eval import Results, Row, TaskResult, print_results, write_report
+from eval import Results, Row, TaskResult, compare, print_results, write_report
 from eval.bars import draw_bars
 from eval.cells import loss, ratio
 from eval.markdown import render
@@ -260,6 +260,13 @@ def test_a_bar_is_as_long_as_the_speed_up_and_says_where_there_is_none(results):
     assert drawn == pytest.approx([0.125 if x is None else min(max(x, 0.125), 8) for x in expected])
     assert len(axes.texts) == expected.count(None)
     assert {dot for line in axes.lines[:-1] for dot in line.get_ydata()} == {0.0, 1.0}
+
+
+def test_the_numbers_that_are_published_say_the_same_without_curves(results):
+    bare = Results.from_json(results.without_curves().to_json())
+    assert compare(bare) == compare(results)
+    assert bare.environment == results.environment
+    assert len(bare.to_json()) < len(results.to_json())
 
 
 def test_without_matplotlib_the_rest_is_written_and_one_sentence_says_how_to_get_it(

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Publish a run's best theta: `scripts/publish.py RUN_DIR NAME [--eval runs/eval/hyper-free/eval.json]`.
+
+Writes config.json and theta.safetensors to checkpoints/NAME; with --eval, the numbers of a benchmark too, but
+for the curves. Its table for checkpoints/README.md is in the benchmark's report.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eval import Results
+from meta_train import export_run
+
+_CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run_dir", type=Path, help="what lopt-train wrote")
+    parser.add_argument("name", help="of the published optimizer")
+    parser.add_argument("--eval", type=Path, help="eval.json of a benchmark")
+    given = parser.parse_args(arguments)
+    directory = export_run(given.run_dir, _CHECKPOINTS / given.name, best=True)
+    print(f"wrote {directory}")
+    if given.eval:
+        results = Results.from_json(given.eval.read_text())
+        (directory / "eval.json").write_text(results.without_curves().to_json())
+
+
+if __name__ == "__main__":
+    main()
