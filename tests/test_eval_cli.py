@@ -1,9 +1,9 @@
 """`lopt-eval` compares, writes a report, and fails in one sentence."""
 
 import dataclasses
-import json
 
 import jax
+import numpy as np
 import pytest
 
 import eval.optimizers
@@ -12,8 +12,8 @@ import tasks
 from eval import BASELINES, SUITES, Entry, Results, suite
 from eval.cli import main
 from eval.suites import HYPER_FREE
-from lopt import LearnableAdam, save
-from meta_train import RunConfig
+from lopt import LearnableAdam, read_config, save
+from meta_train import RunConfig, RunDirectory, Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -129,15 +129,36 @@ def test_help_names_suites_and_baselines(capsys):
     assert all(name in text for name in BASELINES)
 
 
-def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(tmp_path, monkeypatch):
-    (tmp_path / "config.json").write_text(RunConfig(task="noisy-quadratic").to_json())
-    (tmp_path / "run.json").write_text(json.dumps({"id": "1", "commit": "c0ffee"}))
-    rule = LearnableAdam.create(jax.random.key(0))
-    monkeypatch.setattr(eval.optimizers, "load_run_optimizer", lambda path: rule)
+def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(tmp_path):
+    config = RunConfig(
+        task="noisy-quadratic",
+        optimizer="learnable-adam",
+        horizon="constant",
+        horizon_high=10,
+        window=5,
+        particles=2,
+        devices=1,
+        steps=2,
+        validation_episodes=1,
+        reference_rates=0,
+        hysteresis_particles=0,
+    )
+    run = RunDirectory(tmp_path)
+    run.open(config, "lopt-train")
+    trainer = Trainer(config, run)
+    list(trainer.records())
+    trainer.close()
     found = eval.optimizers.find(str(tmp_path))
-    assert found.optimizer is rule
+    jax.tree.map(np.testing.assert_array_equal, found.optimizer, trainer.theta)
     assert found.name == tmp_path.name
-    assert found.origin == {"tasks": ["noisy-quadratic"], "id": "1", "commit": "c0ffee"}
+    assert found.origin["tasks"] == ["noisy-quadratic"]
+    assert found.origin["inner_steps"] == 2 * 2 * 2 * 5
+
+
+def test_a_published_name_says_what_it_was_trained_on():
+    found = eval.optimizers.find("small")
+    assert found.origin == read_config("small")["provenance"]
+    assert "digits-mlp-family" in found.origin["tasks"]
 
 
 def test_directories_whose_names_collide_are_called_as_they_were_typed():
