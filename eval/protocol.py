@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from lopt import LearnedOptimizer
@@ -81,7 +82,11 @@ def benchmark(
     timed = [name for name in optimizers if name != REFERENCE]
     work = _Work(learned, baselines, timed, report, cache, unfinished)
     report.total = work.pieces(entries)
-    tasks = tuple(work.do(entry, its) for entry, its in entries.items())
+    tasks = []
+    for entry, its in entries.items():
+        tasks.append(work.do(entry, its))
+        # Programs hold memory maps, of which Linux grants a process 65,530: a long suite ran out of them.
+        jax.clear_caches()
     environment = provenance(command) | {"platform": platform.platform(), "cores": os.cpu_count()}
     if cache is not None and cache.reused:
         environment["reused_baselines"] = [f"{count} from {where}" for where, count in cache.reused.items()]
@@ -93,7 +98,7 @@ def benchmark(
         seeds=seeds,
         seed=seed,
         held_out=held_out,
-        tasks=tasks,
+        tasks=tuple(tasks),
         origins=dict(origins or {}),
         environment=environment,
         costs=_costs(learned),
