@@ -140,7 +140,7 @@ def test_options_without_name_or_value_are_refused(pair):
 def test_unknown_presets_are_refused_with_the_nearest():
     with pytest.raises(ValueError, match="unknown preset 'dem'; did you mean demo"):
         get_preset("dem")
-    with pytest.raises(ValueError, match="demo or lstm or small-fc"):
+    with pytest.raises(ValueError, match="demo or lstm or small or small-fc"):
         get_preset("zzz")
 
 
