@@ -14,7 +14,7 @@ from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
 from .orthogonal import is_matrix, orthogonalise
-from .per_tensor import map_tensors, sqrt
+from .per_tensor import map_tensors, mean_square, overall_mean_square, rms, sqrt
 from .registry import register
 
 _GAIN = 0.3
@@ -116,13 +116,10 @@ class MuonSTAR(LearnedOptimizer):
         """
         if horizon is None:
             raise ValueError("MuonSTAR needs the length of the training run: give horizon=, in inner steps")
-        leaves = jax.tree.leaves(params)
-        squares = sum((jnp.sum(jnp.square(_float(p))) for p in leaves), jnp.zeros(()))
-        overall = squares / max(sum(p.size for p in leaves), 1)
-        overall = jnp.where(overall > 0, overall, 1.0)
+        overall = overall_mean_square(params)
 
         def start(param: Array) -> TensorState:
-            own = jnp.mean(jnp.square(_float(param)))
+            own = mean_square(param)
             added = jnp.where(own > 0, jnp.minimum(overall, _MOST * own), overall)
             return TensorState(init_moments(param), jnp.sqrt(own + _SHARE * added), jnp.zeros(()))
 
@@ -157,7 +154,7 @@ class MuonSTAR(LearnedOptimizer):
             nominal = _nominal(grad, moments, decays, count, share)
             hidden = project(parameter_features(grad, param, moments), kernel, bias)
             direction, magnitude = apply_layers(self.layers[1:], hidden)
-            correction = _GAIN * _rms(nominal) * direction / jnp.sqrt(1 + jnp.mean(jnp.square(direction)))
+            correction = _GAIN * rms(nominal) * direction / jnp.sqrt(1 + jnp.mean(jnp.square(direction)))
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
             seen = _pace_features(timing, moments, decays, count, cosine, param, tensor.scale)
             pace = _PACE * jnp.tanh(_pace_network(self.pace, seen))
@@ -180,8 +177,8 @@ def _nominal(grad: Array, moments: Moments, decays: Decays, count: Array, share:
     if not is_matrix(grad):
         return adam
     orthogonal = orthogonalise(ahead)
-    size = jnp.minimum(_rms(adam), 1.0)
-    return share * size * orthogonal / (_rms(orthogonal) + 1e-8) + (1 - share) * adam
+    size = jnp.minimum(rms(adam), 1.0)
+    return share * size * orthogonal / (rms(orthogonal) + 1e-8) + (1 - share) * adam
 
 
 def _pace_features(
@@ -189,10 +186,10 @@ def _pace_features(
 ) -> Array:
     size = sqrt(jnp.mean(moments.second) / (1 - decays.second**count))
     agreements = [
-        _rms(m) / (1 - d**count) / (size + 1e-12)
+        rms(m) / (1 - d**count) / (size + 1e-12)
         for m, d in zip(moments.momentum, decays.momentum, strict=True)
     ]
-    grown = jnp.tanh(jnp.log(_rms(param) / scale + 1e-3))
+    grown = jnp.tanh(jnp.log(rms(param) / scale + 1e-3))
     kind = jnp.asarray(1.0 if is_matrix(param) else -1.0)
     return jnp.stack([*timing, *jnp.minimum(jnp.stack(agreements), 2.0), cosine, grown, kind])
 
@@ -207,12 +204,4 @@ def _silent(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def _cosine(a: Array, b: Array) -> Array:
-    return jnp.mean(a * b) / (_rms(a) * _rms(b) + 1e-20)
-
-
-def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:
-    return sqrt(jnp.mean(jnp.square(x)))
-
-
-def _float(x: Array) -> Array:
-    return x.astype(jnp.float32)
+    return jnp.mean(a * b) / (rms(a) * rms(b) + 1e-20)

@@ -51,3 +51,21 @@ def sqrt(x: Tensor) -> Tensor:
     everything in theta NaN.
     """
     return jnp.sqrt(jnp.maximum(x, jnp.finfo(jnp.float32).tiny))
+
+
+def rms(x: Tensor) -> Float[Array, ""]:
+    """Return the root mean square, with `sqrt`'s derivative at zero."""
+    return sqrt(jnp.mean(jnp.square(x)))
+
+
+def mean_square(x: Array) -> Float[Array, ""]:
+    """Return the mean square of an array of any float dtype, in float32."""
+    return jnp.mean(jnp.square(x.astype(jnp.float32)))
+
+
+def overall_mean_square(params: Params) -> Float[Array, ""]:
+    """Return the mean square over all parameters, in float32; 1 where all are zero, or there are none."""
+    leaves = jax.tree.leaves(params)
+    squares = sum((jnp.sum(jnp.square(p.astype(jnp.float32))) for p in leaves), jnp.zeros(()))
+    overall = squares / max(sum(p.size for p in leaves), 1)
+    return jnp.where(overall > 0, overall, 1.0)

@@ -13,7 +13,7 @@ from .accumulators import Decays, Moments, init_moments, meta_learned_decays, up
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
-from .per_tensor import map_tensors, sqrt
+from .per_tensor import map_tensors, mean_square, overall_mean_square, rms, sqrt
 from .registry import register
 
 _GAIN = 0.3
@@ -95,14 +95,11 @@ class STAR(LearnedOptimizer):
         """
         if horizon is None:
             raise ValueError("STAR needs the length of the training run: give horizon=, in inner steps")
-        leaves = jax.tree.leaves(params)
-        squares = sum((jnp.sum(jnp.square(_float(p))) for p in leaves), jnp.zeros(()))
-        overall = squares / max(sum(p.size for p in leaves), 1)
-        overall = jnp.where(overall > 0, overall, 1.0)
+        overall = overall_mean_square(params)
 
         def start(param: Array) -> TensorState:
             moments = init_moments(param)
-            return TensorState(moments, jnp.sqrt(jnp.mean(jnp.square(_float(param))) + 0.1 * overall))
+            return TensorState(moments, jnp.sqrt(mean_square(param) + 0.1 * overall))
 
         return STARState(
             count=jnp.zeros((), jnp.int32),
@@ -128,7 +125,7 @@ class STAR(LearnedOptimizer):
             hidden = project(parameter_features(grad, param, moments), kernel, bias)
             direction, magnitude = apply_layers(self.layers[1:], hidden)
             nominal = _adam_direction(moments, decays, count)
-            correction = _GAIN * _rms(nominal) * direction / (_rms(direction) + 1e-5)
+            correction = _GAIN * rms(nominal) * direction / (rms(direction) + 1e-5)
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
             return -rate * tensor.scale * step, TensorState(moments, tensor.scale)
 
@@ -145,11 +142,3 @@ def _adam_direction(moments: Moments, decays: Decays, count: Int[Array, ""]) -> 
     first = moments.momentum[0] / (1 - decays.momentum[0] ** count)
     second = moments.second / (1 - decays.second**count)
     return first / (sqrt(second) + 1e-8)
-
-
-def _rms(x: Float[Array, "..."]) -> Float[Array, ""]:
-    return sqrt(jnp.mean(jnp.square(x)))
-
-
-def _float(x: Array) -> Array:
-    return x.astype(jnp.float32)
