@@ -99,8 +99,8 @@ _add(
     "in-distribution",
     "The families of tasks that the published optimizer `small` is meta-trained on.",
     (
-        *("digits-mlp-family", "rescaled-procedural-mlp-family", "char-mlp-family"),
-        *("friedman-mlp-family", "quadratic"),
+        *("digits-mlp-family", "rescaled-procedural-mlp-family", "deep-procedural-mlp-family"),
+        *("char-mlp-family", "friedman-mlp-family", "teacher-mlp-family", "mixture-mlp-family", "quadratic"),
     ),
     500,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
@@ -14,21 +15,27 @@ from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
 from .orthogonal import is_matrix, orthogonalise
-from .per_tensor import map_tensors, mean_square, overall_mean_square, rms, sqrt
+from .per_tensor import bounded, map_tensors, mean_square, overall_mean_square, rms, sqrt
 from .registry import register
 
 _GAIN = 0.3
 """Bound of the correction: its log-magnitude, and its direction's share."""
 _PACE = 2.0
 """Bound of the logarithm of a tensor's pace."""
-_SHARE, _MOST = 0.5, 10.0
+_SHARE, _MOST = 0.3, 10.0
 """Share of all parameters' mean square in a tensor's own, and how many times its own that may be."""
+_FROM_ZERO = 1.6
+"""Unit of a tensor that starts at zero, over the size that its first gradient tells."""
+_POWER, _FLOOR = 1.5, 0.02
+"""Of the schedule: (1 - t/T)^1.5 + 0.02."""
 _SCHEDULE = 2.0
 """What theta's schedule is multiplied by. With ten, as in STAR, evolution strategies see little else."""
 _COSINE_DECAY = 0.9
 _SECOND_OFFSET = 0.391
 """Makes the average of g^2 begin at a decay of 0.95."""
 _BLEND = 1.5
+_TINY = 1e-18
+"""What sizes and gradients of zero are taken for, being the square root of the smallest float."""
 NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
 
 
@@ -37,7 +44,7 @@ class TensorState(NamedTuple):
 
     moments: Moments
     scale: Float[Array, ""]
-    """The tensor's size at initialisation, the unit of its steps."""
+    """The unit of the tensor's steps; 0 as long as a tensor of zeros had no gradient."""
     cosine: Float[Array, ""]
     """Moving average of the cosine between the gradient and the momentum before it."""
 
@@ -62,12 +69,15 @@ class MuonSTAR(LearnedOptimizer):
     per-parameter network's outputs, and q a per-tensor network's:
 
         update = -s (a exp(0.3 tanh(o1)) + 0.3 rms(a) o0 / sqrt(1 + rms(o0)^2))
-        s = step_scale S max(1.02 - t/T, 0.02) exp(2 (c + w . f(t/T))) exp(2 tanh(q))
+        s = step_scale S (max(1 - t/T, 0)^1.5 + 0.02) exp(2 (c + w . f(t/T))) exp(2 tanh(q))
 
-    S is the tensor's size at initialisation, frozen, as STAR has it. q sees the fraction of the run, how
-    much gradients agree (the size of momenta over that of gradients, at three decays, and the cosine of the
-    gradient with the momentum before it), how far the tensor has grown, and whether it is a matrix. Both
-    networks' last layers start at zero: untrained, this is Muon on a linear schedule.
+    S is the tensor's size at initialisation, frozen, as STAR has it. A tensor that starts at zero has
+    none: its first gradient tells the size at which it would matter as much as the others do (their size
+    times their gradient, over its own gradient), so that S follows when parameters are rescaled. q sees
+    the fraction of the run, how much gradients agree (the size of momenta over that of gradients, at
+    three decays, and the cosine of the gradient with the momentum before it), how far the tensor has
+    grown, and whether it is a matrix. Both networks' last layers start at zero: untrained, this is Muon
+    on a schedule.
 
     References: Harrison, Metz, Sohl-Dickstein 2022 (arXiv 2209.11208), for STAR; Jordan et al. 2024
         (https://kellerjordan.github.io/posts/muon/), for Muon.
@@ -85,11 +95,11 @@ class MuonSTAR(LearnedOptimizer):
     schedule: Float[Array, "9"]
     hidden_size: int = struct.field(pytree_node=False, default=8)
     hidden_layers: int = struct.field(pytree_node=False, default=2)
-    step_scale: float = struct.field(pytree_node=False, default=0.2)
+    step_scale: float = struct.field(pytree_node=False, default=0.18)
 
     @classmethod
     def create(
-        cls, key: Key[Array, ""], hidden_size: int = 8, hidden_layers: int = 2, step_scale: float = 0.2
+        cls, key: Key[Array, ""], hidden_size: int = 8, hidden_layers: int = 2, step_scale: float = 0.18
     ) -> Self:
         """Draw the networks' first layers; everything else starts at the nominal rule."""
         layers_key, pace_key = jax.random.split(key)
@@ -120,8 +130,8 @@ class MuonSTAR(LearnedOptimizer):
 
         def start(param: Array) -> TensorState:
             own = mean_square(param)
-            added = jnp.where(own > 0, jnp.minimum(overall, _MOST * own), overall)
-            return TensorState(init_moments(param), jnp.sqrt(own + _SHARE * added), jnp.zeros(()))
+            unit = jnp.sqrt(own + _SHARE * jnp.minimum(overall, _MOST * own))
+            return TensorState(init_moments(param), unit, jnp.zeros(()))
 
         return MuonSTARState(
             count=jnp.zeros((), jnp.int32),
@@ -142,10 +152,11 @@ class MuonSTAR(LearnedOptimizer):
         bias = first["bias"] + timing @ fraction_kernel
         rate = (
             self.step_scale
-            * (1.02 - fraction)
+            * ((1 - fraction) ** _POWER + _FLOOR)
             * jnp.exp(_SCHEDULE * (self.log_rate + self.schedule @ timing))
         )
         share = jax.nn.sigmoid(_BLEND + 10 * self.blend)
+        sizes_from = _sizes_from_gradients(params, grads)
 
         def rule(grad: Array, tensor: TensorState, param: Array) -> tuple[Array, TensorState]:
             cosine = _cosine(grad, tensor.moments.momentum[0])
@@ -156,9 +167,10 @@ class MuonSTAR(LearnedOptimizer):
             direction, magnitude = apply_layers(self.layers[1:], hidden)
             correction = _GAIN * rms(nominal) * direction / jnp.sqrt(1 + jnp.mean(jnp.square(direction)))
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
-            seen = _pace_features(timing, moments, decays, count, cosine, param, tensor.scale)
+            scale = jnp.where(tensor.scale > 0, tensor.scale, _FROM_ZERO * sizes_from(grad))
+            seen = _pace_features(timing, moments, decays, count, cosine, param, scale)
             pace = _PACE * jnp.tanh(_pace_network(self.pace, seen))
-            return -rate * jnp.exp(pace) * tensor.scale * step, TensorState(moments, tensor.scale, cosine)
+            return -rate * jnp.exp(pace) * scale * step, TensorState(moments, scale, cosine)
 
         updates, tensors = map_tensors(rule, grads, state.tensors, params)
         return updates, MuonSTARState(count, state.horizon, tensors)
@@ -181,6 +193,26 @@ def _nominal(grad: Array, moments: Moments, decays: Decays, count: Array, share:
     return share * size * orthogonal / (rms(orthogonal) + 1e-8) + (1 - share) * adam
 
 
+def _sizes_from_gradients(params: Params, grads: Updates) -> Callable[[Array], Array]:
+    """Return a function of a tensor's gradient: the size at which it would matter as the other tensors do.
+
+    To first order a tensor's share in the loss is its size times its gradient's. The size that is told is at
+    most that of all parameters, which stands in where the others have no gradient; without one of its own
+    it is 0.
+    """
+    sizes = jnp.stack([mean_square(param) for param in jax.tree.leaves(params)])
+    slopes = jnp.stack([mean_square(bounded(grad)) for grad in jax.tree.leaves(grads)])
+    products = sqrt(jnp.sum(sizes * slopes) / jnp.maximum(jnp.sum(sizes > 0), 1))
+    overall = sqrt(overall_mean_square(params))
+
+    def size(grad: Array) -> Array:
+        slope = rms(grad)
+        told = jnp.where(products > _TINY, jnp.minimum(products / slope, overall), overall)
+        return jnp.where(slope > _TINY, told, 0.0)
+
+    return size
+
+
 def _pace_features(
     timing: Array, moments: Moments, decays: Decays, count: Array, cosine: Array, param: Array, scale: Array
 ) -> Array:
@@ -189,7 +221,7 @@ def _pace_features(
         rms(m) / (1 - d**count) / (size + 1e-12)
         for m, d in zip(moments.momentum, decays.momentum, strict=True)
     ]
-    grown = jnp.tanh(jnp.log(rms(param) / scale + 1e-3))
+    grown = jnp.tanh(jnp.log(rms(param) / jnp.maximum(scale, _TINY) + 1e-3))
     kind = jnp.asarray(1.0 if is_matrix(param) else -1.0)
     return jnp.stack([*timing, *jnp.minimum(jnp.stack(agreements), 2.0), cosine, grown, kind])
 

@@ -37,11 +37,15 @@ def map_tensors(
     state_leaves = treedef.flatten_up_to(states)
     updates, new_states = [], []
     for grad, state, param in zip(grad_leaves, state_leaves, leaves, strict=True):
-        grad = jnp.clip(grad.astype(jnp.float32), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
-        update, new_state = rule(grad, state, param.astype(jnp.float32))
+        update, new_state = rule(bounded(grad), state, param.astype(jnp.float32))
         updates.append(update.astype(param.dtype))
         new_states.append(new_state)
     return treedef.unflatten(updates), treedef.unflatten(new_states)
+
+
+def bounded(grad: Array) -> Tensor:
+    """Return a gradient of any float dtype in float32, clipped to 1e15 in magnitude."""
+    return jnp.clip(grad.astype(jnp.float32), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
 
 
 def sqrt(x: Tensor) -> Tensor:

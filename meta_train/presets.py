@@ -85,21 +85,27 @@ def lstm() -> RunConfig:
 
 @preset
 def small() -> RunConfig:
-    """MuonSTAR on a mixture of perceptrons: the published optimizer `small`, in half an hour on 2 cores."""
+    """MuonSTAR on a mixture of perceptrons: the published optimizer `small`, in an hour on 2 cores."""
     return RunConfig(
         task=(
             "digits-mlp-family",
             "rescaled-procedural-mlp-family",
+            "deep-procedural-mlp-family",
             "char-mlp-family",
             "friedman-mlp-family",
+            "teacher-mlp-family",
+            "mixture-mlp-family",
             "quadratic",
         ),
-        task_weights=(1, 1, 1, 1, 0.5),
+        task_weights=(1, 1, 1, 1, 1, 1, 1, 0.5),
         validate_on=(
             "digits-mlp-family:2000",
+            "procedural-mlp-family:500",
+            "deep-procedural-mlp-family:500",
             "char-mlp-family:500",
             "friedman-mlp-family:2000",
-            "procedural-mlp-family:500",
+            "teacher-mlp-family:500",
+            "mixture-mlp-family:2000",
         ),
         optimizer="muon-star",
         objective="mean-log",
@@ -108,7 +114,7 @@ def small() -> RunConfig:
         horizon_high=500,
         particles=8,
         steps=1500,
-        learning_rate=1.5e-3,
+        learning_rate=1e-3,
         warmup=50,
         validate_every=250,
         validation_episodes=8,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from .base import Task
 from .datasets import Split
 from .layers import Layers, draw_layers, share_right
-from .perceptron import Perceptron, PerceptronInstance
+from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 from .text import ALPHABET, OTHER_MODULES, Text, TextBatch, load_text
 
@@ -83,12 +83,5 @@ class CharMLP(Task):
 @register("char-mlp-family")
 def char_mlp_family() -> Task:
     """Perceptrons of one or two layers on other sources of Python's library than the other models read."""
-    perceptron = Perceptron(
-        _CONTEXT * _FEATURES,
-        len(ALPHABET),
-        widths=(24, 48),
-        depths=(1, 2),
-        activations=("relu", "tanh", "gelu"),
-        initial_scales=(0.8, 1.25),
-    )
+    perceptron = perceptron_family(_CONTEXT * _FEATURES, len(ALPHABET), widths=(24, 48))
     return CharMLP(load_text(OTHER_MODULES), perceptron)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from .base import Task
 from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights
-from .perceptron import Perceptron, PerceptronInstance
+from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 
 _INPUTS = 10
@@ -85,12 +85,4 @@ class Friedman(Task):
 @register("friedman-mlp-family")
 def friedman_mlp_family() -> Task:
     """Perceptrons whose width, depth, activation and initial scale are drawn."""
-    perceptron = Perceptron(
-        _INPUTS,
-        1,
-        widths=(16, 48),
-        depths=(1, 2),
-        activations=("relu", "tanh", "gelu"),
-        initial_scales=(0.8, 1.25),
-    )
-    return Friedman(perceptron)
+    return Friedman(perceptron_family(_INPUTS, 1))

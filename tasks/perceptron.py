@@ -87,6 +87,13 @@ class Perceptron:
         return dense(layers[f"layer_{self.depths[1]}"], x)
 
 
+def perceptron_family(
+    inputs: int, outputs: int, widths: tuple[int, int] = (16, 48), depths: tuple[int, int] = (1, 2)
+) -> Perceptron:
+    """Return perceptrons whose width, depth, activation and initial scale are drawn."""
+    return Perceptron(inputs, outputs, widths, depths, ("relu", "tanh", "gelu"), (0.8, 1.25))
+
+
 def check_activations(activations: tuple[str, ...]) -> None:
     """Raise ValueError for an unknown activation, or none."""
     unknown = set(activations) - ACTIVATIONS.keys()

@@ -15,7 +15,7 @@ from .augment import Reparametrised
 from .base import Task
 from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights, share_right
-from .perceptron import Perceptron, PerceptronInstance
+from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 
 _TEMPLATE_SEED = 0
@@ -128,18 +128,16 @@ def procedural_mlp() -> Task:
 @register("procedural-mlp-family")
 def procedural_mlp_family() -> Task:
     """Templates, width, depth, activation and initial scale are drawn."""
-    perceptron = Perceptron(
-        inputs=40,
-        outputs=10,
-        widths=(16, 48),
-        depths=(1, 2),
-        activations=("relu", "tanh", "gelu"),
-        initial_scales=(0.8, 1.25),
-    )
-    return ProceduralCurves(perceptron, draws_templates=True)
+    return ProceduralCurves(perceptron_family(40, 10), draws_templates=True)
 
 
 @register("rescaled-procedural-mlp-family")
 def rescaled_procedural_mlp_family() -> Task:
     """The same with a factor from 0.1 to 10 for each tensor."""
     return Reparametrised(procedural_mlp_family(), 0.1, 10.0, level="tensor")
+
+
+@register("deep-procedural-mlp-family")
+def deep_procedural_mlp_family() -> Task:
+    """Three or four hidden layers, of at most 32 units."""
+    return ProceduralCurves(perceptron_family(40, 10, widths=(16, 32), depths=(3, 4)), draws_templates=True)

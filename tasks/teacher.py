@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from .base import Task
 from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights, share_right
-from .perceptron import Perceptron, PerceptronInstance
+from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 
 
@@ -167,3 +167,15 @@ class GaussianMixture(Task):
 
 register("teacher-mlp")(Teacher)
 register("mixture-mlp")(GaussianMixture)
+
+
+@register("teacher-mlp-family")
+def teacher_mlp_family() -> Task:
+    """Students whose width, depth, activation and initial scale are drawn, of smaller teachers."""
+    return Teacher(perceptron_family(12, 3), teacher_units=10, condition=5.0)
+
+
+@register("mixture-mlp-family")
+def mixture_mlp_family() -> Task:
+    """Classifiers whose width, depth, activation and initial scale are drawn, of twice as many inputs."""
+    return GaussianMixture(perceptron_family(16, 6), modes=2)

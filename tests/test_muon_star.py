@@ -51,11 +51,11 @@ def with_pace(rule, output):
 
 
 def trajectory(rule, start=PARAMS, at=None, gradient_size=1.0, steps=4):
-    """Updates of some steps at `at`, from a state made at `start`."""
+    """Updates of some steps: the first at `start`, where the state is made, the others at `at`."""
     state, updates = rule.init(start, HORIZON), []
     for seed in range(steps):
         grads = normal_tree(10 + seed, gradient_size)
-        update, state = jitted_update(rule, grads, state, start if at is None else at)
+        update, state = jitted_update(rule, grads, state, start if at is None or not updates else at)
         updates.append(update)
     return updates
 
@@ -70,6 +70,12 @@ def textbook(start, steps):
     """What the untrained rule is said to be, in float64 but for the orthogonalisation."""
     overall = np.mean(np.concatenate([np.ravel(p) for p in start.values()]).astype(np.float64) ** 2)
     first, second, updates = dict.fromkeys(SHAPES, 0.0), dict.fromkeys(SHAPES, 0.0), []
+    own = {key: rms(param) ** 2 for key, param in start.items() if param.any()}
+    units = {key: np.sqrt(square + 0.3 * min(overall, 10 * square)) for key, square in own.items()}
+    slopes = {key: rms(grad) for key, grad in normal_tree(10).items()}
+    weight = np.sqrt(np.mean([(rms(start[key]) * slopes[key]) ** 2 for key in units]))
+    for key in SHAPES.keys() - units.keys():
+        units[key] = 1.6 * min(np.sqrt(overall), weight / slopes[key])
     decay = 1 - 0.001 * np.exp(3.91)
     for time in range(steps):
         update = {}
@@ -82,9 +88,7 @@ def textbook(start, steps):
             if key == "w":
                 direction = np.asarray(orthogonalise(jnp.asarray(ahead, jnp.float32)), np.float64)
                 step = SHARE * min(rms(step), 1) * direction / rms(direction) + (1 - SHARE) * step
-            own = rms(start[key]) ** 2
-            size = np.sqrt(own + 0.5 * (min(overall, 10 * own) if own else overall))
-            update[key] = -0.2 * max(1.02 - time / HORIZON, 0.02) * size * step
+            update[key] = -0.18 * (max(1 - time / HORIZON, 0) ** 1.5 + 0.02) * units[key] * step
         updates.append(update)
     return updates
 
@@ -99,7 +103,37 @@ def test_a_small_tensor_is_not_drowned_by_large_ones(untrained):
     assert_close(trajectory(untrained, start=start, steps=2), textbook(start, 2), rtol=1e-4)
     first = trajectory(untrained, start=start, steps=1)[0]["b"]
     # Nesterov's first direction is 1.9 times the gradient's sign.
-    assert rms(first) < 1.9 * 0.2 * 1.02 * np.sqrt(6) * rms(start["b"]) * 1.001
+    assert rms(first) < 1.9 * 0.18 * 1.02 * 2 * rms(start["b"]) * 1.001
+
+
+@pytest.mark.parametrize("factor", [1e-2, 3.0, 1e3])
+def test_a_tensor_that_starts_at_zero_follows_when_it_is_rescaled(untrained, factor):
+    """In other units of the bias, its gradient is divided by what its steps are multiplied by."""
+
+    def first_step(factor):
+        grads = normal_tree(3) | {"b": 10 * normal_tree(3)["b"] / np.float32(factor)}
+        return np.asarray(untrained.update(grads, untrained.init(PARAMS, HORIZON), PARAMS)[0]["b"])
+
+    # Never above the size of all parameters: from a factor of about ten on, that is its unit.
+    largest = 1.9 * 0.18 * 1.02 * 1.6 * rms(np.concatenate([np.ravel(p) for p in PARAMS.values()]))
+    expected = np.minimum(factor * np.abs(first_step(1.0)), largest)
+    np.testing.assert_allclose(np.abs(first_step(factor)), expected, rtol=1e-4)
+
+
+def test_a_tensor_that_starts_at_zero_waits_for_its_first_gradient(untrained):
+    nothing = {"w": normal_tree(4)["w"], "b": np.zeros(3, np.float32)}
+    _, state = jitted_update(untrained, nothing, untrained.init(PARAMS, HORIZON), PARAMS)
+    assert state.tensors["b"].scale == 0
+    _, state = jitted_update(untrained, normal_tree(5), state, PARAMS)
+    _, last = jitted_update(untrained, scaled(normal_tree(6), 100), state, PARAMS)
+    assert last.tensors["b"].scale == state.tensors["b"].scale > 0
+
+
+def test_where_only_zeros_have_gradients_their_unit_is_the_size_of_all(untrained):
+    grads = {"w": np.zeros((4, 3), np.float32), "b": normal_tree(4)["b"]}
+    _, state = jitted_update(untrained, grads, untrained.init(PARAMS, HORIZON), PARAMS)
+    overall = rms(np.concatenate([np.ravel(p) for p in PARAMS.values()]))
+    np.testing.assert_allclose(state.tensors["b"].scale, 1.6 * overall, rtol=1e-5)
 
 
 def test_steps_scale_with_the_initial_parameters_and_not_with_the_gradients(untrained):
