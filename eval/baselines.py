@@ -26,6 +26,8 @@ REFERENCE = "adam"
 """The baseline that speed-ups and seeds won are against."""
 STANDARD = ("adam", "sgd-momentum", "adam-1e-3")
 """The baselines of a benchmark that asks for no others."""
+STRONG = (*STANDARD, "adamw-cosine", "muon")
+"""These, and the two that a sceptic would ask for: a schedule, and the step that `MuonSTAR` starts from."""
 WARM_UP = 0.05
 """Share of the horizon that a schedule rises for."""
 
@@ -141,12 +143,12 @@ def choose(names: Sequence[str]) -> dict[str, Baseline]:
     """Return baselines by name, in the order of `BASELINES`; the reference is always one of them.
 
     Args:
-        names: of baselines; "standard" stands for `STANDARD`, "all" for all.
+        names: of baselines; "standard" stands for `STANDARD`, "strong" for `STRONG`, "all" for all.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    groups = {"all": tuple(BASELINES), "standard": STANDARD}
+    groups = {"all": tuple(BASELINES), "standard": STANDARD, "strong": STRONG}
     chosen = {REFERENCE}
     for name in names:
         chosen.update(look_up("baseline", groups | {one: (one,) for one in BASELINES}, name))

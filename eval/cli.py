@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
 
 An OPTIMIZER is the name of a published one, a directory that lopt-export wrote, a run directory of lopt-train
-(its newest theta), or a baseline. Numbers, report and plots go to --out.
+(its newest theta), an architecture (untrained), or a baseline. Numbers, report and plots go to --out.
 
 Suites:
 
@@ -63,9 +63,12 @@ class Command:
     """Length of the training runs in inner steps; default: the suite's."""
     held_out: Literal["test", "outer_valid"] = "test"
     """Split of the held-out loss; choose among optimizers on outer_valid, report on test."""
-    baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,all,NAME...}")] = ("standard",)
-    """What to compare with: standard is adam, sgd-momentum and adam-1e-3; all takes some five times as long.
-    Adam is always among them, since speed-ups are against it."""
+    baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,strong,all,NAME...}")] = (
+        "standard",
+    )
+    """What to compare with: standard is adam, sgd-momentum and adam-1e-3; strong is these, adamw-cosine and
+    muon; all takes some five times as long as standard. Adam is always among them, since speed-ups are
+    against it."""
     retune: tyro.conf.FlagCreatePairsOff[bool] = False
     """Tune all baselines anew, and write them to --tuned."""
     tuned: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs", "tuned")

@@ -1,4 +1,4 @@
-"""Find what a user names: a baseline, a published optimizer, a directory of one, or a run directory."""
+"""Find what a user names: a baseline, a published optimizer, a directory, a run, or an architecture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lopt import LearnedOptimizer, load, published, read_config
+import jax
+
+from lopt import ARCHITECTURES, LearnedOptimizer, create, load, published, read_config
 from meta_train import RunDirectory, read_run
 
 from .baselines import BASELINES, Baseline
@@ -33,8 +35,9 @@ def find(name: str) -> Found:
     """Find an optimizer.
 
     Args:
-        name: of a baseline or a published optimizer, or the path of a published directory or of a run
-            directory, whose newest theta is taken. `./adam` is the directory, `adam` the baseline.
+        name: of a baseline, a published optimizer or an architecture, which is then untrained (theta as it is
+            drawn from seed 0), or the path of a published directory or of a run directory, whose newest theta
+            is taken. `./adam` is the directory, `adam` the baseline.
 
     Raises:
         OptimizerNotFoundError: when there is none, with the nearest names.
@@ -48,7 +51,9 @@ def find(name: str) -> Found:
         return _in_directory(path)
     if name in published():
         return Found(name, load(name), read_config(name)["provenance"])
-    known = [*published(), *BASELINES]
+    if name in ARCHITECTURES:
+        return Found(name, create(name, jax.random.key(0)), {"meta_steps": 0})
+    known = [*published(), *BASELINES, *ARCHITECTURES]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     raise OptimizerNotFoundError(
         f"there is no optimizer {name!r}: it is no directory, and the names are {', '.join(known)}"

@@ -40,6 +40,8 @@ def duration(seconds: float) -> str:
 
 def _sentence(results: Results, optimizer: str) -> str:
     origin, tasks = _origin(results, optimizer), trained_tasks(results, optimizer)
+    if origin.get("meta_steps") == 0 and not tasks:
+        return f"{optimizer} was not meta-trained: its theta is as it is drawn."
     seconds, devices = origin.get("seconds"), origin.get("devices")
     low_high = origin.get("horizon")
     horizon = UNKNOWN if not low_high else " to ".join(f"{x:,}" for x in dict.fromkeys(low_high))

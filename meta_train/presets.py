@@ -113,7 +113,7 @@ def small() -> RunConfig:
         horizon_low=100,
         horizon_high=500,
         particles=8,
-        steps=1500,
+        steps=2250,
         learning_rate=1e-3,
         warmup=50,
         validate_every=250,

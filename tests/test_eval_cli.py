@@ -161,6 +161,13 @@ def test_a_published_name_says_what_it_was_trained_on():
     assert "digits-mlp-family" in found.origin["tasks"]
 
 
+def test_an_architecture_is_found_untrained():
+    found = eval.optimizers.find("learnable-adam")
+    expected = LearnableAdam.create(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, found.optimizer, expected)
+    assert found.origin == {"meta_steps": 0}
+
+
 def test_directories_whose_names_collide_are_called_as_they_were_typed():
     rule = LearnableAdam.create(jax.random.key(0))
     for path in ("a/small", "b/small", "adam", "other"):
