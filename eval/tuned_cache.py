@@ -3,10 +3,10 @@
 A file TASK-HORIZON-BASELINE.json holds the answer to one question: what a baseline, tuned on a task, does. It
 is used where the question is the same to the last entry, and the runs start from the same losses; then the
 results are those of a fresh run, to the bit where machine and versions are the same. Files are looked for in
-the user's own directory first, then among those that come with lopt: the standard baselines on `hyper-free`,
+the user's own directory first, then among those that come with lopt: the strong baselines on `hyper-free`,
 which are made anew, in a checkout, by
 
-    lopt-eval adam --suite hyper-free --retune --tuned eval/tuned
+    lopt-eval adam --suite hyper-free --baselines strong --retune --tuned eval/tuned
 """
 
 from __future__ import annotations

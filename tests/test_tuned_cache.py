@@ -10,11 +10,13 @@ import pytest
 import eval.protocol
 import eval.records
 import eval.tuned_cache
-from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark
+import tasks
+from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark, choose, families
 from eval.baselines import Baseline, adam, sgd_momentum
 from eval.cli import main
 from tasks import Quadratic
 
+COMES_WITH_LOPT = eval.tuned_cache.SHIPPED
 SUITE = Suite("one", "Little.", (Entry("quadratic", 8),))
 TWO = {
     "adam": Baseline("tuned Adam", adam, (0.01, 0.1, 1.0)),
@@ -224,6 +226,15 @@ def test_what_is_shipped_is_used_where_the_user_has_none_and_never_written(tmp_p
     assert {path: path.read_bytes() for path in (tmp_path / "shipped").iterdir()} == before
     assert len(before) == 2
     assert sorted(cache.reused.values()) == [2, 2]
+
+
+def test_the_strong_baselines_of_hyper_free_come_with_lopt():
+    for entry in SUITES["hyper-free"].entries:
+        asked = Runs(entry.task, tasks.build(entry.task), entry.horizon, 0, 5, "test")
+        for family in families(choose(["strong"])):
+            for name in family:
+                kept = (COMES_WITH_LOPT / f"{entry.task}-{entry.horizon}-{name}.json").read_text()
+                assert json.loads(kept)["question"] == asked.question(name, family)
 
 
 def test_a_directory_that_cant_be_written_costs_no_results(tmp_path):
