@@ -113,7 +113,7 @@ def small() -> RunConfig:
         horizon_low=100,
         horizon_high=500,
         particles=8,
-        # At 0.01 nearly all of what two perturbed runs differ by is chaos: see the log.
+        # At 0.01 the validation got worse: see docs/meta-training-log.md.
         sigma=0.05,
         steps=1000,
         learning_rate=1.5e-3,
