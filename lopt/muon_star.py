@@ -200,9 +200,10 @@ def _sizes_from_gradients(params: Params, grads: Updates) -> Callable[[Array], A
     most that of all parameters, which stands in where the others have no gradient; without one of its own
     it is 0.
     """
-    sizes = jnp.stack([mean_square(param) for param in jax.tree.leaves(params)])
-    slopes = jnp.stack([mean_square(bounded(grad)) for grad in jax.tree.leaves(grads)])
-    products = sqrt(jnp.sum(sizes * slopes) / jnp.maximum(jnp.sum(sizes > 0), 1))
+    sizes = [mean_square(param) for param in jax.tree.leaves(params)]
+    slopes = [mean_square(bounded(grad)) for grad in jax.tree.leaves(grads)]
+    total = sum((s * g for s, g in zip(sizes, slopes, strict=True)), jnp.zeros(()))
+    products = sqrt(total / jnp.maximum(sum((s > 0 for s in sizes), jnp.zeros(())), 1))
     overall = sqrt(overall_mean_square(params))
 
     def size(grad: Array) -> Array:

@@ -52,7 +52,7 @@ def started(*command, **options):
             process.kill()
 
 
-def finish(process, timeout=15):
+def finish(process, timeout=60):
     """Wait for a launcher; return its exit status, stdout and the lines of stderr."""
     output, errors = process.communicate(timeout=timeout)
     return process.returncode, output, errors.splitlines()
@@ -67,7 +67,7 @@ def lines(path):
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_for(condition, timeout=10):
+def wait_for(condition, timeout=30):
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
@@ -199,7 +199,7 @@ def test_ctrl_c_in_a_terminal_reaches_each_process_once(tmp_path):
     spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
     with started(sys.executable, "-c", spawn, LOCAL, 2, "--", command, stdin=subprocess.PIPE) as process:
         wait_for(lambda: len(lines(tmp_path / "up")) == 2)
-        output, _ = process.communicate("\x03", timeout=10)
+        output, _ = process.communicate("\x03", timeout=60)
     assert process.returncode == 0
     assert "stopped by SIGINT" in output
     assert sorted(lines(tmp_path / "got")) == ["INT0", "INT1"]
@@ -285,7 +285,7 @@ def submit(cluster, srun, restarted=0, send=None):
             wait_for((cluster / "srun.txt").exists)
             time.sleep(0.1)
             job.send_signal(send)
-        _, errors = job.communicate(timeout=10)
+        _, errors = job.communicate(timeout=60)
     requeued = [line for line in lines(cluster / "scontrol.txt") if "requeue" in line]
     assert requeued in ([], ["requeue Incomplete 42"])
     return job.returncode, bool(requeued), errors
