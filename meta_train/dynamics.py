@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import math
 from typing import Any
 
@@ -20,6 +21,16 @@ class Dynamics(struct.PyTreeNode, abc.ABC):
     linear system with a known gradient. Estimators see nothing else, so each of them runs on all of these.
     Array leaves are constants on the device (data); everything else is static.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the class a static field: jax 0.10 calls structures equal when all but the class is.
+
+        It tells them apart by a few bits of their hashes; one time in a hundred, a jitted function that is
+        given two systems would run the first one's program on both.
+        """
+        cls.__annotations__ = inspect.get_annotations(cls) | {"_class": type}
+        cls._class = struct.field(pytree_node=False, default=cls, kw_only=True, repr=False)
+        super().__init_subclass__(**kwargs)
 
     @abc.abstractmethod
     def init(self, theta: Theta, horizon: Int[Array, ""], key: Key[Array, ""]) -> State:
