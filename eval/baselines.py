@@ -173,8 +173,23 @@ def families(baselines: Mapping[str, Baseline]) -> list[dict[str, Baseline]]:
     """Group baselines that are the same optimizer at other rates: one compiled program serves each group."""
     groups: dict[Any, dict[str, Baseline]] = {}
     for name, baseline in baselines.items():
-        groups.setdefault((baseline.make, baseline.scheduled, baseline.measured_at), {})[name] = baseline
+        groups.setdefault(_program(baseline), {})[name] = baseline
     return list(groups.values())
+
+
+def whole(family: Mapping[str, Baseline]) -> dict[str, Baseline]:
+    """Add all registered baselines that are the same optimizer as a family's.
+
+    What one program sweeps rounds alike, so that whoever is asked for, the results are the same to the bit,
+    and those that were kept can be used. It adds at most one rate to the fifteen of a tuned baseline; an
+    untuned one that is asked for alone takes the others along.
+    """
+    program = _program(next(iter(family.values())))
+    return {name: one for name, one in BASELINES.items() if _program(one) == program} | dict(family)
+
+
+def _program(baseline: Baseline) -> tuple[Any, ...]:
+    return baseline.make, baseline.scheduled, baseline.measured_at
 
 
 def tune(

@@ -17,7 +17,7 @@ from meta_train import provenance
 from tasks import Split
 from tasks import build as build_task
 
-from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune
+from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune, whole
 from .costs import Cost, measure_costs
 from .curves import Curves, training_curves
 from .partial_results import PartialResults
@@ -189,9 +189,10 @@ class _Work:
         if runs in self._tuned:
             return self._tuned[runs]
         tuned: dict[str, Tuned] = {}
-        for family in families(self.baselines):
+        for asked in families(self.baselines):
+            family = whole(asked)
             rates = sum(len(baseline.rates) for baseline in family.values())
-            self.report.next(f"{', '.join(family)} on {runs.name} ({rates} rates)")
+            self.report.next(f"{', '.join(asked)} on {runs.name} ({rates} rates)")
             fresh = partial(tune, family, runs.task, runs.horizon, runs.keys, split=runs.held_out)
             tuned |= fresh() if self.cache is None else self.cache.get(family, runs, fresh)
             self.report.done()

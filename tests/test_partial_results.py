@@ -45,7 +45,7 @@ def test_what_was_interrupted_goes_on_and_ends_as_if_it_had_not_been(monkeypatch
     kept = {"cache": TunedCache(), "unfinished": PartialResults(tmp_path / "partial")}
 
     def interrupt(done, total, what):
-        if what == "adam on noisy-quadratic (2 rates)":
+        if what == "adam on noisy-quadratic (3 rates)":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

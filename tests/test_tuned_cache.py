@@ -12,7 +12,7 @@ import eval.records
 import eval.tuned_cache
 import tasks
 from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark, choose, families
-from eval.baselines import Baseline, adam, sgd_momentum
+from eval.baselines import Baseline, adam, sgd_momentum, whole
 from eval.cli import main
 from tasks import Quadratic
 
@@ -92,9 +92,24 @@ def test_results_from_files_are_those_of_a_fresh_run_to_the_bit(monkeypatch):
     assert read.tasks[0].row("up").diverged == (True, True)
     assert not cache.told
     assert read.environment.pop("reused_baselines") == [
-        f"4 from runs/tuned (commit {written.environment['commit']})"
+        f"6 from runs/tuned (commit {written.environment['commit']})"
     ]
     assert read.to_json() == written.to_json() == fresh.to_json()
+
+
+def test_what_was_tuned_for_some_serves_those_who_ask_for_more(monkeypatch):
+    for name in ("adam", "sgd", "sgd-momentum"):
+        monkeypatch.setitem(BASELINES, name, dataclasses.replace(BASELINES[name], rates=(0.03, 0.1)))
+    names = ["sgd", "sgd-default", "sgd-momentum-default"]
+    together = benchmark({}, SUITE, 2, baselines=choose(names))
+    for name in names:
+        one = benchmark({}, SUITE, 2, baselines=choose([name]), cache=TunedCache())
+        assert [row.optimizer for row in one.tasks[0].rows] == ["adam", name]
+        assert one.tasks[0].row(name) == together.tasks[0].row(name)
+    monkeypatch.setattr(eval.protocol, "tune", fail)
+    cache = Cache()
+    assert benchmark({}, SUITE, 2, baselines=choose(names), cache=cache).tasks == together.tasks
+    assert not cache.told
 
 
 def test_accuracy_is_kept_and_files_from_before_there_was_one_are_used(tmp_path):
@@ -231,7 +246,7 @@ def test_what_is_shipped_is_used_where_the_user_has_none_and_never_written(tmp_p
 def test_the_strong_baselines_of_hyper_free_come_with_lopt():
     for entry in SUITES["hyper-free"].entries:
         asked = Runs(entry.task, tasks.build(entry.task), entry.horizon, 0, 5, "test")
-        for family in families(choose(["strong"])):
+        for family in map(whole, families(choose(["strong"]))):
             for name in family:
                 kept = (COMES_WITH_LOPT / f"{entry.task}-{entry.horizon}-{name}.json").read_text()
                 assert json.loads(kept)["question"] == asked.question(name, family)
@@ -275,7 +290,9 @@ def test_the_command_keeps_uses_and_remakes(tmp_path, monkeypatch, capsys):
     arguments = ["adam", "--suite", "quadratics", "--seeds", "2", "--baselines", "sgd"]
     assert main(arguments) == 0
     kept = {path: path.read_text() for path in (tmp_path / "runs" / "tuned").iterdir()}
-    assert [path.name for path in sorted(kept)] == ["quadratic-8-adam.json", "quadratic-8-sgd.json"]
+    assert [path.name for path in sorted(kept)] == [
+        f"quadratic-8-{name}.json" for name in ("adam-1e-3", "adam", "sgd-default", "sgd")
+    ]
     report = (tmp_path / "runs" / "eval" / "quadratics" / "eval.json").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(eval.protocol, "tune", fail)
@@ -284,10 +301,10 @@ def test_the_command_keeps_uses_and_remakes(tmp_path, monkeypatch, capsys):
     assert json.loads(again)["tasks"] == json.loads(report)["tasks"]
     assert [row["optimizer"] for row in json.loads(report)["tasks"][0]["rows"]] == ["adam", "sgd"]
     capsys.readouterr()
-    sorted(kept)[0].write_text("{")
+    (tmp_path / "runs" / "tuned" / "quadratic-8-adam.json").write_text("{")
     assert main([*arguments, "--tuned", "elsewhere", "--retune"]) == 0
     assert "not used" not in capsys.readouterr().err
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 2
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 4
     assert main(arguments) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lopt-eval: ")]
     assert said == ["lopt-eval: runs/tuned/quadratic-8-adam.json is not used: it is damaged"]
