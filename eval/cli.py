@@ -75,6 +75,8 @@ class Command:
     """Where tuned baselines are kept; those that come with lopt are used where this has none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Directory to write to; default: runs/eval/SUITE."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
+    """Your own Python files, or modules, that register tasks, optimizers, baselines or suites."""
     tracker: Literal["none", "wandb"] = "none"
     """Where the report goes beside --out."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
@@ -139,7 +141,7 @@ def _tell(message: str, code: int) -> int:
 
 def _run(command: Command, line: str) -> int:
     """Carry out a parsed command; return the exit status."""
-    from meta_train import keep_compiled_programs
+    from meta_train import import_all, keep_compiled_programs
     from tasks import DatasetNotPreparedError
 
     from .baselines import choose
@@ -153,6 +155,7 @@ def _run(command: Command, line: str) -> int:
 
     keep_compiled_programs()
     with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
+        import_all(command.imports)
         chosen = suite(command.suite)
         baselines = choose(command.baselines)
         found = find_all(command.optimizers)

@@ -6,10 +6,11 @@ packages above it.
 
 from .adafactor_mlp import AdafactorMLP
 from .as_optax import as_optax
-from .base import LearnedOptimizer, static_fields, theta_size
+from .base import LearnedOptimizer, next_count, static_fields, theta_size
 from .hand_designed import LearnableAdam, LearnableSGD
 from .lstm import CoordinatewiseLSTM
 from .muon_star import MuonSTAR
+from .per_tensor import map_tensors
 from .publish import PublishedOptimizerError, load, published, read_config, save
 from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
@@ -30,6 +31,8 @@ __all__ = [
     "create",
     "load",
     "look_up",
+    "map_tensors",
+    "next_count",
     "published",
     "read_config",
     "register",

@@ -33,6 +33,7 @@ from .estimators import (
 )
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .hysteresis import make_hysteresis_probe
+from .imports import import_all
 from .inner_training import InnerState, InnerTraining
 from .launch import Launch
 from .mesh import Population
@@ -130,6 +131,7 @@ __all__ = [
     "export_run",
     "finished",
     "get_preset",
+    "import_all",
     "init_run",
     "keep_compiled_programs",
     "load_run_optimizer",

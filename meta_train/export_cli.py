@@ -26,6 +26,8 @@ class Command:
     """Meta-step of the checkpoint to take; default: the newest."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the best checkpoint by validation."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
+    """What the run was given: the files that register its optimizer."""
     tracker: Literal["none", "wandb"] = "none"
     """With wandb: keep the optimizer as an artifact of the run in W&B too."""
 
@@ -33,9 +35,11 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
+    from .imports import import_all
     from .run_directory import RunDirectory, export_run
 
     try:
+        import_all(command.imports)
         exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)

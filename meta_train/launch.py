@@ -1,8 +1,11 @@
-"""How a process of `lopt-train` was started: what has to do with its machine and not with its run."""
+"""How a process of `lopt-train` was started: its machine, and the code of yours that it runs."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+import tyro
 
 _HEARTBEAT_SECONDS = 20
 """After how long without a sign of life JAX takes a process for dead, and aborts the others."""
@@ -20,6 +23,9 @@ class Launch:
         ValueError: for options that don't go together.
     """
 
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
+    """Your own Python files, or modules, that register tasks, optimizers or estimators; see
+    docs/extending.md."""
     distributed: bool = False
     """Be one of several processes. SLURM, Open MPI and Kubernetes are found without further options."""
     coordinator: str | None = None

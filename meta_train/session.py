@@ -19,6 +19,7 @@ from .build import Parts, build
 from .checkpoints import CheckpointError
 from .compiled_programs import keep_compiled_programs
 from .config import RunConfig
+from .imports import import_all
 from .launch import JoinError, Launch
 from .processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
 from .robustness import DivergedError
@@ -60,6 +61,7 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
                 # In this order, so that nothing is written for a run that can't begin.
                 directory.check(config)
                 _place(config, launch)
+                import_all(launch.imports)
                 parts = build(config)
                 if is_main():
                     stack.enter_context(directory.locked(line))

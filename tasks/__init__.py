@@ -12,6 +12,7 @@ from .base import Task, initial_loss
 from .char_gru import CharGRU
 from .char_mlp import CharMLP
 from .char_transformer import CharTransformer
+from .classifier import Classifier
 from .datasets import SPLITS, Dataset, DatasetNotPreparedError, Split, load_dataset
 from .friedman import Friedman
 from .image_conv import ImageConv, ImageResNet
@@ -33,6 +34,7 @@ __all__ = [
     "CharGRU",
     "CharMLP",
     "CharTransformer",
+    "Classifier",
     "Dataset",
     "DatasetNotPreparedError",
     "Friedman",

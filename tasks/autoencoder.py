@@ -12,20 +12,13 @@ from jaxtyping import Array, Float, Key
 
 from .base import Task
 from .datasets import Dataset, Split, load_dataset
-from .image_conv import draw_images
-from .image_mlp import ImageBatch
+from .images import ImageBatch, count_pixels, draw_images
 from .layers import Layers, Shapes, dense, dense_shapes, draw_layers
 from .registry import register
 
 
-class Autoencoder(Task):
-    """Reconstruct images through a few numbers, with a tanh MLP; the loss is the mean squared error.
-
-    The pixels are standardised over the whole data set, so that predicting their mean gives a loss of 1.
-
-    References:
-        Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647.
-    """
+class _Reconstruction(Task):
+    """A task on images whose labels are not used; nothing else is drawn."""
 
     dataset: Dataset
     width: int = struct.field(pytree_node=False, default=32)
@@ -36,18 +29,33 @@ class Autoencoder(Task):
         """Draw nothing."""
         return ()
 
+    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
+        """Draw examples with replacement; the labels are not used."""
+        return draw_images(self.dataset, key, split, self.batch_size)
+
+    @property
+    def ceiling(self) -> float:
+        """Four times the loss of predicting the mean, or a generous initial one of the variational bound."""
+        return 4.0
+
+
+class Autoencoder(_Reconstruction):
+    """Reconstruct images through a few numbers, with a tanh MLP; the loss is the mean squared error.
+
+    The pixels are standardised over the whole data set, so that predicting their mean gives a loss of 1.
+
+    References:
+        Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647.
+    """
+
     def init(self, instance: tuple[()], key: Key[Array, ""]) -> Layers:
         """Draw truncated normal kernels of scale 1 / sqrt(fan in); biases start at zero."""
-        pixels = _count_pixels(self.dataset)
+        pixels = count_pixels(self.dataset)
         units = (pixels, self.width, self.latents, self.width, pixels)
         shapes: Shapes = {
             f"layer_{index}": dense_shapes(*sizes) for index, sizes in enumerate(itertools.pairwise(units))
         }
         return draw_layers(key, shapes)
-
-    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
-        """Draw examples with replacement; the labels are not used."""
-        return draw_images(self.dataset, key, split, self.batch_size)
 
     def loss(
         self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
@@ -59,13 +67,8 @@ class Autoencoder(Task):
         errors = dense(params["layer_3"], hidden) - batch.images
         return batch.weights @ jnp.mean(jnp.square(errors), axis=-1)
 
-    @property
-    def ceiling(self) -> float:
-        """Four times the loss of predicting the mean."""
-        return 4.0
 
-
-class VAE(Task):
+class VAE(_Reconstruction):
     """Encode images as Gaussians and decode samples; the loss is the negative evidence bound per pixel.
 
     Pixels between 0 and 1 are taken as probabilities of a Bernoulli variable; the encoder's mean and log
@@ -76,18 +79,9 @@ class VAE(Task):
         Kingma and Welling 2014, arXiv:1312.6114.
     """
 
-    dataset: Dataset
-    width: int = struct.field(pytree_node=False, default=32)
-    latents: int = struct.field(pytree_node=False, default=8)
-    batch_size: int = struct.field(pytree_node=False, default=64)
-
-    def sample(self, key: Key[Array, ""]) -> tuple[()]:
-        """Draw nothing."""
-        return ()
-
     def init(self, instance: tuple[()], key: Key[Array, ""]) -> Layers:
         """Draw truncated normal kernels of scale 1 / sqrt(fan in); biases start at zero."""
-        pixels = _count_pixels(self.dataset)
+        pixels = count_pixels(self.dataset)
         shapes: Shapes = {
             "encoder": dense_shapes(pixels, self.width),
             "mean": dense_shapes(self.width, self.latents),
@@ -96,10 +90,6 @@ class VAE(Task):
             "output": dense_shapes(self.width, pixels),
         }
         return draw_layers(key, shapes)
-
-    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
-        """Draw examples with replacement; the labels are not used."""
-        return draw_images(self.dataset, key, split, self.batch_size)
 
     def loss(
         self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
@@ -115,16 +105,6 @@ class VAE(Task):
         distortion = jnp.sum(optax.sigmoid_binary_cross_entropy(logits, pixels), axis=-1)
         rate = jnp.sum(jnp.exp(log_variance) + jnp.square(mean) - 1 - log_variance, axis=-1) / 2
         return batch.weights @ (distortion + rate) / pixels.shape[-1]
-
-    @property
-    def ceiling(self) -> float:
-        """Four times a generous initial loss."""
-        return 4.0
-
-
-def _count_pixels(dataset: Dataset) -> int:
-    height, width, channels = dataset.images["train"].shape[1:]
-    return height * width * channels
 
 
 @register("digits-autoencoder")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
+from .classifier import Classifier
 from .datasets import Dataset, Split, load_dataset
-from .image_mlp import ImageBatch
+from .images import ImageBatch, draw_images
 from .layers import (
     Layers,
     Shapes,
@@ -21,10 +20,8 @@ from .layers import (
     dense,
     dense_shapes,
     draw_layers,
-    equal_weights,
     log_uniform,
     normalise,
-    share_right,
 )
 from .perceptron import activate, check_activations, live_units
 from .registry import register
@@ -38,7 +35,7 @@ class ConvInstance(NamedTuple):
     initial_scale: Float[Array, ""]
 
 
-class ImageConv(Task):
+class ImageConv(Classifier):
     """Classify images with two convolutions of 3 x 3 and a dense layer.
 
     The first convolution keeps the resolution and the second halves it; both have as many channels. Every
@@ -76,7 +73,7 @@ class ImageConv(Task):
         shapes: Shapes = {
             "conv_0": {"kernel": (3, 3, inputs, channels), "bias": (channels,)},
             "conv_1": {"kernel": (3, 3, channels, channels), "bias": (channels,)},
-            "output": dense_shapes(pixels * channels, self.dataset.num_classes),
+            "output": dense_shapes(pixels * channels, self.num_classes),
         }
         layers = draw_layers(key, shapes)
         live = live_units(self.channels, instance.channels)
@@ -91,36 +88,23 @@ class ImageConv(Task):
         """Draw examples with replacement."""
         return draw_images(self.dataset, key, split, self.batch_size)
 
-    def loss(
-        self, instance: ConvInstance, params: Layers, batch: ImageBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the cross-entropy in nats."""
-        logits = self._logits(instance, params, batch.images)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    def accuracy(
-        self, instance: ConvInstance, params: Layers, batch: ImageBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the share of examples that are classified rightly."""
-        return share_right(self._logits(instance, params, batch.images), batch.labels, batch.weights)
-
     @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats."""
-        return 4 * math.log(self.dataset.num_classes)
+    def num_classes(self) -> int:
+        return self.dataset.num_classes
 
-    def _logits(
-        self, instance: ConvInstance, params: Layers, images: Float[Array, "rows pixels"]
+    def logits(
+        self, instance: ConvInstance, params: Layers, batch: ImageBatch
     ) -> Float[Array, "rows classes"]:
+        """Return the output layer's, of the second convolution's units."""
         live = live_units(self.channels, instance.channels)
-        x = images.reshape(-1, *self.dataset.images["train"].shape[1:])
+        x = batch.images.reshape(-1, *self.dataset.images["train"].shape[1:])
         for name, stride in (("conv_0", 1), ("conv_1", 2)):
             x = activate(self.activations, instance.activation, convolve(params[name], x, stride))
             x = x * live if self.channels[0] != self.channels[1] else x
         return dense(params["output"], x.reshape(x.shape[0], -1))
 
 
-class ImageResNet(Task):
+class ImageResNet(Classifier):
     """Classify images with a residual network of pre-activation blocks and group normalisation.
 
     A convolution of 3 x 3, a mean pooling of 2 x 2, blocks of twice (normalise, ReLU, convolve), the mean
@@ -157,33 +141,20 @@ class ImageResNet(Task):
             shapes[f"norm_{index}"] = {"scale": (channels,), "bias": (channels,)}
             shapes[f"conv_{index}"] = {"kernel": (3, 3, channels, channels)}
         shapes["norm"] = {"scale": (channels,), "bias": (channels,)}
-        shapes["output"] = dense_shapes(channels, self.dataset.num_classes)
+        shapes["output"] = dense_shapes(channels, self.num_classes)
         return draw_layers(key, shapes)
 
     def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
         """Draw examples with replacement."""
         return draw_images(self.dataset, key, split, self.batch_size)
 
-    def loss(
-        self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the cross-entropy in nats."""
-        logits = self._logits(params, batch.images)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    def accuracy(
-        self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the share of examples that are classified rightly."""
-        return share_right(self._logits(params, batch.images), batch.labels, batch.weights)
-
     @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats."""
-        return 4 * math.log(self.dataset.num_classes)
+    def num_classes(self) -> int:
+        return self.dataset.num_classes
 
-    def _logits(self, params: Layers, images: Float[Array, "rows pixels"]) -> Float[Array, "rows classes"]:
-        x = convolve(params["stem"], images.reshape(-1, *self.dataset.images["train"].shape[1:]))
+    def logits(self, instance: tuple[()], params: Layers, batch: ImageBatch) -> Float[Array, "rows classes"]:
+        """Return the output layer's, of the mean over the pixels."""
+        x = convolve(params["stem"], batch.images.reshape(-1, *self.dataset.images["train"].shape[1:]))
         rows, height, width, channels = x.shape
         x = x[:, : height // 2 * 2, : width // 2 * 2]
         x = jnp.mean(x.reshape(rows, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
@@ -200,12 +171,6 @@ class ImageResNet(Task):
         """Normalise each image over the pixels and channels of a group."""
         grouped = x.reshape(x.shape[0], -1, self.groups, self.channels // self.groups)
         return normalise(grouped, (1, 3)).reshape(x.shape) * layer["scale"] + layer["bias"]
-
-
-def draw_images(dataset: Dataset, key: Key[Array, ""], split: Split, size: int) -> ImageBatch:
-    """Draw flattened examples with replacement, each of the same weight."""
-    images, labels = dataset.batch(key, split, size)
-    return ImageBatch(images.reshape(size, -1), labels, equal_weights(size))
 
 
 def convolve(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from .image_mlp import ACTIVATIONS
 from .layers import Layers, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
 
 
 class PerceptronInstance(NamedTuple):
@@ -29,8 +36,8 @@ class Perceptron:
     """What a perceptron may be: a task's static field, and the functions of its parameters.
 
     Every range is inclusive, and equal ends make the entry constant. Shapes are those of the largest
-    member, as in `ImageMLP`: a narrower one masks its last hidden units, a shallower one skips its last
-    hidden layers.
+    member: a narrower one masks its last hidden units, whose weights start at zero and get no gradient; a
+    shallower one skips its last hidden layers.
 
     Raises:
         ValueError: for an empty range or an unknown activation.

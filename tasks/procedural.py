@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .augment import Reparametrised
 from .base import Task
+from .classifier import Classifier
 from .datasets import SPLITS, Split
-from .layers import Layers, equal_weights, share_right
+from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 
@@ -38,7 +37,7 @@ class CurveBatch(NamedTuple):
     weights: Float[Array, " batch"]
 
 
-class ProceduralCurves(Task):
+class ProceduralCurves(Classifier):
     """Tell which template a curve was made from, after it was scaled, shifted, tilted and blurred by noise.
 
     A template is a random smooth curve that ends in zero on both sides. For every example it is multiplied
@@ -84,24 +83,15 @@ class ProceduralCurves(Task):
             curves + self.noise * jax.random.normal(keys[2], curves.shape), labels, equal_weights(rows)
         )
 
-    def loss(
-        self, instance: CurveInstance, params: Layers, batch: CurveBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the cross-entropy in nats."""
-        logits = self.perceptron.apply(instance.perceptron, params, batch.curves)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    def accuracy(
-        self, instance: CurveInstance, params: Layers, batch: CurveBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the share of curves that are classified rightly."""
-        logits = self.perceptron.apply(instance.perceptron, params, batch.curves)
-        return share_right(logits, batch.labels, batch.weights)
-
     @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats."""
-        return 4 * math.log(self.perceptron.outputs)
+    def num_classes(self) -> int:
+        return self.perceptron.outputs
+
+    def logits(
+        self, instance: CurveInstance, params: Layers, batch: CurveBatch
+    ) -> Float[Array, "rows classes"]:
+        """Return the perceptron's outputs."""
+        return self.perceptron.apply(instance.perceptron, params, batch.curves)
 
 
 def evaluate_templates(

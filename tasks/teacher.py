@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
+from .classifier import Classifier
 from .datasets import SPLITS, Split
-from .layers import Layers, equal_weights, share_right
+from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .registry import register
 
@@ -108,7 +108,7 @@ class MixtureBatch(NamedTuple):
     weights: Float[Array, " batch"]
 
 
-class GaussianMixture(Task):
+class GaussianMixture(Classifier):
     """Classify points of a random Gaussian mixture with several modes a class.
 
     The means are standard normal and the spreads log-uniform over `spreads`: classes overlap, and with more
@@ -145,24 +145,15 @@ class GaussianMixture(Task):
         noise = instance.spreads[labels, modes][:, None] * jax.random.normal(keys[1], (rows, inputs))
         return MixtureBatch(instance.means[labels, modes] + noise, labels, equal_weights(rows))
 
-    def loss(
-        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the cross-entropy in nats."""
-        logits = self.perceptron.apply(instance.perceptron, params, batch.inputs)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-
-    def accuracy(
-        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the share of points that are classified rightly."""
-        logits = self.perceptron.apply(instance.perceptron, params, batch.inputs)
-        return share_right(logits, batch.labels, batch.weights)
-
     @property
-    def ceiling(self) -> float:
-        """Four times the loss of guessing, in nats."""
-        return 4 * math.log(self.perceptron.outputs)
+    def num_classes(self) -> int:
+        return self.perceptron.outputs
+
+    def logits(
+        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch
+    ) -> Float[Array, "rows classes"]:
+        """Return the perceptron's outputs."""
+        return self.perceptron.apply(instance.perceptron, params, batch.inputs)
 
 
 register("teacher-mlp")(Teacher)

@@ -1,0 +1,45 @@
+"""`--import`: run a user's own file, so that what it registers has a name in lopt's commands."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def import_all(names: Sequence[str]) -> None:
+    """Import Python files and installed modules, in order, each once.
+
+    A file is imported under its own name, its folder appended to `sys.path`: it finds the files beside it,
+    and what imports it later finds the same classes.
+
+    Args:
+        names: paths that end in .py, or dotted names.
+
+    Raises:
+        ValueError: in one sentence, for what isn't there, what raises, or a file called like another module.
+    """
+    for name in names:
+        path = Path(name).resolve() if name.endswith(".py") else None
+        if path is not None and not path.is_file():
+            raise ValueError(f"--import {name}: there is no such file")
+        if path is not None and str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))
+        try:
+            module = importlib.import_module(path.stem if path else name)
+        except Exception as error:
+            raise ValueError(f"--import {name}: {_told(error, path)}") from error
+        found = getattr(module, "__file__", None)
+        if path is not None and (found is None or Path(found).resolve() != path):
+            raise ValueError(f"--import {name}: another module is called {path.stem!r}: rename the file")
+
+
+def _told(error: Exception, path: Path | None) -> str:
+    """Say what was raised, and where in the file."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if path is not None and trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
