@@ -5,6 +5,7 @@ Programs that tests start inherit the environment set here, but not the eight de
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,11 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 os.environ["WANDB_SILENT"] = "true"
+
+# Programs inherit what is ignored: under `nohup`, or in the background of a script, that would be these.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 # One data directory a session. pytest-xdist's workers start later, and inherit it.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
