@@ -123,7 +123,9 @@ class TunedCache:
                     path = directory / _file(runs, name)
                     record = read_record(path, runs.question(name, family), runs.start)
                     found[name] = _tuned(record["answer"], baseline)
-                    commits.append(f"{directory} (commit {record['provenance']['commit']})")
+                    # Reports are shared: no reader has this machine's folders.
+                    place = "those that come with lopt" if directory == SHIPPED else directory
+                    commits.append(f"{place} (commit {record['provenance']['commit']})")
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, UnusableError) as error:

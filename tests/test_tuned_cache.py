@@ -235,6 +235,7 @@ def test_what_is_shipped_is_used_where_the_user_has_none_and_never_written(tmp_p
     before = {path: path.read_bytes() for path in (tmp_path / "shipped").iterdir()}
     cache = Cache()
     assert_same(cache.get(TWO, runs_of(), fail), shipped)
+    assert [where.partition(" (")[0] for where in cache.reused] == ["those that come with lopt"]
     assert not (tmp_path / "runs").exists()
     TunedCache(retune=True).get(TWO, runs_of(), lambda: own)
     assert_same(cache.get(TWO, runs_of(), fail), own)
@@ -248,8 +249,9 @@ def test_the_strong_baselines_of_hyper_free_come_with_lopt():
         asked = Runs(entry.task, tasks.build(entry.task), entry.horizon, 0, 5, "test")
         for family in map(whole, families(choose(["strong"]))):
             for name in family:
-                kept = (COMES_WITH_LOPT / f"{entry.task}-{entry.horizon}-{name}.json").read_text()
-                assert json.loads(kept)["question"] == asked.question(name, family)
+                kept = json.loads((COMES_WITH_LOPT / f"{entry.task}-{entry.horizon}-{name}.json").read_text())
+                assert kept["question"] == asked.question(name, family)
+                assert " /" not in kept["provenance"]["command"]  # a folder of the machine that tuned it
 
 
 def test_a_directory_that_cant_be_written_costs_no_results(tmp_path):
