@@ -18,7 +18,8 @@ from .presets import PRESETS, get_preset
 _USAGE = """lopt-train PRESET --run-dir DIR [--steps N] [--seed S] [options]
 
 Meta-train a learned optimizer. A run directory that holds a checkpoint is resumed.
-`lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows names.
+`lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows names
+(with --import FILE... those of your own, too).
 
 presets:
 """
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_USAGE + "\n".join(f"  {name:12} {_about(name)}" for name in PRESETS))
         return 0 if arguments else 2
     if arguments[0] == "--list":
-        return _list_names()
+        return _list_names(arguments[1:])
     try:
         preset = get_preset(arguments[0])
         command = tyro.cli(
@@ -69,12 +70,21 @@ def _about(name: str) -> str:
     return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
 
 
-def _list_names() -> int:
+def _list_names(rest: Sequence[str]) -> int:
     from lopt import ARCHITECTURES
     from tasks import TASKS
 
     from .estimators import ESTIMATORS
+    from .imports import import_all
 
+    if rest and rest[0] != "--import":
+        print(f"lopt-train: --list takes nothing but --import FILE..., not {rest[0]}", file=sys.stderr)
+        return 2
+    try:
+        import_all(rest[1:])
+    except ValueError as error:
+        print(f"lopt-train: {error}", file=sys.stderr)
+        return 1
     for kind, names in (("task", TASKS), ("optimizer", ARCHITECTURES), ("estimator", ESTIMATORS)):
         print(f"--{kind}: " + ", ".join(sorted(names)))
     return 0

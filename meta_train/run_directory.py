@@ -198,15 +198,21 @@ def read_run(
     Raises:
         RunDirectoryError: when it is no run directory.
         CheckpointError: when it holds no checkpoint.
+        ValueError: when its optimizer or estimator is not registered, with where to find it.
     """
     run = RunDirectory(Path(run_dir))
-    config = run.read_config()
-    estimator = make_estimator(config)
-    # Theta's structure alone: neither the run's data nor its devices need be on this machine.
-    theta = make_theta(config, jax.random.key(config.seed))
+    config, identity = run.read_config(), run.read_identity()
+    try:
+        estimator = make_estimator(config)
+        # Theta's structure alone: neither the run's data nor its devices need be on this machine.
+        theta = make_theta(config, jax.random.key(config.seed))
+    except ValueError as error:
+        own = "; it was trained with --import: the same files are needed here"
+        hint = own if "--import" in str(identity.get("command")) else ""
+        raise ValueError(f"{run_dir} can't be read: {error}{hint}") from error
     optimizer, meta_step = restore_theta(run.checkpoints, theta, step, best)
     about = read_about(run.checkpoints, meta_step) or {}
-    origin = {key: value for key, value in run.read_identity().items() if key != "id"}
+    origin = {key: value for key, value in identity.items() if key != "id"}
     return optimizer, origin | {
         "tasks": list(config.task),
         **({"task_weights": list(config.weights)} if config.task[1:] else {}),

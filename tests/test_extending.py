@@ -60,14 +60,14 @@ def folder(tmp_path_factory):
     return path
 
 
-def run(arguments, folder):
+def run(arguments, folder, status=0):
     """Run what registers names in a process of its own, so that no other test sees them."""
     bin_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     paths = {"PATH": bin_path, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     done = subprocess.run(
         arguments, cwd=folder, env=os.environ | paths, capture_output=True, text=True, timeout=500
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -85,6 +85,10 @@ def test_the_commands_train_benchmark_and_export_what_the_files_register(folder)
     report = (folder / "runs" / "eval" / "rings" / "report.md").read_text()
     assert "tuned AdaBelief" in report
     run([sys.executable, "-c", USED], folder)
+    said = run(["lopt-export", "runs/rings", "again"], folder, status=1)
+    assert "unknown estimator 'partial-pes'" in said
+    assert "it was trained with --import: the same files are needed here" in said
+    assert "rings" in run(["lopt-train", "--list", "--import", "rings.py"], folder)
 
 
 @pytest.mark.parametrize(("module", "tests", "name"), CONTRACTS)
