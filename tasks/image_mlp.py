@@ -13,7 +13,7 @@ from .classifier import Classifier
 from .datasets import Dataset, Split
 from .images import ImageBatch, count_pixels, draw_images
 from .layers import Layers, check_ranges, log_uniform
-from .perceptron import Perceptron, PerceptronInstance
+from .perceptron import Perceptron, PerceptronInstance, check_activations
 
 
 class MLPInstance(NamedTuple):
@@ -46,8 +46,13 @@ class ImageMLP(Classifier):
     batch_sizes: tuple[int, int] = struct.field(pytree_node=False, default=(128, 128))
 
     def __post_init__(self) -> None:
-        check_ranges(batch_sizes=self.batch_sizes)
-        self._perceptron(1)
+        check_ranges(
+            widths=self.widths,
+            depths=self.depths,
+            initial_scales=self.initial_scales,
+            batch_sizes=self.batch_sizes,
+        )
+        check_activations(self.activations)
 
     def sample(self, key: Key[Array, ""]) -> MLPInstance:
         """Draw a member: integers and activations uniformly, batch size and scale log-uniformly."""
