@@ -42,7 +42,7 @@ format: $(STAMP) ## Format the code and apply ruff's safe fixes
 	$(BIN)/ruff format .
 
 lock: ## Pin every dependency anew in requirements.lock (runtime and dev, Python 3.11 and later)
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --extra train --group dev --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-header --output-file requirements.lock
 	@! grep -n '://' requirements.lock || { echo 'requirements.lock names a host.' >&2; exit 1; }
 
