@@ -135,7 +135,9 @@ def _out(command: Command) -> Path:
 
 
 def _tell(message: str, code: int) -> int:
-    print(f"lopt-eval: {message}", file=sys.stderr)
+    # Names and files may hold escape sequences, which a terminal would obey.
+    plain = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    print(f"lopt-eval: {plain}", file=sys.stderr)
     return code
 
 

@@ -2,37 +2,32 @@
 
 `config.json` holds the format's number, the architecture's registered name, its static fields, the
 provenance that the publisher gives (command, commit, tasks, inner steps, versions), and the SHA-256 of the
-weights. Loading builds the architecture from the registry and fills its theta; nothing is unpickled.
+weights. Loading builds the architecture from the registry and fills its theta; nothing is unpickled. Both
+files are checked in full, and alike by both: what `save` writes, `load` reads.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import hashlib
-import json
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import safetensors.numpy
 
+from . import published_config, published_static, published_theta
 from .base import LearnedOptimizer, static_fields
-from .registry import architecture, architecture_name, create
+from .plain_text import plain, quoted, reason
+from .published_directory import CONFIG, THETA, PublishedOptimizerError, read, read_checked_config, write
+from .registry import architecture, architecture_name
 
-FORMAT = 1
-_CONFIG, _THETA = "config.json", "theta.safetensors"
 _PACKAGE = Path(__file__).resolve().parent
 _PUBLISHED = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 """Where published optimizers lie: in an installed wheel, and in a source tree."""
-
-
-class PublishedOptimizerError(ValueError):
-    """A directory does not hold a published optimizer that this version can load."""
+_LONGEST_GUESSED = 100
 
 
 def save(
@@ -40,29 +35,37 @@ def save(
 ) -> Path:
     """Publish an optimizer into a directory, which is made when it is not there.
 
+    Both files are whole on the disk before either is replaced: when something fails, what was there stays.
+
     Args:
-        optimizer: one of a registered architecture.
-        directory: where to; an optimizer that was published there is replaced.
+        optimizer: one of a registered architecture; its theta is kept as float32.
+        directory: where to; an optimizer that was published there is replaced, anything else is left alone.
         provenance: JSON values that say where theta comes from (command, commit, tasks, inner steps, ...).
 
     Returns:
         The directory.
+
+    Raises:
+        PublishedOptimizerError: when theta, a static field or the provenance is not what `load` would take,
+            or the directory holds something else or can't be written; the last is an OSError, too.
+        ValueError: when the optimizer's class is not registered.
+        TypeError: when the directory is neither text nor a path.
     """
-    directory = Path(directory)
-    theta = {name: np.asarray(leaf) for name, leaf in _named_leaves(optimizer)}
-    weights = safetensors.numpy.save(theta)
-    config = {
-        "format": FORMAT,
-        "architecture": architecture_name(optimizer),
-        "static": static_fields(optimizer),
-        "theta_sha256": hashlib.sha256(weights).hexdigest(),
-        "provenance": dict(provenance or {}),
-    }
-    text = json.dumps(config, indent=2) + "\n"  # before anything is written: the provenance may not be JSON
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / _THETA).write_bytes(weights)
-    (directory / _CONFIG).write_text(text)
-    return directory
+    target = Path(_text(directory))
+    name = architecture_name(optimizer)
+    try:
+        arrays, static = published_theta.arrays_of(optimizer), static_fields(optimizer)
+        published_static.check_static(static, type(optimizer), published_theta.size(arrays))
+    except ValueError as error:
+        raise PublishedOptimizerError(f"this {name} can't be published: {error}") from error
+    weights = published_theta.encode(arrays)
+    digest = hashlib.sha256(weights).hexdigest()
+    try:
+        config = published_config.to_text(name, static, digest, provenance)
+    except ValueError as error:
+        raise PublishedOptimizerError(f"this {name} can't be published: its {CONFIG} {error}") from error
+    write(target, weights, config)
+    return target
 
 
 def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
@@ -70,21 +73,34 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
 
     Args:
         name_or_path: the name of one that comes with lopt, or a directory that `save` or `lopt-export` wrote.
+            Text that is such a name means it, even where a directory is called so: write `./small`, or give a
+            `Path`, for the directory.
 
     Raises:
         PublishedOptimizerError: when there is none, or its files are truncated, altered or foreign.
+        TypeError: when it is neither text nor a path.
     """
-    config = read_config(name_or_path)
     directory = _find(name_or_path)
-    try:
-        weights = (directory / _THETA).read_bytes()
-    except OSError as error:
-        raise PublishedOptimizerError(f"{directory} has no readable {_THETA}: {error.strerror}") from error
+    config, weights = read_checked_config(directory), read(directory, THETA)
+    path = plain(directory / THETA)
     if hashlib.sha256(weights).hexdigest() != config["theta_sha256"]:
         raise PublishedOptimizerError(
-            f"{directory / _THETA} is truncated or was altered: its checksum differs from {_CONFIG}'s"
+            f"{path} is truncated or was altered: its checksum differs from {CONFIG}'s"
         )
-    return _fill(config, weights, directory)
+    try:
+        arrays = published_theta.decode(weights)
+    except ValueError as error:
+        raise PublishedOptimizerError(f"{path} {error}") from error
+    template = _template(config, published_theta.size(arrays), directory)
+    if names := published_theta.differing(template, arrays):
+        raise PublishedOptimizerError(
+            f"{path} does not fit {plain(config['architecture'])}: {plain(', '.join(names))} differ"
+        )
+    try:
+        published_theta.check_numbers(arrays)
+    except ValueError as error:
+        raise PublishedOptimizerError(f"{path} holds no theta: {error}") from error
+    return published_theta.fill(template, arrays)
 
 
 def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
@@ -95,77 +111,64 @@ def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         PublishedOptimizerError: when it is missing or is not one.
+        TypeError: as for `load`.
     """
-    path = _find(name_or_path) / _CONFIG
-    try:
-        config = json.loads(path.read_text())
-    except OSError as error:
-        raise PublishedOptimizerError(
-            f"{path.parent} holds no published optimizer: no readable {_CONFIG} ({error.strerror})"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise PublishedOptimizerError(f"{path} is not JSON: {error}") from error
-    keys = {"format": int, "architecture": str, "static": dict, "theta_sha256": str, "provenance": dict}
-    if not isinstance(config, dict) or any(not isinstance(config.get(k), t) for k, t in keys.items()):
-        raise PublishedOptimizerError(f"{path} is not the config of a published optimizer")
-    if config["format"] != FORMAT:
-        raise PublishedOptimizerError(
-            f"{path} has format {config['format']}; this version of lopt reads format {FORMAT}"
-        )
-    return config
+    return read_checked_config(_find(name_or_path))
 
 
 def published() -> list[str]:
     """Return the names of the optimizers that come with lopt."""
-    found = (path.parent.name for root in _PUBLISHED for path in root.glob(f"*/{_CONFIG}"))
-    return sorted(set(found))
+    return sorted(_places())
+
+
+def _places() -> dict[str, Path]:
+    """Return the directories of the optimizers that come with lopt, by name; the first place has the say."""
+    found = [path.parent for root in _PUBLISHED for path in root.glob(f"*/{CONFIG}")]
+    return {path.name: path for path in reversed(found)}
+
+
+def _text(name_or_path: str | PathLike[str]) -> str:
+    text = os.fspath(name_or_path) if isinstance(name_or_path, str | PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"an optimizer is named by text or a path, not by {type(name_or_path).__name__}")
+    if not text or "\0" in text:
+        raise PublishedOptimizerError(f"{quoted(text)} can be neither a directory nor an optimizer's name")
+    return text
 
 
 def _find(name_or_path: str | PathLike[str]) -> Path:
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
-    for root in _PUBLISHED:
-        if path.name == str(name_or_path) and (root / path / _CONFIG).is_file():
-            return root / path
-    near = difflib.get_close_matches(str(name_or_path), published(), n=3, cutoff=0.4)
+    text, places = _text(name_or_path), _places()
+    if isinstance(name_or_path, str) and text in places:
+        return places[text]
+    if os.path.isdir(text):  # pathlib's own raises when the name is too long
+        return Path(text)
+    if text in places:
+        return places[text]
+    if os.path.lexists(text):
+        raise PublishedOptimizerError(
+            f"{quoted(text)} is not a directory: name the one that holds {CONFIG} and {THETA}"
+        )
+    near = difflib.get_close_matches(text[:_LONGEST_GUESSED], places, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    if text.startswith("~"):
+        hint = "; ~ stands for nothing here: write the directory out"
     raise PublishedOptimizerError(
-        f"{str(name_or_path)!r} is neither a directory nor the name of a published optimizer{hint}"
+        f"{quoted(text)} is neither a directory nor the name of a published optimizer{hint}"
     )
 
 
-def _fill(config: Mapping[str, Any], weights: bytes, directory: Path) -> LearnedOptimizer:
+def _template(config: Mapping[str, Any], numbers: int, directory: Path) -> LearnedOptimizer:
+    """Return an optimizer with the config's static fields, whose arrays are shapes alone.
+
+    Args:
+        config: a checked one.
+        numbers: size of the theta that it is for.
+        directory: where the config is from.
+    """
     try:
-        _check_static(config["static"], architecture(config["architecture"]))
-        abstract = jax.eval_shape(
-            lambda: create(config["architecture"], jax.random.key(0), **config["static"])
-        )
+        cls = architecture(config["architecture"])
+        published_static.check_static(config["static"], cls, numbers)
+        static = {key: published_static.hashable(value) for key, value in config["static"].items()}
+        return jax.eval_shape(lambda: cls.create(jax.random.key(0), **static))
     except Exception as error:  # a config may hold anything: whatever `create` says of it
-        raise PublishedOptimizerError(f"{directory / _CONFIG}: {error}") from error
-    try:
-        theta = safetensors.numpy.load(weights)
-    except Exception as error:  # the library's own error type is not an Exception of ours to name
-        raise PublishedOptimizerError(f"{directory / _THETA} is not a safetensors file: {error}") from error
-    expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named_leaves(abstract)}
-    found = {name: (leaf.shape, leaf.dtype) for name, leaf in theta.items()}
-    if expected != found:
-        differing = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-        raise PublishedOptimizerError(
-            f"{directory / _THETA} does not fit {config['architecture']}: {', '.join(differing)} differ"
-        )
-    leaves = [jnp.asarray(theta[name]) for name, _ in _named_leaves(abstract)]
-    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
-
-
-def _check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer]) -> None:
-    defaults = {f.name: f.default for f in dataclasses.fields(cls) if not f.metadata.get("pytree_node", True)}
-    for name in static.keys() & defaults.keys():
-        value, default = static[name], defaults[name]
-        if not isinstance(value, (int, float) if isinstance(default, float) else type(default)):
-            raise ValueError(f"{name} is {value!r}, but should be like {default!r}")
-
-
-def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
-    flat, _ = jax.tree.flatten_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in flat]
+        raise PublishedOptimizerError(f"{plain(directory / CONFIG)}: {reason(error)}") from error

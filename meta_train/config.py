@@ -17,6 +17,9 @@ ObjectiveName = Literal["mean", "sum", "mean-log", "last", "minimum"]
 PhaseName = Literal["lockstep", "staggered", "random"]
 BackendName = Literal["shard_map", "pmap", "vmap"]
 
+_FORMAT = "lopt-run 1"
+"""What the files of runs call themselves, so that nobody takes them for published optimizers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -176,21 +179,26 @@ class RunConfig:
 
     def to_json(self) -> str:
         """Return the configuration as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps({"format": _FORMAT} | dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote; files of older runs don't say their format.
 
         Raises:
             ValueError: for text that is not a run's configuration.
         """
         try:
             values: dict[str, Any] = json.loads(text)
+            said = values.pop("format", _FORMAT)
+            if type(said) is int:
+                raise ValueError("it is a published optimizer's")
+            if said != _FORMAT:
+                raise ValueError(f"its format is {said!r}, and this version of lopt reads {_FORMAT!r}")
             read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**read)
-        except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not the configuration of a run: {error}") from error
+        except (TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise ValueError(f"not the configuration of a run ({error})") from error
 
 
 MAY_CHANGE = frozenset(

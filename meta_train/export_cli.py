@@ -35,8 +35,11 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
+    from lopt import published
+
     from .imports import import_all
     from .run_directory import RunDirectory, export_run
+    from .run_files import one_line
 
     try:
         import_all(command.imports)
@@ -44,9 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"lopt-export: {error}", file=sys.stderr)
+        print(f"lopt-export: {one_line(error)}", file=sys.stderr)
         return 1
-    print(f"wrote {command.out_dir}; use it with lopt.as_optax({str(command.out_dir)!r}, horizon=STEPS)")
+    out = str(command.out_dir)
+    loaded = f"./{out}" if out in published() else out  # such a name alone means the one that comes with lopt
+    print(f"wrote {out}; use it with lopt.as_optax({loaded!r}, horizon=STEPS)")
     return 0
 
 

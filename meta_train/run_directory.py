@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import fcntl
-import getpass
 import json
-import os
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jax
 
@@ -24,10 +20,15 @@ from .build import make_estimator, make_theta
 from .checkpoints import read_about, restore_theta
 from .config import RunConfig, differences
 from .provenance import provenance
+from .run_files import belongs_to_run, one_line, read_whole, write_whole
+from .run_lock import holder, this_process
 
 
 class RunDirectoryError(RuntimeError):
     """A run directory can't be used as asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +73,22 @@ class RunDirectory:
         Raises:
             RunDirectoryError: when the directory holds another configuration, or something that is not a run.
         """
-        if self.config.is_file():
-            changed = differences(self.read_config(), config)
+        try:
+            names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path} can't be read: {error.strerror}") from error
+        if self.config.name in names:
+            try:
+                held = self.read_config()
+            except RunDirectoryError as error:
+                raise RunDirectoryError(f"{error}; take another --run-dir") from error
+            changed = differences(held, config)
             if changed:
                 raise RunDirectoryError(
                     f"{self.path} holds another run: {'; '.join(changed)}. Take the old values, "
                     "or another --run-dir"
                 )
-        elif self.path.is_dir() and {path.name for path in self.path.iterdir()} - {"lock.json", "config.tmp"}:
+        elif names - {"lock.json", "config.tmp"}:
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no lopt run (no config.json): take another --run-dir"
             )
@@ -114,14 +123,14 @@ class RunDirectory:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RunDirectoryError(f"{self.path} is in use by {_holder(file)}") from error
+                raise RunDirectoryError(f"{self.path} is in use by {holder(file)}") from error
             except OSError as error:
                 raise RunDirectoryError(
                     f"{self.lock} can't be locked ({error.strerror}): take a --run-dir on a file system with "
                     "locks"
                 ) from error
             file.truncate(0)
-            json.dump(_this_process(command), file, indent=2)
+            json.dump(this_process(command), file, indent=2)
             file.flush()
             yield
 
@@ -138,41 +147,32 @@ class RunDirectory:
             RunDirectoryError: when there is none, or it is none.
         """
         try:
-            return RunConfig.from_json(self.config.read_text())
+            return RunConfig.from_json(read_whole(self.config))
         except OSError as error:
-            raise RunDirectoryError(f"{self.path} is no run directory: it has no config.json") from error
+            raise RunDirectoryError(
+                f"{self.path} is no run directory: it has no readable config.json ({error.strerror})"
+            ) from error
         except ValueError as error:
-            raise RunDirectoryError(f"{self.config} is {error}; take another --run-dir") from error
+            raise RunDirectoryError(f"{self.path} is no run directory: its config.json is {error}") from error
 
     def read_identity(self) -> dict[str, Any]:
-        """Read the run's id and provenance."""
-        return json.loads(self.identity.read_text())
+        """Read the run's id and provenance.
 
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written, whenever the process may die."""
-    partial = path.with_suffix(".tmp")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _this_process(command: str) -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "user": getpass.getuser(),
-        "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": command,
-    }
-
-
-def _holder(file: IO[str]) -> str:
-    file.seek(0)
-    try:
-        who = json.loads(file.read())
-        return "process {pid} of {user} on {host}, since {since}: {command}".format(**who)
-    except (ValueError, KeyError, TypeError):  # it has the lock, and has not written yet
-        return "another process"
+        Raises:
+            RunDirectoryError: when they are missing or damaged.
+        """
+        identity: Any = None
+        try:
+            identity = json.loads(read_whole(self.identity))
+        except OSError as error:
+            raise RunDirectoryError(f"{self.identity} can't be read: {error.strerror}") from error
+        except (ValueError, RecursionError):
+            pass  # it is damaged
+        devices = identity.get("devices", []) if isinstance(identity, dict) else None
+        # Reports print them, after hours of work.
+        if not isinstance(devices, list) or not all(isinstance(d, str) and d.isprintable() for d in devices):
+            raise RunDirectoryError(f"{self.identity} is damaged: it does not say where the run comes from")
+        return identity
 
 
 def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
@@ -229,9 +229,16 @@ def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None
 
     Args:
         run_dir: as for `read_run`, like the rest.
-        out_dir: where to.
+        out_dir: where to; a directory of its own, which may be inside the run's.
         step: likewise.
         best: likewise.
+
+    Raises:
+        RunDirectoryError: when `out_dir` is the run's own.
+        lopt.PublishedOptimizerError: when it holds something else, or can't be written.
     """
+    if belongs_to_run(Path(run_dir), Path(out_dir)):
+        other = Path(run_dir, "optimizer")
+        raise RunDirectoryError(f"{out_dir} belongs to the run {run_dir}: take another OUT_DIR, {other} say")
     optimizer, origin = read_run(run_dir, step, best)
     return lopt.save(optimizer, out_dir, origin)

@@ -18,7 +18,8 @@ def test_every_preset_round_trips_through_json(name):
     assert read == config
     assert hash(read) == hash(config)
     assert not differences(read, config)
-    assert json.loads(config.to_json()).keys() == {field.name for field in dataclasses.fields(config)}
+    fields = {field.name for field in dataclasses.fields(config)}
+    assert json.loads(config.to_json()).keys() == {"format"} | fields
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -42,11 +43,39 @@ def test_values_of_every_kind_survive_json():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "3", '{"format": 1}', '{"window": "wide"}', '{"window": -1}', '{"particles": null}']
+    "text",
+    [
+        *(
+            "",
+            "[]",
+            "3",
+            "null",
+            '{"window": "wide"}',
+            '{"window": -1}',
+            '{"particles": null}',
+            "[" * 100_000,
+        ),
+        *('{"depth": 3}', '{"format": true}', '{"format": null}', '{"format": []}'),
+    ],
+    ids=lambda text: text[:30],
 )
 def test_what_is_no_configuration_is_refused(text):
-    with pytest.raises(ValueError, match="not the configuration of a run|must be positive"):
+    with pytest.raises(ValueError, match="^not the configuration of a run"):
         RunConfig.from_json(text)
+
+
+def test_a_configuration_says_that_it_is_a_runs_and_older_ones_are_read_without_that():
+    config = RunConfig(sigma=0.5)
+    values = json.loads(config.to_json())
+    assert values.pop("format") == "lopt-run 1"
+    assert RunConfig.from_json(json.dumps(values)) == config
+
+
+def test_the_configuration_of_a_published_optimizer_or_of_a_newer_run_is_called_what_it_is():
+    with pytest.raises(ValueError, match="it is a published optimizer's"):
+        RunConfig.from_json('{"format": 1, "architecture": "star"}')
+    with pytest.raises(ValueError, match="its format is 'lopt-run 2', and this version of lopt reads 'lopt-"):
+        RunConfig.from_json('{"format": "lopt-run 2"}')
 
 
 def test_differences_name_the_option_and_both_values():

@@ -1,14 +1,28 @@
 """A run is exported where it was not trained, and says truly how it was."""
 
 import dataclasses
+import json
+import os
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import lopt
-from meta_train import RunDirectory, Trainer, export_run, get_preset, load_run_optimizer, read_run
+from meta_train import (
+    RunDirectory,
+    RunDirectoryError,
+    Trainer,
+    export_cli,
+    export_run,
+    get_preset,
+    load_run_optimizer,
+    read_run,
+)
+
+from .small_runs import train_here
 
 CONFIG = dataclasses.replace(get_preset("tiny"), steps=3, particles=4, window=5, horizon_high=10, devices=2)
 
@@ -57,3 +71,149 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
     after = read_run(copy.path)[1]
     assert after["meta_steps"] == CONFIG.steps + 1
     assert before < after["seconds"] < 600
+
+
+# --- what an export must not overwrite -------------------------------------------------------------------
+
+
+def files(path):
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch):
+    """A copy of the run, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(trained[0].path, tmp_path / "run")).relative_to(tmp_path)
+
+
+def error_line(capsys, program="lopt-export") -> str:
+    """Return the one line on stderr, having checked that a terminal only shows it."""
+    line = capsys.readouterr().err
+    assert line.startswith(f"{program}: ")
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
+    return line
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        *("run", "./run/", "run/../run", "link", "link/.", "run/checkpoints", "link/checkpoints/x"),
+        *("run/damaged", "run/wandb/x", "below/up"),
+    ],
+)
+def test_a_run_is_not_exported_onto_itself_however_that_is_spelt(run, out, capsys, tmp_path):
+    os.symlink("run", "link")
+    os.mkdir("below")
+    os.symlink(tmp_path / "run", "below/up")
+    before = files(run)
+    assert export_cli.main(["run", out]) == 1
+    assert "belongs to the run run: take another OUT_DIR, run/optimizer say" in error_line(capsys)
+    assert files(run) == before
+
+
+def test_a_run_is_not_exported_onto_another_run_nor_onto_something_else(run, capsys):
+    shutil.copytree(run, "other")
+    os.mkdir("thesis")
+    Path("thesis/thesis.tex").write_text("precious")
+    before = files(Path())
+    assert export_cli.main(["run", "other"]) == 1
+    assert "other is a run directory of lopt-train: take another" in error_line(capsys)
+    assert export_cli.main(["run", "thesis"]) == 1
+    assert "thesis is not empty and holds no published optimizer" in error_line(capsys)
+    assert files(Path()) == before
+
+
+@pytest.mark.parametrize("out", ["run/optimizer", "run-2", "new/deep"])
+def test_a_run_is_exported_beside_it_or_into_a_folder_of_its_own_again_and_again(run, out):
+    for _ in range(2):
+        assert export_cli.main(["run", out]) == 0
+        lopt.load(out)
+    assert RunDirectory(run).read_config() == CONFIG
+
+
+def test_what_is_printed_loads_what_was_written(run, capsys):
+    assert export_cli.main(["run", "small"]) == 0
+    assert "lopt.as_optax('./small', horizon=STEPS)" in capsys.readouterr().out
+    assert lopt.read_config("./small")["architecture"] == "learnable-adam"
+    assert lopt.read_config("small")["architecture"] == "muon-star"
+
+
+# --- directories that are taken for each other, and files that are none ----------------------------------
+
+
+def test_commands_on_runs_say_when_they_are_given_a_published_optimizer(run, capsys):
+    export_run(run, "mine")
+    before = files(Path("mine"))
+    assert export_cli.main(["mine", "out"]) == 1
+    assert "its config.json is not the configuration of a run (it is a published optimizer's)" in (
+        line := error_line(capsys)
+    )
+    assert "--run-dir" not in line
+    assert train_here("tiny", "--run-dir", "mine") == 1
+    line = error_line(capsys, "lopt-train")
+    assert "(it is a published optimizer's); take another --run-dir" in line
+    assert files(Path("mine")) == before
+
+
+def test_a_run_from_before_configurations_said_what_they_are_is_read_and_resumed(run):
+    values = json.loads(RunDirectory(run).config.read_text())
+    del values["format"]
+    RunDirectory(run).config.write_text(json.dumps(values))
+    assert RunDirectory(run).read_config() == CONFIG
+    lopt.load(export_run(run, "out"))
+    RunDirectory(run).open(CONFIG, "lopt-train tiny")
+    assert json.loads(RunDirectory(run).config.read_text())["format"] == "lopt-run 1"
+
+
+@pytest.mark.parametrize("file", ["config.json", "run.json"])
+@pytest.mark.parametrize(
+    "content", ["pipe", "device", "folder", "large", "[]", "\x1b[2J", '{"\\u001b[2J": 1}']
+)
+def test_damaged_files_of_a_run_are_told_in_one_line(run, capsys, file, content):
+    path = run / file
+    path.unlink()
+    {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": os.mkdir,
+        "large": lambda path: (path.touch(), os.truncate(path, 10 * 2**30)),
+    }.get(content, lambda path: path.write_text(content))(path)
+    status = export_cli.main(["run", "out"])
+    if file == "run.json" and content.startswith("{"):
+        assert status == 0  # what is said of the machine may be anything
+        return
+    assert status == 1
+    line = error_line(capsys)
+    assert f"run{'/run.json' if file == 'run.json' else ' is no run directory'}" in line
+    assert ("File too large" in line) == (content == "large")
+    if file == "config.json":
+        assert train_here("tiny", "--run-dir", "run") == 1
+        assert "take another --run-dir" in error_line(capsys, "lopt-train")
+
+
+def test_a_run_whose_provenance_could_not_be_reported_is_not_exported(run, capsys):
+    identity = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(identity | {"devices": "\x1b[2J"}))
+    assert export_cli.main(["run", "out"]) == 1
+    assert "run/run.json is damaged: it does not say where the run comes from" in error_line(capsys)
+    with pytest.raises(RunDirectoryError, match="damaged"):  # as a benchmark does, before its hours of work
+        read_run(run)
+    (run / "run.json").write_text(json.dumps(identity | {"versions": "new"}))
+    assert export_cli.main(["run", "out"]) == 1
+    assert "a provenance whose 'versions' is 'new', but should be an object" in error_line(capsys)
+    assert not Path("out").exists()
+
+
+def test_a_name_is_printed_without_what_a_terminal_would_obey(tmp_path, capsys):
+    assert export_cli.main([f"{tmp_path}/\x1b[2J", str(tmp_path / "out")]) == 1
+    assert r"/\x1b[2J is no run directory" in error_line(capsys)
+    unknown = RunDirectory(tmp_path / "\x1b[2J")
+    unknown.open(dataclasses.replace(CONFIG, optimizer="nobodys"), "lopt-train")
+    assert export_cli.main([str(unknown.path), str(tmp_path / "out")]) == 1
+    assert r"/\x1b[2J can't be read: unknown optimizer architecture 'nobodys'" in error_line(capsys)
+    with pytest.raises(RunDirectoryError) as info:
+        RunDirectory(tmp_path / ("\x1b" * 5000)).check(CONFIG)
+    assert str(info.value).isprintable()
+    assert len(str(info.value)) < 5000

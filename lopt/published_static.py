@@ -1,0 +1,88 @@
+"""Static fields of a published optimizer: checked against what its architecture has by default."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from .base import LearnedOptimizer, static_fields
+from .plain_text import quoted, reason
+
+_LARGE = 10_000
+"""Up to here, an integer is believed whatever theta's size is."""
+
+
+def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers: int) -> None:
+    """Check static fields before an architecture is created with them.
+
+    A number is finite, and not negative where its default is not; a float is above zero where its default
+    is. An architecture says otherwise by `struct.field(..., metadata={"signed": True})`.
+
+    Args:
+        static: the fields by name, as JSON has them.
+        cls: the architecture.
+        numbers: size of the theta that they belong to.
+
+    Raises:
+        ValueError: which one is wrong, and why.
+    """
+    defaults = _default_static(cls)
+    for name, value in static.items():
+        if name not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise ValueError(f"{quoted(name)} is no static field of this architecture, which has {known}")
+        default = defaults[name]
+        if wrong := _unlike(value, default) or _outside(value, default, _signed(cls, name), numbers):
+            raise ValueError(f"{name} is {quoted(value)}, but should be {wrong}")
+
+
+def hashable(value: Any) -> Any:
+    """Turn the lists of a parsed value into tuples: static fields are hashed, and JSON has lists alone."""
+    return tuple(hashable(item) for item in value) if isinstance(value, list) else value
+
+
+@functools.cache
+def _default_static(cls: type[LearnedOptimizer]) -> dict[str, Any]:
+    """Return the static fields that an architecture has when it is left to itself."""
+    try:
+        return static_fields(jax.eval_shape(lambda: cls.create(jax.random.key(0))))
+    except TypeError as error:
+        raise ValueError(f"every option of `create` needs a default: {reason(error)}") from error
+
+
+def _signed(cls: type[LearnedOptimizer], name: str) -> bool:
+    return cls.__dataclass_fields__[name].metadata.get("signed", False)
+
+
+def _unlike(value: Any, default: Any) -> str:
+    """Return what a value should be like; nothing where it is."""
+    if default is None:
+        return ""
+    like = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
+    same = isinstance(value, like) and isinstance(value, bool) == isinstance(default, bool)
+    return "" if same else f"like {quoted(default)}"
+
+
+def _outside(value: Any, default: Any, signed: bool, numbers: int) -> str:
+    """Return in what range a number should be; nothing where it is."""
+    if not _is_number(value):
+        return ""
+    if not abs(value) <= sys.float_info.max:  # so that NaN is caught, and no integer is too large to ask
+        return "finite"
+    if not signed and isinstance(default, int | float) and default >= 0:
+        if value < 0:
+            return "0 or more"
+        if isinstance(default, float) and default > 0 and value == 0:
+            return "above 0"
+    # A size is no larger than theta; `create` with a billion layers would not return.
+    if type(default) is int and default > 0 and value > max(numbers, 10 * default, _LARGE):
+        return f"in keeping with theta, which has {numbers} numbers in all"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
