@@ -6,11 +6,12 @@ packages above it.
 
 from .adafactor_mlp import AdafactorMLP
 from .as_optax import as_optax
-from .base import LearnedOptimizer, next_count, static_fields, theta_size
+from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
 from .hand_designed import LearnableAdam, LearnableSGD
+from .layout import Layout, layouts
 from .lstm import CoordinatewiseLSTM
 from .muon_star import MuonSTAR
-from .per_tensor import map_tensors
+from .per_tensor import Grouped, Tensors
 from .publish import PublishedOptimizerError, load, published, read_config, save
 from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
@@ -20,18 +21,22 @@ __all__ = [
     "STAR",
     "AdafactorMLP",
     "CoordinatewiseLSTM",
+    "Grouped",
+    "Layout",
     "LearnableAdam",
     "LearnableSGD",
     "LearnedOptimizer",
     "MuonSTAR",
     "PublishedOptimizerError",
+    "Tensors",
     "architecture",
     "architecture_name",
     "as_optax",
+    "checked_horizon",
     "create",
+    "layouts",
     "load",
     "look_up",
-    "map_tensors",
     "next_count",
     "published",
     "read_config",

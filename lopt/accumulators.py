@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpy import argsort
 
+from .layout import Layout
+from .placement import zeros_like
+
 Tensor = Float[Array, "..."]
 
 INITIAL_MOMENTUM = (0.9, 0.99, 0.999)
@@ -22,16 +25,20 @@ INITIAL_FACTORED = (0.9, 0.99, 0.999)
 
 
 class Moments(NamedTuple):
-    """Moving averages of one tensor's gradient."""
+    """Moving averages of one tensor's gradient; in a state, each is a tree over the parameters."""
 
     momentum: tuple[Tensor, ...]
     """Averages of g, one per decay, each of the tensor's shape."""
     second: Tensor
     """Average of g^2, of the tensor's shape."""
     row: tuple[Tensor, ...]
-    """Averages of g^2's mean over the largest axis (kept with size 1), one per decay; () below rank 2."""
+    """Averages of g^2's mean over the largest axis (kept with size 1), one per decay; unused below rank 2."""
     col: tuple[Tensor, ...]
     """The same over the second largest axis; below rank 2, averages of g^2 itself."""
+
+
+MOMENTS = Moments((0, 0, 0), 0, (0, 0, 0), (0, 0, 0))  # type: ignore[arg-type]
+"""The structure of `Moments`, for `Tensors`."""
 
 
 class Decays(NamedTuple):
@@ -50,14 +57,19 @@ def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
     return int(order[-1]), int(order[-2])
 
 
-def init_moments(param: Tensor) -> Moments:
-    """Return zero averages for one tensor, at three decays of g, one of g^2 and three of its factors."""
+def init_moments(param: Tensor, layout: Layout) -> Moments:
+    """Return zero averages for one leaf, at three decays of g, one of g^2 and three of its factors.
+
+    They are made from the parameter, so that they lie on the devices that it lies on.
+    """
     momenta, factored = len(INITIAL_MOMENTUM), len(INITIAL_FACTORED)
-    zeros = jnp.zeros(param.shape, jnp.float32)
-    axes = factored_axes(param.shape)
+    zeros = zeros_like(param)
+    own = [axis for axis in range(param.ndim) if axis not in layout.stacked]
+    axes = factored_axes([param.shape[axis] for axis in own])
     if axes is None:
-        return Moments((zeros,) * momenta, zeros, (), (zeros,) * factored)
-    row, col = (jnp.zeros([1 if i == axis else n for i, n in enumerate(param.shape)]) for axis in axes)
+        row, col = jnp.sum(zeros, own, keepdims=True), zeros
+    else:
+        row, col = (jnp.sum(zeros, own[axis], keepdims=True) for axis in axes)
     return Moments((zeros,) * momenta, zeros, (row,) * factored, (col,) * factored)
 
 
@@ -67,10 +79,10 @@ def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
     axes = factored_axes(grad.shape)
     row_now, col_now = (squared, squared) if axes is None else (_mean(squared + 1e-30, axis) for axis in axes)
     return Moments(
-        momentum=tuple(_ema(d, m, grad) for d, m in zip(decays.momentum, moments.momentum, strict=True)),
+        momentum=_emas(decays.momentum, moments.momentum, grad),
         second=_ema(decays.second, moments.second, squared),
-        row=tuple(_ema(d, r, row_now) for d, r in zip(decays.factored, moments.row, strict=axes is not None)),
-        col=tuple(_ema(d, c, col_now) for d, c in zip(decays.factored, moments.col, strict=True)),
+        row=moments.row if axes is None else _emas(decays.factored, moments.row, row_now),
+        col=_emas(decays.factored, moments.col, col_now),
     )
 
 
@@ -96,11 +108,15 @@ def meta_learned_decays(
     """
 
     def decay(initial: Sequence[float] | float, offset: Array) -> Array:
-        return 1 - jnp.exp(10 * (jnp.log1p(-jnp.asarray(initial)) / 10 + offset))
+        return 1 - jnp.exp(10 * (jnp.log1p(-jnp.asarray(initial, jnp.float32)) / 10 + offset))
 
     return Decays(
         decay(INITIAL_MOMENTUM, momentum), decay(INITIAL_SECOND, second), decay(INITIAL_FACTORED, factored)
     )
+
+
+def _emas(decays: Float[Array, " n"], averages: tuple[Tensor, ...], now: Tensor) -> tuple[Tensor, ...]:
+    return tuple(_ema(decays[i], average, now) for i, average in enumerate(averages))
 
 
 def _ema(decay: Tensor, average: Tensor, now: Tensor) -> Tensor:

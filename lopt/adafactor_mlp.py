@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import Decays, init_moments, meta_learned_decays, update_moments
+from .accumulators import MOMENTS, Decays, Moments, init_moments, meta_learned_decays, update_moments
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import NUM_FEATURES, STEP_SCALES, parameter_features, project, step_features
+from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
-from .per_tensor import map_tensors
+from .per_tensor import Tensors
 from .registry import register
 
 
@@ -22,8 +22,8 @@ class AdafactorMLPState(NamedTuple):
 
     count: Int[Array, ""]
     """Updates done so far."""
-    moments: Any
-    """A `Moments` per tensor."""
+    moments: Moments
+    """Trees of moving averages."""
 
 
 @register("adafactor-mlp")
@@ -59,9 +59,9 @@ class AdafactorMLP(LearnedOptimizer):
         sizes = (NUM_FEATURES + len(STEP_SCALES), *[hidden_size] * hidden_layers, 2)
         return cls(
             layers=init_layers(key, sizes),
-            momentum_decay=jnp.zeros(3),
-            second_decay=jnp.zeros(()),
-            factored_decay=jnp.zeros(3),
+            momentum_decay=jnp.zeros(3, jnp.float32),
+            second_decay=jnp.zeros((), jnp.float32),
+            factored_decay=jnp.zeros(3, jnp.float32),
             hidden_size=hidden_size,
             hidden_layers=hidden_layers,
             step_scale=step_scale,
@@ -70,7 +70,7 @@ class AdafactorMLP(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdafactorMLPState:
         """Return zero moments; the horizon is not used."""
-        moments = jax.tree.map(init_moments, params)
+        moments = Tensors(params, self.layout).start(init_moments, MOMENTS)
         return AdafactorMLPState(jnp.zeros((), jnp.int32), moments)
 
     def update(
@@ -87,13 +87,14 @@ class AdafactorMLP(LearnedOptimizer):
         # Step features are the same for every parameter: they are part of the bias.
         bias = first["bias"] + step_features(state.count) @ step_kernel
 
-        def rule(grad: Array, moments: Any, param: Array) -> tuple[Array, Any]:
+        def rule(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
             moments = update_moments(moments, grad, decays)
             hidden = project(parameter_features(grad, param, moments), kernel, bias)
             direction, magnitude = apply_layers(self.layers[1:], hidden)
             return -direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale, moments
 
-        updates, moments = map_tensors(rule, grads, state.moments, params)
+        tensors = Tensors(params, self.layout, grads)
+        updates, moments = tensors.apply(rule, state.moments, MOMENTS)
         return updates, AdafactorMLPState(next_count(state.count), moments)
 
     def decays(self) -> Decays:

@@ -10,12 +10,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from .base import LearnedOptimizer, Params, State, Updates
+from .base import LearnedOptimizer, Params, State, Updates, checked_horizon
+from .layout import LayoutOption
 from .publish import load
 
 
 def as_optax(
-    optimizer: LearnedOptimizer | str | PathLike[str], horizon: Int[Array, ""] | int | None = None
+    optimizer: LearnedOptimizer | str | PathLike[str],
+    horizon: Int[Array, ""] | int | None = None,
+    *,
+    layout: LayoutOption | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Turn a learned optimizer into an optax transformation.
 
@@ -25,13 +29,16 @@ def as_optax(
 
     Args:
         optimizer: a learned optimizer, the name of a published one, or a published directory.
-        horizon: length of the training run in steps, which may be traced; only rules that need it ask for it.
+        horizon: length of the training run in steps, which may be traced; some rules need it.
+        layout: what the axes of the parameters are, where their names do not tell (see `lopt.layouts`): a
+            tree like them, or its top, of `lopt.Layout`, `optax.contrib.MuonDimensionNumbers` or None for
+            what is no matrix; or a function of the parameters that returns one.
 
     Returns:
         A transformation whose updates are to be *added*, as `optax.apply_updates` does.
 
     Raises:
-        ValueError: when the rule needs a horizon and none, or one below 1, is given.
+        ValueError: when the rule needs a horizon and none is given, or the horizon is no whole number from 1.
 
     Examples:
         >>> import jax, lopt, optax
@@ -44,12 +51,10 @@ def as_optax(
     """
     rule = optimizer if isinstance(optimizer, LearnedOptimizer) else load(optimizer)
     name = type(rule).__name__
-    if rule.needs_horizon and horizon is None:
-        raise ValueError(
-            f"{name} needs the length of the training run: lopt.as_optax(..., horizon=10_000), in steps"
-        )
-    if isinstance(horizon, int) and horizon < 1:
-        raise ValueError(f"horizon must be at least 1 step, not {horizon}")
+    if rule.needs_horizon or horizon is not None:
+        checked_horizon(horizon, name)
+    if layout is not None:
+        rule = rule.replace(layout=layout if callable(layout) else lambda _: layout)
 
     def init(params: Params) -> State:
         # Copies, because one buffer in two places of a state cannot be donated to jit.

@@ -12,9 +12,13 @@ from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
+
+from .layout import LayoutOption, layouts
 
 Params = PyTree[Array]
 Updates = PyTree[Array]
@@ -35,6 +39,9 @@ class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
 
     needs_horizon: ClassVar[bool] = False
     """Whether `init` must be told how many inner steps the training run will last."""
+
+    layout: LayoutOption = struct.field(pytree_node=False, default=layouts, kw_only=True, repr=False)
+    """What the axes of the parameters are. It is the model's, and no part of the architecture."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make the class a static field: jax 0.10 calls structures equal when all but the class is.
@@ -87,12 +94,35 @@ def next_count(count: Int[Array, ""]) -> Int[Array, ""]:
     return jnp.asarray(optax.safe_increment(count))
 
 
+def checked_horizon(horizon: Int[Array, ""] | int | None, rule: str) -> Int[Array, ""]:
+    """Return the length of a training run as an int32.
+
+    Args:
+        horizon: a whole number of steps; arrays may be traced.
+        rule: who needs it, for the messages.
+
+    Raises:
+        ValueError: when there is none, or it is no whole number from 1 to 2**31 - 1 as far as can be seen.
+    """
+    if horizon is None:
+        raise ValueError(f"{rule} needs the length of the training run: give horizon=10_000, in steps")
+    is_known = not isinstance(horizon, Tracer)
+    given: Any = np.asarray(horizon) if is_known else horizon
+    if given.shape != () or not jnp.issubdtype(given.dtype, jnp.integer):
+        raise ValueError(f"horizon must be a whole number of steps, not {horizon!r}")
+    if is_known and int(given) < 1:
+        raise ValueError(f"horizon must be at least 1 step, not {int(given)}")
+    if is_known and int(given) >= 2**31:
+        raise ValueError(f"horizon must be below 2**31 steps, not {int(given)}")
+    return jnp.asarray(horizon, jnp.int32)
+
+
 def static_fields(optimizer: LearnedOptimizer) -> dict[str, Any]:
     """Return the architecture's static fields by name, as `create` takes them."""
     return {
         field.name: getattr(optimizer, field.name)
         for field in dataclasses.fields(optimizer)
-        if not field.metadata.get("pytree_node", True) and field.name != "_class"
+        if not field.metadata.get("pytree_node", True) and field.name not in ("_class", "layout")
     }
 
 

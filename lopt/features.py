@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .accumulators import Moments, factored_axes, factors
+from .sizes import means
 
 Tensor = Float[Array, "..."]
+Planes = tuple[Tensor, ...]
 
 NUM_FEATURES = 28
 STEP_SCALES = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
@@ -32,77 +35,76 @@ _NORM_EPS = 1e-5
 class Features(NamedTuple):
     """The 28 features of one tensor, unnormalised and in the paper's order."""
 
-    values: tuple[Tensor, ...]
+    values: Planes
     """Each of the tensor's rank, with size 1 along the axes it does not depend on."""
     mean_squares: tuple[Float[Array, ""], ...]
     """The mean square of each over the whole tensor."""
 
 
 def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Features:
-    """Compute the features of one tensor from its gradient, value and three-decay moments."""
-    momentum, second = moments.momentum, moments.second
-    rsqrt_second = jax.lax.rsqrt(second + 1e-6)
-    elementwise = (grad, param, *momentum, second, *[m * rsqrt_second for m in momentum], rsqrt_second)
-    # Products of planes that exist anyway: cheaper than squaring the planes above.
-    inverse_second = 1 / (second + 1e-6)
-    momentum_squared = [jnp.square(m) for m in momentum]
-    squares = (
-        *(jnp.square(x) for x in (grad, param)),
-        *momentum_squared,
-        jnp.square(second),
-        *[m2 * inverse_second for m2 in momentum_squared],
-        inverse_second,
-    )
-    axes = factored_axes(grad.shape)
-    rest = (
-        _full_features(grad, moments)
+    """Compute the features of one tensor from its gradient, value and three-decay moments.
+
+    Their squares are written from squares, not from the features, so that the pass that sums them and the
+    pass that runs the network have nothing in common that would be stored in between.
+    """
+    second, axes = moments.second, factored_axes(grad.shape)
+    squared = Squares(jnp.square(grad), tuple(jnp.square(m) for m in moments.momentum))
+    rsqrt_second, inverse_second = jax.lax.rsqrt(second + 1e-6), 1 / (second + 1e-6)
+    values, squares = (
+        _full_features(grad, moments, squared)
         if axes is None
-        else _factored_features(grad, moments, axes, jnp.square(grad), momentum_squared)
+        else _factored_features(grad, moments, axes, squared)
     )
-    return Features(
-        values=elementwise + rest.values,
-        mean_squares=tuple(jnp.mean(x) for x in squares) + rest.mean_squares,
+    values = (
+        *(grad, param, *moments.momentum, second),
+        *[m * rsqrt_second for m in moments.momentum],
+        rsqrt_second,
+        *values,
     )
+    squares = (
+        *(squared.grad, jnp.square(param), *squared.momentum, jnp.square(second)),
+        *[m2 * inverse_second for m2 in squared.momentum],
+        inverse_second,
+        *squares,
+    )
+    mean_squares: list[Any] = [None] * len(squares)
+    for same in _by_shape(squares):
+        for i, mean in zip(same, means([squares[i] for i in same]), strict=True):
+            mean_squares[i] = mean
+    return Features(values, tuple(mean_squares))
+
+
+class Squares(NamedTuple):
+    """Squares that several features' squares are products of."""
+
+    grad: Tensor
+    momentum: tuple[Tensor, ...]
 
 
 def _factored_features(
-    grad: Tensor,
-    moments: Moments,
-    axes: tuple[int, int],
-    grad_squared: Tensor,
-    momentum_squared: list[Tensor],
-) -> Features:
+    grad: Tensor, moments: Moments, axes: tuple[int, int], squared: Squares
+) -> tuple[Planes, Planes]:
+    """Return the 18 features of a factored second moment, and their squares."""
     rows, cols = factors(moments, axes)
-    inverse_roots = [r * c for r, c in zip(rows, cols, strict=True)]
-    small = (
-        *moments.row,
-        *moments.col,
-        *[jax.lax.rsqrt(x + 1e-8) for x in (*moments.row, *moments.col)],
+    both = list(zip(rows, cols, strict=True))
+    thin = (*moments.row, *moments.col)
+    values = (
+        *[grad * (r * c) for r, c in both],
+        *thin,
+        *[jax.lax.rsqrt(x + 1e-8) for x in thin],
+        *[m * (r * c) for m, (r, c) in zip(moments.momentum, both, strict=True)],
     )
-    return Features(
-        values=(
-            *[grad * u for u in inverse_roots],
-            *small,
-            *[m * u for m, u in zip(moments.momentum, inverse_roots, strict=True)],
-        ),
-        mean_squares=(
-            *[_weighted_mean(grad_squared, r, c) for r, c in zip(rows, cols, strict=True)],
-            *[jnp.mean(jnp.square(x)) for x in small],
-            *[_weighted_mean(m2, r, c) for m2, r, c in zip(momentum_squared, rows, cols, strict=True)],
-        ),
+    weights = [jnp.square(r) * jnp.square(c) for r, c in both]
+    squares = (
+        *[squared.grad * w for w in weights],
+        *[jnp.square(x) for x in thin],
+        *[1 / (x + 1e-8) for x in thin],
+        *[m2 * w for m2, w in zip(squared.momentum, weights, strict=True)],
     )
+    return values, squares
 
 
-def _weighted_mean(squared: Tensor, row: Tensor, col: Tensor) -> Float[Array, ""]:
-    """Mean of squared * row^2 * col^2; of a matrix as a product with a vector, which saves a plane."""
-    if squared.ndim > 2:
-        return jnp.mean(squared * (jnp.square(row) * jnp.square(col)))
-    minor, major = (row, col) if row.shape[-1] > 1 else (col, row)
-    inner = squared @ jnp.square(minor).T
-    return jnp.sum(inner * jnp.square(major)) / squared.size
-
-
-def _full_features(grad: Tensor, moments: Moments) -> Features:
+def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Planes, Planes]:
     """Vectors and scalars are too small to factor: a full accumulator stands for row and column."""
     full = moments.col
     values = (
@@ -111,7 +113,13 @@ def _full_features(grad: Tensor, moments: Moments) -> Features:
         *([jax.lax.rsqrt(x + 1e-8) for x in full] * 2),
         *[m * jax.lax.rsqrt(x + 1e-6) for m, x in zip(moments.momentum, full, strict=True)],
     )
-    return Features(values, tuple(jnp.mean(jnp.square(x)) for x in values))
+    squares = (
+        *[squared.grad / jnp.maximum(x + 1e-9, 1e-9) for x in full],
+        *([jnp.square(x) for x in full] * 2),
+        *([1 / (x + 1e-8) for x in full] * 2),
+        *[m2 / (x + 1e-6) for m2, x in zip(squared.momentum, full, strict=True)],
+    )
+    return values, squares
 
 
 def project(
@@ -147,14 +155,14 @@ def _differentiate(primals: tuple, tangents: tuple) -> tuple[list[Tensor], list[
 
 def _project_stacked(values: tuple[Tensor, ...], weights: Array, bias: Array) -> list[Tensor]:
     rank = values[0].ndim
-    units = bias.reshape(-1, *[1] * rank)
+    units: Array = bias.reshape(-1, *[1] * rank)
     for same in _by_shape(values):
         stacked = jnp.stack([values[i] for i in same])
         units = units + jnp.tensordot(weights[jnp.asarray(same)].T, stacked, axes=1)
     return list(units)
 
 
-def _by_shape(values: tuple[Tensor, ...]) -> list[list[int]]:
+def _by_shape(values: Sequence[Tensor]) -> list[list[int]]:
     """Group the indices of features of the same shape."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, value in enumerate(values):
@@ -164,7 +172,12 @@ def _by_shape(values: tuple[Tensor, ...]) -> list[list[int]]:
 
 def step_features(count: Int[Array, ""]) -> Float[Array, "11"]:
     """Return tanh(t/s - 1) for eleven time scales s, t being the updates done so far."""
-    return jnp.tanh(count / jnp.asarray(STEP_SCALES, jnp.float32) - 1)
+    return jnp.tanh(count.astype(jnp.float32) / jnp.asarray(STEP_SCALES, jnp.float32) - 1)
+
+
+def fraction_done(count: Int[Array, ""], horizon: Int[Array, ""]) -> Float[Array, ""]:
+    """Return which part of a training run is done, at most 1."""
+    return jnp.minimum(count.astype(jnp.float32) / horizon.astype(jnp.float32), 1.0)
 
 
 def fraction_features(fraction: Float[Array, ""]) -> Float[Array, "9"]:

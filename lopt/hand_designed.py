@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates, next_count
-from .per_tensor import map_tensors, sqrt
+from .layout import Layout
+from .per_tensor import Tensors
+from .placement import zeros_like
 from .registry import register
+from .sizes import sqrt
 
 
 class CountState(NamedTuple):
@@ -25,8 +27,10 @@ class AdamState(NamedTuple):
 
     count: Int[Array, ""]
     """Updates done so far."""
-    moments: Any
-    """A pair (average of g, average of g^2) per tensor."""
+    first: Params
+    """Averages of g, a tree like the parameters."""
+    second: Params
+    """Averages of g^2."""
 
 
 @register("learnable-sgd")
@@ -49,7 +53,8 @@ class LearnableSGD(LearnedOptimizer):
     ) -> tuple[Updates, CountState]:
         """Step against the gradient; the loss is not used."""
         rate = jnp.exp(self.log_learning_rate)
-        updates = jax.tree.map(lambda g, p: (-rate * g.astype(jnp.float32)).astype(p.dtype), grads, params)
+        tensors = Tensors(params, self.layout, grads)
+        updates, _ = tensors.apply(lambda layout, grad, param, state: (-rate * grad, ()), (), ())
         return updates, CountState(next_count(state.count))
 
 
@@ -79,22 +84,24 @@ class LearnableAdam(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
         """Return zero moments; the horizon is not used."""
-        zeros = lambda p: jnp.zeros(p.shape, jnp.float32)  # noqa: E731
-        return AdamState(jnp.zeros((), jnp.int32), jax.tree.map(lambda p: (zeros(p), zeros(p)), params))
+        zeros = lambda param, layout: (zeros_like(param),) * 2  # noqa: E731
+        return AdamState(jnp.zeros((), jnp.int32), *Tensors(params, self.layout).start(zeros, (0, 0)))
 
     def update(
         self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, AdamState]:
         """Do one bias-corrected Adam step; the loss is not used."""
         count = next_count(state.count)
+        steps = count.astype(jnp.float32)
         decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
         rate, eps = jnp.exp(self.log_learning_rate), jnp.exp(self.log_eps)
 
-        def rule(grad: Array, moments: tuple[Array, Array], param: Array) -> tuple[Array, Any]:
+        def rule(_: Layout, grad: Array, param: Array, moments: tuple[Array, Array]) -> tuple[Array, Any]:
             first = decay1 * moments[0] + (1 - decay1) * grad
             second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
-            unbiased1, unbiased2 = first / (1 - decay1**count), second / (1 - decay2**count)
+            unbiased1, unbiased2 = first / (1 - decay1**steps), second / (1 - decay2**steps)
             return -rate * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
 
-        updates, moments = map_tensors(rule, grads, state.moments, params)
-        return updates, AdamState(count, moments)
+        tensors = Tensors(params, self.layout, grads)
+        updates, moments = tensors.apply(rule, (state.first, state.second), (0, 0))
+        return updates, AdamState(count, *moments)

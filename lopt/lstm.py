@@ -6,19 +6,22 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates, next_count
-from .per_tensor import map_tensors
+from .layout import Layout
+from .per_tensor import Tensors
+from .placement import zeros_like
 from .registry import register
 
 
-class Cell(NamedTuple):
-    """Hidden and cell state of one LSTM layer for every parameter of a tensor."""
+class Cells(NamedTuple):
+    """Hidden and cell states of each LSTM layer: arrays of the parameter's shape, and units."""
 
-    hidden: Float[Array, "parameters units"]
-    cell: Float[Array, "parameters units"]
+    hidden: tuple[Float[Array, "*shape units"], ...]
+    cell: tuple[Float[Array, "*shape units"], ...]
 
 
 class LSTMState(NamedTuple):
@@ -26,8 +29,8 @@ class LSTMState(NamedTuple):
 
     count: Int[Array, ""]
     """Updates done so far."""
-    cells: Any
-    """One `Cell` per layer, for each tensor."""
+    cells: Cells
+    """Trees of hidden and cell states."""
 
 
 @register("coordinatewise-lstm")
@@ -61,7 +64,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         inputs = [2] + [hidden_size] * (hidden_layers - 1)
         return cls(
             layers=tuple(_init_cell(k, n, hidden_size) for k, n in zip(keys, inputs, strict=True)),
-            output=jnp.zeros(hidden_size),
+            output=jnp.zeros(hidden_size, jnp.float32),
             hidden_size=hidden_size,
             hidden_layers=hidden_layers,
             log_range=log_range,
@@ -71,31 +74,36 @@ class CoordinatewiseLSTM(LearnedOptimizer):
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> LSTMState:
         """Return zero hidden states; the horizon is not used."""
 
-        def cells(param: Array) -> tuple[Cell, ...]:
-            shape = (param.size, self.hidden_size)
-            return tuple(Cell(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(self.hidden_layers))
+        def start(param: Array, _: Layout) -> Cells:
+            state = (zeros_like(param, self.hidden_size),) * self.hidden_layers
+            return Cells(state, state)
 
-        return LSTMState(jnp.zeros((), jnp.int32), jax.tree.map(cells, params))
+        cells = Tensors(params, self.layout).start(start, self._cells)
+        return LSTMState(jnp.zeros((), jnp.int32), cells)
 
     def update(
         self, grads: Updates, state: LSTMState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, LSTMState]:
         """Advance every parameter's network by one step; the loss is not used."""
 
-        def rule(grad: Array, cells: tuple[Cell, ...], param: Array) -> tuple[Array, tuple[Cell, ...]]:
-            x = log_sign(grad.reshape(-1), self.log_range)
-            new_cells = []
-            for layer, cell in zip(self.layers, cells, strict=True):
-                cell = _step_cell(layer, cell, x)
-                x = cell.hidden
-                new_cells.append(cell)
-            return self.output_scale * (x @ self.output).reshape(param.shape), tuple(new_cells)
+        def rule(_: Layout, grad: Array, param: Array, cells: Cells) -> tuple[Array, Cells]:
+            x, hidden, cell = log_sign(grad, self.log_range), [], []
+            for layer, *before in zip(self.layers, *cells, strict=True):
+                x, memory = _step_cell(layer, before[0], before[1], x)
+                hidden.append(x)
+                cell.append(memory)
+            return self.output_scale * (x @ self.output), Cells(tuple(hidden), tuple(cell))
 
-        updates, cells = map_tensors(rule, grads, state.cells, params)
+        updates, cells = Tensors(params, self.layout, grads).apply(rule, state.cells, self._cells)
         return updates, LSTMState(next_count(state.count), cells)
 
+    @property
+    def _cells(self) -> Cells:
+        layers: Any = (0,) * self.hidden_layers
+        return Cells(layers, layers)
 
-def log_sign(grad: Float[Array, " n"], log_range: float) -> Float[Array, "n 2"]:
+
+def log_sign(grad: Float[Array, "..."], log_range: float) -> Float[Array, "... 2"]:
     """Split a gradient into magnitude on a logarithmic scale and sign, both within [-1, 1] for |g| <= 1.
 
     Below exp(-log_range) the pair is (-1, exp(log_range) g), so that it stays continuous through zero.
@@ -109,18 +117,24 @@ def log_sign(grad: Float[Array, " n"], log_range: float) -> Float[Array, "n 2"]:
 
 def _init_cell(key: Key[Array, ""], inputs: int, units: int) -> dict[str, Array]:
     key_input, key_hidden = jax.random.split(key)
-    scale = 1 / jnp.sqrt(inputs + units)
+    scale = np.float32((inputs + units) ** -0.5)
     # Gates in the order input, forget, candidate, output; a forget bias of 1 keeps memory at first.
-    bias = jnp.zeros((4, units)).at[1].set(1.0)
+    bias = jnp.zeros((4, units), jnp.float32).at[1].set(1.0)
     return {
-        "input": jax.random.truncated_normal(key_input, -2, 2, (inputs, 4 * units)) * scale,
-        "hidden": jax.random.truncated_normal(key_hidden, -2, 2, (units, 4 * units)) * scale,
+        "input": jax.random.truncated_normal(key_input, -2, 2, (inputs, 4 * units), jnp.float32) * scale,
+        "hidden": jax.random.truncated_normal(key_hidden, -2, 2, (units, 4 * units), jnp.float32) * scale,
         "bias": bias.reshape(-1),
     }
 
 
-def _step_cell(layer: dict[str, Array], cell: Cell, x: Float[Array, "n inputs"]) -> Cell:
-    gates = x @ layer["input"] + cell.hidden @ layer["hidden"] + layer["bias"]
+def _step_cell(
+    layer: dict[str, Array],
+    hidden: Float[Array, "... units"],
+    cell: Float[Array, "... units"],
+    x: Float[Array, "... inputs"],
+) -> tuple[Array, Array]:
+    gates = x @ layer["input"] + hidden @ layer["hidden"]
+    gates = gates + jnp.broadcast_to(layer["bias"], gates.shape)
     put, forget, candidate, show = jnp.split(gates, 4, axis=-1)
-    memory = jax.nn.sigmoid(forget) * cell.cell + jax.nn.sigmoid(put) * jnp.tanh(candidate)
-    return Cell(jax.nn.sigmoid(show) * jnp.tanh(memory), memory)
+    memory = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(put) * jnp.tanh(candidate)
+    return jax.nn.sigmoid(show) * jnp.tanh(memory), memory

@@ -7,6 +7,7 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 Tensor = Float[Array, "..."]
@@ -23,8 +24,9 @@ def init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> tuple[Layer, ...
     keys = jax.random.split(key, len(sizes) - 1)
     return tuple(
         {
-            "kernel": jax.random.truncated_normal(k, -2, 2, (fan_in, fan_out)) / jnp.sqrt(fan_in),
-            "bias": jnp.zeros(fan_out),
+            "kernel": jax.random.truncated_normal(k, -2, 2, (fan_in, fan_out), jnp.float32)
+            / np.float32(fan_in**0.5),
+            "bias": jnp.zeros(fan_out, jnp.float32),
         }
         for k, fan_in, fan_out in zip(keys, sizes, sizes[1:], strict=False)
     )

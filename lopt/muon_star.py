@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import Decays, Moments, init_moments, meta_learned_decays, update_moments
-from .base import LearnedOptimizer, Params, Updates, next_count
-from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
+from .accumulators import MOMENTS, Decays, Moments, init_moments, meta_learned_decays, update_moments
+from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
+from .features import (
+    FRACTION_CENTRES,
+    NUM_FEATURES,
+    Features,
+    fraction_done,
+    fraction_features,
+    parameter_features,
+    project,
+)
+from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
-from .orthogonal import is_matrix, orthogonalise
-from .per_tensor import bounded, map_tensors, mean_square, overall_mean_square, rms, sqrt
+from .orthogonal import orthogonalise
+from .per_tensor import Tensors, overall_mean_square
 from .registry import register
+from .sizes import mean_square, means, rms, sqrt
 
 _GAIN = 0.3
 """Bound of the correction: its log-magnitude, and its direction's share."""
@@ -39,16 +48,6 @@ _TINY = 1e-18
 NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
 
 
-class TensorState(NamedTuple):
-    """What MuonSTAR keeps of one tensor."""
-
-    moments: Moments
-    scale: Float[Array, ""]
-    """The unit of the tensor's steps; 0 as long as a tensor of zeros had no gradient."""
-    cosine: Float[Array, ""]
-    """Moving average of the cosine between the gradient and the momentum before it."""
-
-
 class MuonSTARState(NamedTuple):
     """State of `MuonSTAR`."""
 
@@ -56,8 +55,12 @@ class MuonSTARState(NamedTuple):
     """Updates done so far."""
     horizon: Int[Array, ""]
     """Declared length of the training run, in inner steps."""
-    tensors: Any
-    """A `TensorState` per tensor."""
+    moments: Moments
+    """Trees of moving averages."""
+    scale: Float[Array, " tensors"]
+    """The unit of each tensor's steps; 0 as long as a tensor of zeros had no gradient."""
+    cosine: Float[Array, " tensors"]
+    """Moving average of the cosine between the gradient and the momentum before it."""
 
 
 @register("muon-star")
@@ -107,12 +110,12 @@ class MuonSTAR(LearnedOptimizer):
         return cls(
             layers=_silent(init_layers(layers_key, sizes)),
             pace=_silent(init_layers(pace_key, (NUM_PACE_FEATURES, 8, 1))),
-            momentum_decay=jnp.zeros(3),
-            second_decay=jnp.zeros(()),
-            factored_decay=jnp.zeros(3),
-            blend=jnp.zeros(()),
-            log_rate=jnp.zeros(()),
-            schedule=jnp.zeros(len(FRACTION_CENTRES)),
+            momentum_decay=jnp.zeros(3, jnp.float32),
+            second_decay=jnp.zeros((), jnp.float32),
+            factored_decay=jnp.zeros(3, jnp.float32),
+            blend=jnp.zeros((), jnp.float32),
+            log_rate=jnp.zeros((), jnp.float32),
+            schedule=jnp.zeros(len(FRACTION_CENTRES), jnp.float32),
             hidden_size=hidden_size,
             hidden_layers=hidden_layers,
             step_scale=step_scale,
@@ -122,21 +125,17 @@ class MuonSTAR(LearnedOptimizer):
         """Measure the parameters' sizes and remember the horizon.
 
         Raises:
-            ValueError: without a horizon.
+            ValueError: without a horizon, or with one that is no whole number from 1.
         """
-        if horizon is None:
-            raise ValueError("MuonSTAR needs the length of the training run: give horizon=, in inner steps")
-        overall = overall_mean_square(params)
-
-        def start(param: Array) -> TensorState:
-            own = mean_square(param)
-            unit = jnp.sqrt(own + _SHARE * jnp.minimum(overall, _MOST * own))
-            return TensorState(init_moments(param), unit, jnp.zeros(()))
-
+        tensors = Tensors(params, self.layout)
+        own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]
+        unit = jnp.sqrt(own + _SHARE * jnp.minimum(overall_mean_square(own, tensors.sizes), _MOST * own))
         return MuonSTARState(
             count=jnp.zeros((), jnp.int32),
-            horizon=jnp.asarray(horizon, jnp.int32),
-            tensors=jax.tree.map(start, params),
+            horizon=checked_horizon(horizon, "MuonSTAR"),
+            moments=tensors.start(init_moments, MOMENTS),
+            scale=unit,
+            cosine=jnp.zeros_like(unit),
         )
 
     def update(
@@ -145,7 +144,8 @@ class MuonSTAR(LearnedOptimizer):
         """Return nominal steps with the network's correction; the loss is not used."""
         decays = self.decays()
         count = next_count(state.count)
-        fraction = jnp.minimum(state.count / state.horizon, 1.0)
+        steps = count.astype(jnp.float32)
+        fraction = fraction_done(state.count, state.horizon)
         first = self.layers[0]
         kernel, fraction_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
         timing = fraction_features(fraction)
@@ -156,24 +156,38 @@ class MuonSTAR(LearnedOptimizer):
             * jnp.exp(_SCHEDULE * (self.log_rate + self.schedule @ timing))
         )
         share = jax.nn.sigmoid(_BLEND + 10 * self.blend)
-        sizes_from = _sizes_from_gradients(params, grads)
 
-        def rule(grad: Array, tensor: TensorState, param: Array) -> tuple[Array, TensorState]:
-            cosine = _cosine(grad, tensor.moments.momentum[0])
-            cosine = _COSINE_DECAY * tensor.cosine + (1 - _COSINE_DECAY) * cosine
-            moments = update_moments(tensor.moments, grad, decays)
-            nominal = _nominal(grad, moments, decays, count, share)
-            hidden = project(parameter_features(grad, param, moments), kernel, bias)
-            direction, magnitude = apply_layers(self.layers[1:], hidden)
-            correction = _GAIN * rms(nominal) * direction / jnp.sqrt(1 + jnp.mean(jnp.square(direction)))
+        def rule(
+            layout: Layout, grad: Array, param: Array, moments: Moments, scale: Array, cosine: Array
+        ) -> tuple[Array, Moments, Array]:
+            cosine = _COSINE_DECAY * cosine + (1 - _COSINE_DECAY) * _cosine(grad, moments.momentum[0])
+            moments = update_moments(moments, grad, decays)
+            nominal = _nominal(grad, moments, decays, steps, share, layout)
+            features = parameter_features(grad, param, moments)
+            direction, magnitude = apply_layers(self.layers[1:], project(features, kernel, bias))
+            squares = means([jnp.square(nominal), jnp.square(direction), moments.second])
+            correction = _GAIN * sqrt(squares[0]) * direction / jnp.sqrt(1 + squares[1])
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
-            scale = jnp.where(tensor.scale > 0, tensor.scale, _FROM_ZERO * sizes_from(grad))
-            seen = _pace_features(timing, moments, decays, count, cosine, param, scale)
+            size = sqrt(squares[2] / (1 - decays.second**steps))
+            kind = layout.is_matrix(grad.shape)
+            seen = _pace_features(timing, features, size, decays, steps, cosine, scale, kind)
             pace = _PACE * jnp.tanh(_pace_network(self.pace, seen))
-            return -rate * jnp.exp(pace) * scale * step, TensorState(moments, scale, cosine)
+            return -rate * jnp.exp(pace) * scale * step, moments, cosine
 
-        updates, tensors = map_tensors(rule, grads, state.tensors, params)
-        return updates, MuonSTARState(count, state.horizon, tensors)
+        tensors = Tensors(params, self.layout, grads)
+        scale = jnp.where(state.scale > 0, state.scale, _FROM_ZERO * _sizes_from_gradients(tensors))
+        results = tensors.map(
+            rule,
+            tensors.grads,
+            tensors.params,
+            tensors.states(state.moments, MOMENTS),
+            tensors.spread(scale),
+            tensors.spread(state.cosine),
+        )
+        updates, moments, cosine = ([result[n] for result in results] for n in range(3))
+        moments = tensors.states_back(moments, state.moments, MOMENTS)
+        cosine = tensors.gather(cosine, 1)[:, 0]
+        return tensors.updates(updates), MuonSTARState(count, state.horizon, moments, scale, cosine)
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates."""
@@ -182,48 +196,59 @@ class MuonSTAR(LearnedOptimizer):
         return jax.tree.map(lambda d: jnp.clip(d, 0, 0.9999), decays)
 
 
-def _nominal(grad: Array, moments: Moments, decays: Decays, count: Array, share: Array) -> Array:
+def _nominal(
+    grad: Array, moments: Moments, decays: Decays, steps: Array, share: Array, layout: Layout
+) -> Array:
     decay = decays.momentum[0]
-    ahead = (decay * moments.momentum[0] + (1 - decay) * grad) / (1 - decay**count)
-    adam = ahead / (sqrt(moments.second / (1 - decays.second**count)) + 1e-8)
-    if not is_matrix(grad):
+    ahead = (decay * moments.momentum[0] + (1 - decay) * grad) / (1 - decay**steps)
+    adam = ahead / (sqrt(moments.second / (1 - decays.second**steps)) + 1e-8)
+    if not layout.is_matrix(grad.shape):
         return adam
-    orthogonal = orthogonalise(ahead)
+    orthogonal = orthogonalise(ahead, layout)
     size = jnp.minimum(rms(adam), 1.0)
     return share * size * orthogonal / (rms(orthogonal) + 1e-8) + (1 - share) * adam
 
 
-def _sizes_from_gradients(params: Params, grads: Updates) -> Callable[[Array], Array]:
-    """Return a function of a tensor's gradient: the size at which it would matter as the other tensors do.
+def _sizes_from_gradients(tensors: Tensors) -> Float[Array, " tensors"]:
+    """Return the size at which each tensor would matter as the other tensors do.
 
     To first order a tensor's share in the loss is its size times its gradient's. The size that is told is at
     most that of all parameters, which stands in where the others have no gradient; without one of its own
     it is 0.
     """
-    sizes = [mean_square(param) for param in jax.tree.leaves(params)]
-    slopes = [mean_square(bounded(grad)) for grad in jax.tree.leaves(grads)]
-    total = sum((s * g for s, g in zip(sizes, slopes, strict=True)), jnp.zeros(()))
-    products = sqrt(total / jnp.maximum(sum((s > 0 for s in sizes), jnp.zeros(())), 1))
-    overall = sqrt(overall_mean_square(params))
-
-    def size(grad: Array) -> Array:
-        slope = rms(grad)
-        told = jnp.where(products > _TINY, jnp.minimum(products / slope, overall), overall)
-        return jnp.where(slope > _TINY, told, 0.0)
-
-    return size
+    squares = tensors.gather(
+        tensors.map(
+            lambda layout, param, grad: jnp.stack(means([jnp.square(param), jnp.square(grad)])),
+            tensors.params,
+            tensors.grads,
+        ),
+        2,
+    )
+    size, slope = squares[:, 0], squares[:, 1]
+    number = jnp.maximum(jnp.sum((size > 0).astype(jnp.float32)), 1.0)
+    products = sqrt(jnp.sum(size * slope) / number)
+    overall = sqrt(overall_mean_square(size, tensors.sizes))
+    slope = sqrt(slope)
+    told = jnp.where(products > _TINY, jnp.minimum(products / slope, overall), overall)
+    return jnp.where(slope > _TINY, told, 0.0)
 
 
 def _pace_features(
-    timing: Array, moments: Moments, decays: Decays, count: Array, cosine: Array, param: Array, scale: Array
+    timing: Array,
+    features: Features,
+    size: Array,
+    decays: Decays,
+    steps: Array,
+    cosine: Array,
+    scale: Array,
+    is_matrix: bool,
 ) -> Array:
-    size = sqrt(jnp.mean(moments.second) / (1 - decays.second**count))
+    _, param, *momenta = features.mean_squares[:5]
     agreements = [
-        rms(m) / (1 - d**count) / (size + 1e-12)
-        for m, d in zip(moments.momentum, decays.momentum, strict=True)
+        sqrt(m) / (1 - d**steps) / (size + 1e-12) for m, d in zip(momenta, decays.momentum, strict=True)
     ]
-    grown = jnp.tanh(jnp.log(rms(param) / jnp.maximum(scale, _TINY) + 1e-3))
-    kind = jnp.asarray(1.0 if is_matrix(param) else -1.0)
+    grown = jnp.tanh(jnp.log(sqrt(param) / jnp.maximum(scale, _TINY) + 1e-3))
+    kind = jnp.float32(1.0 if is_matrix else -1.0)
     return jnp.stack([*timing, *jnp.minimum(jnp.stack(agreements), 2.0), cosine, grown, kind])
 
 
@@ -237,4 +262,5 @@ def _silent(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def _cosine(a: Array, b: Array) -> Array:
-    return jnp.mean(a * b) / (rms(a) * rms(b) + 1e-20)
+    product, *squares = means([a * b, jnp.square(a), jnp.square(b)])
+    return product / (sqrt(squares[0]) * sqrt(squares[1]) + 1e-20)

@@ -1,75 +1,242 @@
-"""Rules that treat each tensor by itself, mapped over a parameter tree."""
+"""A parameter tree, taken apart once: rules treat each tensor by itself, and run equal tensors together.
+
+A program that holds the rule once per tensor takes minutes to compile on 150 tensors. So tensors of the same
+shape are stacked, and the rule is mapped over the stack. Large tensors are not: copying them into a stack
+costs more than their program.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .base import Params, Updates
+from .layout import Layout, LayoutOption, resolve
+from .leaves import check_gradients, check_parameters, unbox_other_shapes
 
 Tensor = Float[Array, "..."]
 
 _LARGEST_GRADIENT = 1e15
 """Its square, summed over any tensor, is still a float32: an infinite average would never recover."""
+_LARGEST_IN_A_STACK = 2**17
+"""Elements of a tensor that is copied into a stack of equal ones."""
 
 
-def map_tensors(
-    rule: Callable[[Tensor, Any, Tensor], tuple[Tensor, Any]], grads: Updates, states: Any, params: Params
-) -> tuple[Updates, Any]:
-    """Apply a per-tensor rule to every leaf.
+class Group(NamedTuple):
+    """Tensors that run together."""
+
+    leaves: list[int]
+    """Which leaves of the tree."""
+    tensors: list[int]
+    """Which tensors, in the order of the tree: a leaf with stacked axes holds several."""
+    layout: Layout
+    """Of the leaves."""
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether values of this group have a leading axis, with an entry a tensor."""
+        return len(self.leaves) > 1 or bool(self.layout.stacked)
+
+    def take(self, leaves: Sequence[Array]) -> Array:
+        """Bring this group's leaves into the form that a rule is mapped over."""
+        if len(self.leaves) > 1:
+            return jnp.stack([leaves[i] for i in self.leaves])
+        leaf, axes = leaves[self.leaves[0]], self.layout.stacked
+        if not axes:
+            return leaf
+        moved = jnp.moveaxis(leaf, axes, range(len(axes)))
+        return moved.reshape(-1, *moved.shape[len(axes) :])
+
+    def put(self, value: Array, params: Sequence[Array], into: list[Array]) -> None:
+        """Write a value a tensor, each of its tensor's rank, into a list over all leaves."""
+        if len(self.leaves) > 1:
+            for n, i in enumerate(self.leaves):
+                into[i] = value[n]
+            return
+        i, axes = self.leaves[0], self.layout.stacked
+        if axes:
+            sizes = [params[i].shape[axis] for axis in axes]
+            value = jnp.moveaxis(value.reshape(*sizes, *value.shape[1:]), range(len(axes)), axes)
+        into[i] = value
+
+
+Grouped = list[Any]
+"""Values of tensors as a list over groups, with a leading axis where a group is mapped."""
+
+
+class Tensors:
+    """A parameter tree, taken apart into groups. Tensors without elements are in none."""
+
+    def __init__(self, params: Params, layout: LayoutOption, grads: Updates | None = None) -> None:
+        """Take a tree apart.
+
+        Args:
+            params: real floating arrays of any rank.
+            layout: what their axes are.
+            grads: like `params`; left out when a state is initialised.
+
+        Raises:
+            ValueError: naming the leaf that is no real floating array, or has a gradient of another shape.
+            TypeError: naming the leaf that is no array.
+        """
+        self._tree, (self._params, self._treedef) = params, check_parameters(params)
+        self._layouts = resolve(layout, params)
+        if grads is not None:
+            self._grads, self._grads_treedef = check_gradients(grads, params)
+        self.groups = _group(self._params, self._layouts)
+
+    def __len__(self) -> int:
+        return sum(len(group.tensors) for group in self.groups)
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " tensors"]:
+        """Every tensor's number of elements, in the order of the tree."""
+        sizes = np.zeros(len(self), np.float32)
+        for group in self.groups:
+            elements = sum(self._params[i].size for i in group.leaves)
+            sizes[group.tensors] = elements // len(group.tensors)
+        return sizes
+
+    @property
+    def params(self) -> Grouped:
+        """Every tensor's value, in float32."""
+        return self._take(self._params)
+
+    @property
+    def grads(self) -> Grouped:
+        """Every tensor's gradient, in float32 and clipped to 1e15 in magnitude."""
+        return [jnp.clip(g, -_LARGEST_GRADIENT, _LARGEST_GRADIENT) for g in self._take(self._grads)]
+
+    def states(self, trees: Any, example: Any) -> Grouped:
+        """Return what a structure of trees holds for each tensor.
+
+        Args:
+            trees: a structure whose leaves are trees like the parameters.
+            example: the same structure with anything for each tree.
+        """
+        outer = jax.tree.structure(example)
+        leaves = [jax.tree.leaves(tree) for tree in outer.flatten_up_to(trees)]
+        return [outer.unflatten([group.take(each) for each in leaves]) for group in self.groups]
+
+    def map(self, function: Callable[..., Any], *values: Grouped) -> Grouped:
+        """Apply a function of a tensor's layout and its values to every tensor."""
+        results = []
+        for n, group in enumerate(self.groups):
+            one = functools.partial(function, group.layout.of_one())
+            results.append((jax.vmap(one) if group.is_mapped else one)(*(value[n] for value in values)))
+        return results
+
+    def gather(self, summaries: Grouped, width: int) -> Float[Array, "tensors width"]:
+        """Bring `width` numbers a tensor into one array, in the order of the tree; [0, width] if empty."""
+        if not self.groups:
+            return jnp.zeros((0, width), jnp.float32)
+        rows = jnp.concatenate([jnp.reshape(summary, (-1, width)) for summary in summaries])
+        order = [tensor for group in self.groups for tensor in group.tensors]
+        return rows if order == sorted(order) else rows[np.argsort(order)]
+
+    def spread(self, array: Float[Array, "tensors ..."]) -> Grouped:
+        """Give every tensor its entry of an array over tensors, which is in the order of the tree."""
+        return [array[np.array(g.tensors)] if g.is_mapped else array[g.tensors[0]] for g in self.groups]
+
+    def start(self, function: Callable[[Array, Layout], Any], example: Any) -> Any:
+        """Make a new state of trees from each leaf and its layout.
+
+        Args:
+            function: returns a structure like `example`; it works on whole leaves, stacks too, so that what
+                it makes is placed on devices as they are.
+            example: the structure with anything for each tree.
+        """
+        parts = [function(leaf, layout) for leaf, layout in zip(self._params, self._layouts, strict=True)]
+        outer = jax.tree.structure(example)
+        columns = zip(*(outer.flatten_up_to(part) for part in parts), strict=True) if parts else ()
+        trees = [self._treedef.unflatten(column) for column in columns or [()] * outer.num_leaves]
+        return outer.unflatten([unbox_other_shapes(tree, self._tree) for tree in trees])
+
+    def states_back(self, results: Grouped, before: Any, example: Any) -> Any:
+        """Return new states as trees of the form of those before: the inverse of `states`."""
+        outer = jax.tree.structure(example)
+        columns = [outer.flatten_up_to(result) for result in results]
+        trees = []
+        for n, tree in enumerate(outer.flatten_up_to(before)):
+            leaves, treedef = jax.tree.flatten(tree)
+            trees.append(treedef.unflatten(self._put([column[n] for column in columns], leaves)))
+        return outer.unflatten(trees)
+
+    def updates(self, results: Grouped) -> Updates:
+        """Return results as a tree like the gradients, in the parameters' dtypes."""
+        leaves = self._put(results, [jnp.zeros_like(p) if p.size == 0 else p for p in self._params])
+        cast = [u.astype(p.dtype) for u, p in zip(leaves, self._params, strict=True)]
+        return self._grads_treedef.unflatten(cast)
+
+    def apply(
+        self, rule: Callable[..., tuple[Array, Any]], before: Any, example: Any, *values: Grouped
+    ) -> tuple[Updates, Any]:
+        """Apply a rule to every tensor: the whole of an update for rules that need nothing else.
+
+        Args:
+            rule: maps (layout, gradient, parameter, tensor's state, *its values) to (update, new state).
+            before: trees of states, as for `states`.
+            example: as for `states`.
+            *values: more values of tensors.
+
+        Returns:
+            The updates in the parameters' dtypes, and the new trees.
+        """
+        results = self.map(rule, self.grads, self.params, self.states(before, example), *values)
+        updates, states = ([result[n] for result in results] for n in range(2))
+        return self.updates(updates), self.states_back(states, before, example)
+
+    def _take(self, leaves: Sequence[Array]) -> Grouped:
+        leaves = [leaf.astype(jnp.float32) for leaf in leaves]
+        return [group.take(leaves) for group in self.groups]
+
+    def _put(self, results: Grouped, leaves: list[Array]) -> list[Array]:
+        for group, result in zip(self.groups, results, strict=True):
+            group.put(result, self._params, leaves)
+        return leaves
+
+
+def overall_mean_square(
+    mean_squares: Float[Array, " tensors"], sizes: Float[np.ndarray, " tensors"]
+) -> Float[Array, ""]:
+    """Return the mean square over all parameters; 1 where all are zero, or there are none.
 
     Args:
-        rule: maps (gradient, tensor state, parameter), all in float32, to (update, new tensor state); the
-            gradient is clipped to 1e15 in magnitude.
-        grads: gradients like `params`.
-        states: a tree with a tensor state (any pytree) in place of each leaf of `params`.
-        params: parameters of any float dtype.
-
-    Returns:
-        The updates, cast to each parameter's dtype, and the new states.
+        mean_squares: of each tensor.
+        sizes: their numbers of elements.
     """
-    leaves, treedef = jax.tree.flatten(params)
-    grad_leaves = treedef.flatten_up_to(grads)
-    state_leaves = treedef.flatten_up_to(states)
-    updates, new_states = [], []
-    for grad, state, param in zip(grad_leaves, state_leaves, leaves, strict=True):
-        update, new_state = rule(bounded(grad), state, param.astype(jnp.float32))
-        updates.append(update.astype(param.dtype))
-        new_states.append(new_state)
-    return treedef.unflatten(updates), treedef.unflatten(new_states)
-
-
-def bounded(grad: Array) -> Tensor:
-    """Return a gradient of any float dtype in float32, clipped to 1e15 in magnitude."""
-    return jnp.clip(grad.astype(jnp.float32), -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
-
-
-def sqrt(x: Tensor) -> Tensor:
-    """Return the square root of x >= 0, with a derivative of 0 at 0 (and 1e-19 there for its value).
-
-    The true derivative is infinite: one parameter whose gradients were all zero would make the derivative of
-    everything in theta NaN.
-    """
-    return jnp.sqrt(jnp.maximum(x, jnp.finfo(jnp.float32).tiny))
-
-
-def rms(x: Tensor) -> Float[Array, ""]:
-    """Return the root mean square, with `sqrt`'s derivative at zero."""
-    return sqrt(jnp.mean(jnp.square(x)))
-
-
-def mean_square(x: Array) -> Float[Array, ""]:
-    """Return the mean square of an array of any float dtype, in float32."""
-    return jnp.mean(jnp.square(x.astype(jnp.float32)))
-
-
-def overall_mean_square(params: Params) -> Float[Array, ""]:
-    """Return the mean square over all parameters, in float32; 1 where all are zero, or there are none."""
-    leaves = jax.tree.leaves(params)
-    squares = sum((jnp.sum(jnp.square(p.astype(jnp.float32))) for p in leaves), jnp.zeros(()))
-    overall = squares / max(sum(p.size for p in leaves), 1)
+    overall = jnp.sum(mean_squares * sizes) / max(sizes.sum(), np.float32(1))
     return jnp.where(overall > 0, overall, 1.0)
+
+
+def _group(params: Sequence[Array], layouts: Sequence[Layout]) -> list[Group]:
+    """Put equal tensors together that are small enough to be copied."""
+    members: dict[Any, list[tuple[int, range]]] = {}
+    count = 0
+    for i, (param, layout) in enumerate(zip(params, layouts, strict=True)):
+        if param.size == 0:
+            continue
+        tensors = math.prod(param.shape[axis] for axis in layout.stacked)
+        alone = layout.stacked or param.size > _LARGEST_IN_A_STACK
+        key = i if alone else (param.shape, layout, _placement(param))
+        members.setdefault(key, []).append((i, range(count, count + tensors)))
+        count += tensors
+    return [
+        Group([i for i, _ in group], [t for _, ts in group for t in ts], layouts[group[0][0]])
+        for group in members.values()
+    ]
+
+
+def _placement(param: Array) -> Any:
+    """Return what tensors must have in common besides their shapes: a stack has one placement."""
+    kind = jax.typeof(param)
+    placed = None if isinstance(param, Tracer) else param.sharding
+    return str(getattr(kind, "sharding", None)), str(getattr(kind, "vma", None)), placed

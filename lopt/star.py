@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import Decays, Moments, init_moments, meta_learned_decays, update_moments
-from .base import LearnedOptimizer, Params, Updates, next_count
-from .features import FRACTION_CENTRES, NUM_FEATURES, fraction_features, parameter_features, project
+from .accumulators import MOMENTS, Decays, Moments, init_moments, meta_learned_decays, update_moments
+from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
+from .features import (
+    FRACTION_CENTRES,
+    NUM_FEATURES,
+    fraction_done,
+    fraction_features,
+    parameter_features,
+    project,
+)
+from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
-from .per_tensor import map_tensors, mean_square, overall_mean_square, rms, sqrt
+from .per_tensor import Tensors, overall_mean_square
 from .registry import register
+from .sizes import mean_square, means, sqrt
 
 _GAIN = 0.3
 """Bound of the learned change to the nominal step: its log-magnitude, and its direction's share."""
-
-
-class TensorState(NamedTuple):
-    """What STAR keeps of one tensor."""
-
-    moments: Moments
-    scale: Float[Array, ""]
-    """The tensor's size at initialisation, the unit of its steps."""
 
 
 class STARState(NamedTuple):
@@ -35,8 +36,10 @@ class STARState(NamedTuple):
     """Updates done so far."""
     horizon: Int[Array, ""]
     """Declared length of the training run, in inner steps."""
-    tensors: Any
-    """A `TensorState` per tensor."""
+    moments: Moments
+    """Trees of moving averages."""
+    scale: Float[Array, " tensors"]
+    """Each tensor's size at initialisation, the unit of its steps."""
 
 
 @register("star")
@@ -77,11 +80,11 @@ class STAR(LearnedOptimizer):
         sizes = (NUM_FEATURES + len(FRACTION_CENTRES), *[hidden_size] * hidden_layers, 2)
         return cls(
             layers=init_layers(key, sizes),
-            momentum_decay=jnp.zeros(3),
-            second_decay=jnp.zeros(()),
-            factored_decay=jnp.zeros(3),
-            log_rate=jnp.zeros(()),
-            schedule=jnp.zeros(len(FRACTION_CENTRES)),
+            momentum_decay=jnp.zeros(3, jnp.float32),
+            second_decay=jnp.zeros((), jnp.float32),
+            factored_decay=jnp.zeros(3, jnp.float32),
+            log_rate=jnp.zeros((), jnp.float32),
+            schedule=jnp.zeros(len(FRACTION_CENTRES), jnp.float32),
             hidden_size=hidden_size,
             hidden_layers=hidden_layers,
             step_scale=step_scale,
@@ -91,20 +94,15 @@ class STAR(LearnedOptimizer):
         """Measure the parameters' sizes and remember the horizon.
 
         Raises:
-            ValueError: without a horizon.
+            ValueError: without a horizon, or with one that is no whole number from 1.
         """
-        if horizon is None:
-            raise ValueError("STAR needs the length of the training run: give horizon=, in inner steps")
-        overall = overall_mean_square(params)
-
-        def start(param: Array) -> TensorState:
-            moments = init_moments(param)
-            return TensorState(moments, jnp.sqrt(mean_square(param) + 0.1 * overall))
-
+        tensors = Tensors(params, self.layout)
+        own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]
         return STARState(
             count=jnp.zeros((), jnp.int32),
-            horizon=jnp.asarray(horizon, jnp.int32),
-            tensors=jax.tree.map(start, params),
+            horizon=checked_horizon(horizon, "STAR"),
+            moments=tensors.start(init_moments, MOMENTS),
+            scale=jnp.sqrt(own + 0.1 * overall_mean_square(own, tensors.sizes)),
         )
 
     def update(
@@ -113,24 +111,29 @@ class STAR(LearnedOptimizer):
         """Return nominal steps with the network's correction; the loss is not used."""
         decays = self.decays()
         count = next_count(state.count)
-        fraction = jnp.minimum(state.count / state.horizon, 1.0)
+        steps = count.astype(jnp.float32)
+        fraction = fraction_done(state.count, state.horizon)
         first = self.layers[0]
         kernel, fraction_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
         timing = fraction_features(fraction)
         bias = first["bias"] + timing @ fraction_kernel
         rate = self.step_scale * (1.02 - fraction) * jnp.exp(10 * (self.log_rate + self.schedule @ timing))
 
-        def rule(grad: Array, tensor: TensorState, param: Array) -> tuple[Array, TensorState]:
-            moments = update_moments(tensor.moments, grad, decays)
+        def rule(
+            _: Layout, grad: Array, param: Array, moments: Moments, scale: Array
+        ) -> tuple[Array, Moments]:
+            moments = update_moments(moments, grad, decays)
             hidden = project(parameter_features(grad, param, moments), kernel, bias)
             direction, magnitude = apply_layers(self.layers[1:], hidden)
-            nominal = _adam_direction(moments, decays, count)
-            correction = _GAIN * rms(nominal) * direction / (rms(direction) + 1e-5)
+            nominal = _adam_direction(moments, decays, steps)
+            sizes = [sqrt(x) for x in means([jnp.square(nominal), jnp.square(direction)])]
+            correction = _GAIN * sizes[0] / (sizes[1] + 1e-5) * direction
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
-            return -rate * tensor.scale * step, TensorState(moments, tensor.scale)
+            return -rate * scale * step, moments
 
-        updates, tensors = map_tensors(rule, grads, state.tensors, params)
-        return updates, STARState(count, state.horizon, tensors)
+        tensors = Tensors(params, self.layout, grads)
+        updates, moments = tensors.apply(rule, state.moments, MOMENTS, tensors.spread(state.scale))
+        return updates, STARState(count, state.horizon, moments, state.scale)
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates."""
@@ -138,7 +141,7 @@ class STAR(LearnedOptimizer):
         return jax.tree.map(lambda d: jnp.clip(d, 0, 0.9999), decays)
 
 
-def _adam_direction(moments: Moments, decays: Decays, count: Int[Array, ""]) -> Float[Array, "..."]:
-    first = moments.momentum[0] / (1 - decays.momentum[0] ** count)
-    second = moments.second / (1 - decays.second**count)
+def _adam_direction(moments: Moments, decays: Decays, steps: Float[Array, ""]) -> Float[Array, "..."]:
+    first = moments.momentum[0] / (1 - decays.momentum[0] ** steps)
+    second = moments.second / (1 - decays.second**steps)
     return first / (sqrt(second) + 1e-8)

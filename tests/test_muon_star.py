@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt import MuonSTAR
+from lopt import Layout, MuonSTAR
 from lopt.orthogonal import orthogonalise
 
 HORIZON = 10
 SHAPES = {"w": (4, 3), "b": (3,)}
+B = 0  # the first of the tensors in the order of a tree
+MATRIX = Layout((0,), (1,))
 STRONGEST, WEAKEST = np.exp(0.3) + 0.3, np.exp(-0.3) - 0.3
 SHARE = 1 / (1 + np.exp(-1.5))
 
@@ -86,7 +88,7 @@ def textbook(start, steps):
             ahead = (0.9 * first[key] + 0.1 * grad) / (1 - 0.9 ** (time + 1))
             step = ahead / np.sqrt(second[key] / (1 - decay ** (time + 1)))
             if key == "w":
-                direction = np.asarray(orthogonalise(jnp.asarray(ahead, jnp.float32)), np.float64)
+                direction = np.asarray(orthogonalise(jnp.asarray(ahead, jnp.float32), MATRIX), np.float64)
                 step = SHARE * min(rms(step), 1) * direction / rms(direction) + (1 - SHARE) * step
             update[key] = -0.18 * (max(1 - time / HORIZON, 0) ** 1.5 + 0.02) * units[key] * step
         updates.append(update)
@@ -123,17 +125,17 @@ def test_a_tensor_that_starts_at_zero_follows_when_it_is_rescaled(untrained, fac
 def test_a_tensor_that_starts_at_zero_waits_for_its_first_gradient(untrained):
     nothing = {"w": normal_tree(4)["w"], "b": np.zeros(3, np.float32)}
     _, state = jitted_update(untrained, nothing, untrained.init(PARAMS, HORIZON), PARAMS)
-    assert state.tensors["b"].scale == 0
+    assert state.scale[B] == 0
     _, state = jitted_update(untrained, normal_tree(5), state, PARAMS)
     _, last = jitted_update(untrained, scaled(normal_tree(6), 100), state, PARAMS)
-    assert last.tensors["b"].scale == state.tensors["b"].scale > 0
+    assert last.scale[B] == state.scale[B] > 0
 
 
 def test_where_only_zeros_have_gradients_their_unit_is_the_size_of_all(untrained):
     grads = {"w": np.zeros((4, 3), np.float32), "b": normal_tree(4)["b"]}
     _, state = jitted_update(untrained, grads, untrained.init(PARAMS, HORIZON), PARAMS)
     overall = rms(np.concatenate([np.ravel(p) for p in PARAMS.values()]))
-    np.testing.assert_allclose(state.tensors["b"].scale, 1.6 * overall, rtol=1e-5)
+    np.testing.assert_allclose(state.scale[B], 1.6 * overall, rtol=1e-5)
 
 
 def test_steps_scale_with_the_initial_parameters_and_not_with_the_gradients(untrained):

@@ -5,9 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lopt.orthogonal import is_matrix, orthogonalise
+from lopt import Layout
+from lopt.layout import layout_by_name
+from lopt.orthogonal import orthogonalise
 
-orthogonal = jax.jit(orthogonalise)
+
+@jax.jit
+def orthogonal(tensor):
+    return orthogonalise(tensor, layout_by_name((), tensor.shape))
 
 
 def with_singular_values(values, rows, columns, seed=0):
@@ -37,11 +42,11 @@ def test_the_size_of_a_tensor_makes_no_difference(size):
 def test_zero_stays_zero_and_has_a_finite_derivative():
     zero = jnp.zeros((3, 4))
     np.testing.assert_array_equal(orthogonal(zero), zero)
-    slope = jax.jvp(orthogonalise, (zero,), (jnp.ones((3, 4)),))[1]
+    slope = jax.jvp(orthogonal, (zero,), (jnp.ones((3, 4)),))[1]
     assert np.isfinite(slope).all()
 
 
-def test_all_axes_but_the_last_are_one():
+def test_all_axes_but_the_last_are_one_by_default():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
     flat = orthogonal(kernel.reshape(-1, 4))
     np.testing.assert_allclose(orthogonal(kernel), np.asarray(flat).reshape(kernel.shape), atol=1e-6)
@@ -52,4 +57,14 @@ def test_all_axes_but_the_last_are_one():
     [((), False), ((5,), False), ((1, 5), False), ((5, 1), False), ((2, 2), True), ((1, 3, 2), True)],
 )
 def test_what_counts_as_a_matrix(shape, expected):
-    assert is_matrix(jnp.zeros(shape)) is expected
+    assert layout_by_name((), shape).is_matrix(shape) is expected
+
+
+@pytest.mark.parametrize("inputs", [(0,), (1,), (2,), (0, 1), (0, 2), (2, 1)])
+def test_inputs_and_outputs_may_be_any_axes(inputs):
+    kernel = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32)
+    outputs = tuple(axis for axis in range(3) if axis not in inputs)
+    order = (*inputs, *outputs)
+    flat = np.transpose(kernel, order).reshape(np.prod([kernel.shape[axis] for axis in inputs]), -1)
+    found = np.transpose(orthogonalise(jnp.asarray(kernel), Layout(inputs, outputs)), order)
+    np.testing.assert_allclose(found.reshape(flat.shape), orthogonal(flat), atol=1e-5)

@@ -1,0 +1,69 @@
+"""Sizes of tensors: sums, means and roots, with derivatives that are finite at zero."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Tensor = Float[Array, "..."]
+
+_LONGEST_SUM = 2**16
+"""Of terms that are added one after the other: rounding grows with their number."""
+
+
+@jax.custom_jvp
+def sums(terms: tuple[Tensor, ...]) -> tuple[Float[Array, ""], ...]:
+    """Return the sum of each of several arrays of one shape, in one pass over all of them.
+
+    One reduction with many operands: the terms are never stored, and what they share is computed once. Summed
+    one by one, each would be written out and read again.
+    """
+    if not terms:
+        return ()
+    shape = terms[0].shape
+    kept = 1 if len(shape) > 1 and terms[0].size > _LONGEST_SUM and shape[0] < terms[0].size // 16 else 0
+    partial = _reduce(terms, tuple(range(kept, len(shape))))
+    return tuple(jnp.sum(x) for x in partial) if kept else partial
+
+
+@sums.defjvp
+def _differentiate(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+    """A sum is linear; a reduction of many operands has no derivative of its own in jax."""
+    return sums(*primals), tuple(jnp.sum(t) for t in tangents[0])
+
+
+def _reduce(terms: tuple[Tensor, ...], axes: tuple[int, ...]) -> tuple[Tensor, ...]:
+    zeros = (jnp.float32(0),) * len(terms)
+    return tuple(
+        jax.lax.reduce(terms, zeros, lambda a, b: tuple(map(operator.add, a, b)), axes)
+        if terms[0].dtype == jnp.float32
+        else (jnp.sum(x, axes) for x in terms)
+    )
+
+
+def means(terms: Sequence[Tensor]) -> tuple[Float[Array, ""], ...]:
+    """Return the mean of each of several arrays of one shape, which has elements."""
+    return tuple(total / terms[0].size for total in sums(tuple(terms)))
+
+
+def mean_square(x: Array) -> Float[Array, ""]:
+    """Return the mean square of an array that has elements, of any float dtype, in float32."""
+    return means([jnp.square(x.astype(jnp.float32))])[0]
+
+
+def rms(x: Tensor) -> Float[Array, ""]:
+    """Return the root mean square of an array that has elements, with `sqrt`'s derivative at zero."""
+    return sqrt(mean_square(x))
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """Return the square root of x >= 0, with a derivative of 0 at 0 (and 1e-19 there for its value).
+
+    The true derivative is infinite: one parameter whose gradients were all zero would make the derivative of
+    everything in theta NaN.
+    """
+    return jnp.sqrt(jnp.maximum(x, jnp.finfo(jnp.float32).tiny))
