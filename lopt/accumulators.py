@@ -31,13 +31,16 @@ class Moments(NamedTuple):
     """Averages of g, one per decay, each of the tensor's shape."""
     second: Tensor
     """Average of g^2, of the tensor's shape."""
-    row: tuple[Tensor, ...]
-    """Averages of g^2's mean over the largest axis (kept with size 1), one per decay; unused below rank 2."""
-    col: tuple[Tensor, ...]
+    row: Float[Array, "... factored"]
+    """Averages of g^2's mean over the largest axis (kept with size 1), and an axis of decays at the end.
+
+    Unused below rank 2.
+    """
+    col: Float[Array, "... factored"]
     """The same over the second largest axis; below rank 2, averages of g^2 itself."""
 
 
-MOMENTS = Moments((0, 0, 0), 0, (0, 0, 0), (0, 0, 0))  # type: ignore[arg-type]
+MOMENTS = Moments((0, 0, 0), 0, 0, 0)  # type: ignore[arg-type]
 """The structure of `Moments`, for `Tensors`."""
 
 
@@ -62,15 +65,19 @@ def init_moments(param: Tensor, layout: Layout) -> Moments:
 
     They are made from the parameter, so that they lie on the devices that it lies on.
     """
-    momenta, factored = len(INITIAL_MOMENTUM), len(INITIAL_FACTORED)
-    zeros = zeros_like(param)
+    zeros, decays = zeros_like(param), len(INITIAL_FACTORED)
     own = [axis for axis in range(param.ndim) if axis not in layout.stacked]
     axes = factored_axes([param.shape[axis] for axis in own])
+
+    def means_over(over: list[int]) -> Array:
+        thin = jnp.sum(zeros, over, keepdims=True)
+        return jnp.broadcast_to(thin[..., None], (*thin.shape, decays))
+
     if axes is None:
-        row, col = jnp.sum(zeros, own, keepdims=True), zeros
+        row, col = means_over(own), zeros_like(param, decays)
     else:
-        row, col = (jnp.sum(zeros, own[axis], keepdims=True) for axis in axes)
-    return Moments((zeros,) * momenta, zeros, (row,) * factored, (col,) * factored)
+        row, col = (means_over([own[axis]]) for axis in axes)
+    return Moments((zeros,) * len(INITIAL_MOMENTUM), zeros, row, col)
 
 
 def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
@@ -79,23 +86,24 @@ def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
     axes = factored_axes(grad.shape)
     row_now, col_now = (squared, squared) if axes is None else (_mean(squared + 1e-30, axis) for axis in axes)
     return Moments(
-        momentum=_emas(decays.momentum, moments.momentum, grad),
+        momentum=tuple(_ema(decays.momentum[i], m, grad) for i, m in enumerate(moments.momentum)),
         second=_ema(decays.second, moments.second, squared),
         row=moments.row if axes is None else _emas(decays.factored, moments.row, row_now),
         col=_emas(decays.factored, moments.col, col_now),
     )
 
 
-def factors(moments: Moments, axes: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
+def factors(moments: Moments, axes: tuple[int, int]) -> tuple[Array, Array]:
     """Return the row and column factors whose product approximates g^2's inverse square root.
 
     Args:
         moments: averages of a tensor of rank 2 or more.
         axes: the tensor's `factored_axes`.
+
+    Returns:
+        Factors of the shapes of `moments.row` and `moments.col`.
     """
-    second_largest = axes[1]
-    rows = [_rsqrt_floor(row / (_mean(row, second_largest) + 1e-9)) for row in moments.row]
-    return rows, [_rsqrt_floor(col) for col in moments.col]
+    return _rsqrt_floor(moments.row / (_mean(moments.row, axes[1]) + 1e-9)), _rsqrt_floor(moments.col)
 
 
 def meta_learned_decays(
@@ -115,8 +123,8 @@ def meta_learned_decays(
     )
 
 
-def _emas(decays: Float[Array, " n"], averages: tuple[Tensor, ...], now: Tensor) -> tuple[Tensor, ...]:
-    return tuple(_ema(decays[i], average, now) for i, average in enumerate(averages))
+def _emas(decays: Float[Array, " n"], averages: Float[Array, "... n"], now: Tensor) -> Array:
+    return _ema(decays.reshape(*[1] * now.ndim, -1), averages, now[..., None])
 
 
 def _ema(decay: Tensor, average: Tensor, now: Tensor) -> Tensor:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .accumulators import Moments, factored_axes, factors
@@ -37,7 +38,7 @@ class Features(NamedTuple):
 
     values: Planes
     """Each of the tensor's rank, with size 1 along the axes it does not depend on."""
-    mean_squares: tuple[Float[Array, ""], ...]
+    mean_squares: Float[Array, "28"]
     """The mean square of each over the whole tensor."""
 
 
@@ -67,11 +68,9 @@ def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Feature
         inverse_second,
         *squares,
     )
-    mean_squares: list[Any] = [None] * len(squares)
-    for same in _by_shape(squares):
-        for i, mean in zip(same, means([squares[i] for i in same]), strict=True):
-            mean_squares[i] = mean
-    return Features(values, tuple(mean_squares))
+    by_shape = _by_shape(squares)
+    mean_squares = jnp.concatenate([means([squares[i] for i in same]) for same in by_shape])
+    return Features(values, mean_squares[np.argsort([i for same in by_shape for i in same])])
 
 
 class Squares(NamedTuple):
@@ -86,19 +85,19 @@ def _factored_features(
 ) -> tuple[Planes, Planes]:
     """Return the 18 features of a factored second moment, and their squares."""
     rows, cols = factors(moments, axes)
-    both = list(zip(rows, cols, strict=True))
-    thin = (*moments.row, *moments.col)
+    both = list(zip(_split(rows), _split(cols), strict=True))
+    averages = (moments.row, moments.col)
     values = (
         *[grad * (r * c) for r, c in both],
-        *thin,
-        *[jax.lax.rsqrt(x + 1e-8) for x in thin],
+        *[thin for x in averages for thin in _split(x)],
+        *[thin for x in averages for thin in _split(jax.lax.rsqrt(x + 1e-8))],
         *[m * (r * c) for m, (r, c) in zip(moments.momentum, both, strict=True)],
     )
     weights = [jnp.square(r) * jnp.square(c) for r, c in both]
     squares = (
         *[squared.grad * w for w in weights],
-        *[jnp.square(x) for x in thin],
-        *[1 / (x + 1e-8) for x in thin],
+        *[thin for x in averages for thin in _split(jnp.square(x))],
+        *[thin for x in averages for thin in _split(1 / (x + 1e-8))],
         *[m2 * w for m2, w in zip(squared.momentum, weights, strict=True)],
     )
     return values, squares
@@ -106,7 +105,7 @@ def _factored_features(
 
 def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Planes, Planes]:
     """Vectors and scalars are too small to factor: a full accumulator stands for row and column."""
-    full = moments.col
+    full = _split(moments.col)
     values = (
         *[grad * jax.lax.rsqrt(jnp.maximum(x + 1e-9, 1e-9)) for x in full],
         *(full * 2),
@@ -122,6 +121,10 @@ def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Pl
     return values, squares
 
 
+def _split(x: Float[Array, "... decays"]) -> Planes:
+    return tuple(x[..., i] for i in range(x.shape[-1]))
+
+
 def project(
     features: Features, kernel: Float[Array, "28 hidden"], bias: Float[Array, " hidden"]
 ) -> list[Tensor]:
@@ -131,7 +134,7 @@ def project(
         One array of the tensor's shape per hidden unit: a list, because units in a trailing axis would
         leave processors without long vectors.
     """
-    scales = jax.lax.rsqrt(_NORM_EPS + jnp.stack(features.mean_squares))
+    scales = jax.lax.rsqrt(_NORM_EPS + features.mean_squares)
     return _project_planes(features.values, kernel * scales[:, None], bias)
 
 

@@ -243,13 +243,11 @@ def _pace_features(
     scale: Array,
     is_matrix: bool,
 ) -> Array:
-    _, param, *momenta = features.mean_squares[:5]
-    agreements = [
-        sqrt(m) / (1 - d**steps) / (size + 1e-12) for m, d in zip(momenta, decays.momentum, strict=True)
-    ]
-    grown = jnp.tanh(jnp.log(sqrt(param) / jnp.maximum(scale, _TINY) + 1e-3))
+    sizes = sqrt(features.mean_squares[1:5])
+    agreements = sizes[1:] / (1 - decays.momentum**steps) / (size + 1e-12)
+    grown = jnp.tanh(jnp.log(sizes[0] / jnp.maximum(scale, _TINY) + 1e-3))
     kind = jnp.float32(1.0 if is_matrix else -1.0)
-    return jnp.stack([*timing, *jnp.minimum(jnp.stack(agreements), 2.0), cosine, grown, kind])
+    return jnp.concatenate([timing, jnp.minimum(agreements, 2.0), jnp.stack([cosine, grown, kind])])
 
 
 def _pace_network(layers: tuple[Layer, ...], seen: Array) -> Array:
@@ -262,5 +260,5 @@ def _silent(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
 
 
 def _cosine(a: Array, b: Array) -> Array:
-    product, *squares = means([a * b, jnp.square(a), jnp.square(b)])
-    return product / (sqrt(squares[0]) * sqrt(squares[1]) + 1e-20)
+    product, a_squared, b_squared = means([a * b, jnp.square(a), jnp.square(b)])
+    return product / (sqrt(a_squared) * sqrt(b_squared) + 1e-20)

@@ -12,42 +12,35 @@ from jaxtyping import Array, Float
 Tensor = Float[Array, "..."]
 
 _LONGEST_SUM = 2**16
-"""Of terms that are added one after the other: rounding grows with their number."""
+"""Of elements that are added one after the other: rounding grows with their number."""
+_SHORTEST_SUM = 16
+"""Of elements in a row, where rows are summed by themselves first."""
 
 
 @jax.custom_jvp
-def sums(terms: tuple[Tensor, ...]) -> tuple[Float[Array, ""], ...]:
+def sums(terms: tuple[Tensor, ...]) -> Float[Array, " terms"]:
     """Return the sum of each of several arrays of one shape, in one pass over all of them.
 
     One reduction with many operands: the terms are never stored, and what they share is computed once. Summed
     one by one, each would be written out and read again.
     """
-    if not terms:
-        return ()
     shape = terms[0].shape
-    kept = 1 if len(shape) > 1 and terms[0].size > _LONGEST_SUM and shape[0] < terms[0].size // 16 else 0
-    partial = _reduce(terms, tuple(range(kept, len(shape))))
-    return tuple(jnp.sum(x) for x in partial) if kept else partial
+    kept = 1 if len(shape) > 1 and shape[0] * _SHORTEST_SUM < terms[0].size > _LONGEST_SUM else 0
+    zeros = (jnp.zeros((), terms[0].dtype),) * len(terms)
+    add = lambda a, b: tuple(map(operator.add, a, b))  # noqa: E731
+    partial = jnp.stack(jax.lax.reduce(terms, zeros, add, tuple(range(kept, len(shape)))))
+    return jnp.sum(partial, axis=-1) if kept else partial
 
 
 @sums.defjvp
-def _differentiate(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
+def _differentiate(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """A sum is linear; a reduction of many operands has no derivative of its own in jax."""
-    return sums(*primals), tuple(jnp.sum(t) for t in tangents[0])
+    return sums(*primals), jnp.stack([jnp.sum(t) for t in tangents[0]])
 
 
-def _reduce(terms: tuple[Tensor, ...], axes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    zeros = (jnp.float32(0),) * len(terms)
-    return tuple(
-        jax.lax.reduce(terms, zeros, lambda a, b: tuple(map(operator.add, a, b)), axes)
-        if terms[0].dtype == jnp.float32
-        else (jnp.sum(x, axes) for x in terms)
-    )
-
-
-def means(terms: Sequence[Tensor]) -> tuple[Float[Array, ""], ...]:
+def means(terms: Sequence[Tensor]) -> Float[Array, " terms"]:
     """Return the mean of each of several arrays of one shape, which has elements."""
-    return tuple(total / terms[0].size for total in sums(tuple(terms)))
+    return sums(tuple(terms)) / terms[0].size
 
 
 def mean_square(x: Array) -> Float[Array, ""]:

@@ -126,7 +126,7 @@ class STAR(LearnedOptimizer):
             hidden = project(parameter_features(grad, param, moments), kernel, bias)
             direction, magnitude = apply_layers(self.layers[1:], hidden)
             nominal = _adam_direction(moments, decays, steps)
-            sizes = [sqrt(x) for x in means([jnp.square(nominal), jnp.square(direction)])]
+            sizes = sqrt(means([jnp.square(nominal), jnp.square(direction)]))
             correction = _GAIN * sizes[0] / (sizes[1] + 1e-5) * direction
             step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
             return -rate * scale * step, moments
