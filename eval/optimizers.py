@@ -47,10 +47,10 @@ def find(name: str) -> Found:
     path = Path(name)
     if name in BASELINES:
         return Found(name, BASELINES[name], {})
-    if path.is_dir():
-        return _in_directory(path)
     if name in published():
         return Found(name, load(name), read_config(name)["provenance"])
+    if path.is_dir():
+        return _in_directory(path)
     if name in ARCHITECTURES:
         return Found(name, create(name, jax.random.key(0)), {"meta_steps": 0})
     known = [*published(), *BASELINES, *ARCHITECTURES]

@@ -12,6 +12,7 @@ from .layout import Layout, layouts
 from .lstm import CoordinatewiseLSTM
 from .muon_star import MuonSTAR
 from .per_tensor import Grouped, Tensors
+from .placement import zeros_like
 from .publish import PublishedOptimizerError, load, published, read_config, save
 from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
@@ -44,4 +45,5 @@ __all__ = [
     "save",
     "static_fields",
     "theta_size",
+    "zeros_like",
 ]

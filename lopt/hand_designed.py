@@ -53,7 +53,7 @@ class LearnableSGD(LearnedOptimizer):
     ) -> tuple[Updates, CountState]:
         """Step against the gradient; the loss is not used."""
         rate = jnp.exp(self.log_learning_rate)
-        tensors = Tensors(params, self.layout, grads)
+        tensors = Tensors(params, self.layout, grads, stack=False)
         updates, _ = tensors.apply(lambda layout, grad, param, state: (-rate * grad, ()), (), ())
         return updates, CountState(next_count(state.count))
 
@@ -102,6 +102,6 @@ class LearnableAdam(LearnedOptimizer):
             unbiased1, unbiased2 = first / (1 - decay1**steps), second / (1 - decay2**steps)
             return -rate * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
 
-        tensors = Tensors(params, self.layout, grads)
+        tensors = Tensors(params, self.layout, grads, stack=False)
         updates, moments = tensors.apply(rule, (state.first, state.second), (0, 0))
         return updates, AdamState(count, *moments)

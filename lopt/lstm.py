@@ -94,7 +94,8 @@ class CoordinatewiseLSTM(LearnedOptimizer):
                 cell.append(memory)
             return self.output_scale * (x @ self.output), Cells(tuple(hidden), tuple(cell))
 
-        updates, cells = Tensors(params, self.layout, grads).apply(rule, state.cells, self._cells)
+        tensors = Tensors(params, self.layout, grads, stack=False)  # few operations, and much to copy
+        updates, cells = tensors.apply(rule, state.cells, self._cells)
         return updates, LSTMState(next_count(state.count), cells)
 
     @property

@@ -75,13 +75,16 @@ Grouped = list[Any]
 class Tensors:
     """A parameter tree, taken apart into groups. Tensors without elements are in none."""
 
-    def __init__(self, params: Params, layout: LayoutOption, grads: Updates | None = None) -> None:
+    def __init__(
+        self, params: Params, layout: LayoutOption, grads: Updates | None = None, stack: bool = True
+    ) -> None:
         """Take a tree apart.
 
         Args:
             params: real floating arrays of any rank.
             layout: what their axes are.
             grads: like `params`; left out when a state is initialised.
+            stack: whether to run equal tensors together. It pays for rules of more than fifty operations.
 
         Raises:
             ValueError: naming the leaf that is no real floating array, or has a gradient of another shape.
@@ -91,7 +94,7 @@ class Tensors:
         self._layouts = resolve(layout, params)
         if grads is not None:
             self._grads, self._grads_treedef = check_gradients(grads, params)
-        self.groups = _group(self._params, self._layouts)
+        self.groups = _group(self._params, self._layouts, _LARGEST_IN_A_STACK if stack else 0)
 
     def __len__(self) -> int:
         return sum(len(group.tensors) for group in self.groups)
@@ -228,15 +231,15 @@ def overall_mean_square(
     return jnp.where(overall > 0, overall, 1.0)
 
 
-def _group(params: Sequence[Array], layouts: Sequence[Layout]) -> list[Group]:
-    """Put equal tensors together that are small enough to be copied."""
+def _group(params: Sequence[Array], layouts: Sequence[Layout], largest: int) -> list[Group]:
+    """Put equal tensors together that have at most `largest` elements."""
     members: dict[Any, list[tuple[int, range]]] = {}
     count = 0
     for i, (param, layout) in enumerate(zip(params, layouts, strict=True)):
         if param.size == 0:
             continue
         tensors = math.prod(param.shape[axis] for axis in layout.stacked)
-        alone = layout.stacked or param.size > _LARGEST_IN_A_STACK
+        alone = layout.stacked or param.size > largest
         key = i if alone else (param.shape, layout, _placement(param))
         members.setdefault(key, []).append((i, range(count, count + tensors)))
         count += tensors

@@ -73,7 +73,7 @@ class RunConfig:
     reduction: Literal["psum", "ordered"] = "psum"
     """How estimates are summed; ordered with --chunk 1 is bitwise the same on any number of CPU devices."""
     chunk: int | None = None
-    """Particles that a device runs at once; default: all of its share."""
+    """Particles that a device runs at once; default: what fits a CPU's cache, elsewhere all of its share."""
 
     steps: int = 1000
     """Meta-steps to do in all."""

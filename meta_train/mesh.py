@@ -22,6 +22,10 @@ Reduction = Literal["psum", "ordered"]
 AXIS = "particles"
 
 
+_CACHE = 3_000_000
+"""Bytes of states of the particles that a core runs at once, for them to stay in its cache."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Population:
     """How many particles there are, and where they live.
@@ -33,8 +37,8 @@ class Population:
             device, no collectives).
         reduction: `psum` sums on each device and then over devices; `ordered` gathers every particle's
             contribution and sums in the population's order.
-        chunk: particles that a device runs at once, one chunk after the other; None means all of its own.
-            Smaller chunks take less memory and stay in a processor's cache.
+        chunk: particles that a device runs at once, one chunk after the other. Smaller chunks take less
+            memory and stay in a processor's cache. None means what fits there on a CPU, and elsewhere all.
 
     Raises:
         ValueError: when particles do not divide over devices, devices over processes, or a device's share
@@ -64,7 +68,7 @@ class Population:
                 f"{self.particles} particles do not divide over {self.num_devices} devices: take {near} or "
                 f"{near + self.num_devices} particles, or fewer devices with --devices"
             )
-        if self.chunk_size < 1 or self.per_device % self.chunk_size:
+        if self.chunk is not None and (self.chunk < 1 or self.per_device % self.chunk):
             raise ValueError(
                 f"chunks of {self.chunk} do not divide the {self.per_device} particles of a device: take a "
                 f"divisor of {self.per_device}, or leave --chunk out"
@@ -82,16 +86,26 @@ class Population:
         """Particles per device."""
         return self.particles // self.num_devices
 
-    @property
-    def chunk_size(self) -> int:
-        """Particles that a device runs at once."""
-        return self.per_device if self.chunk is None else self.chunk
+    def chunk_size(self, arguments: Any) -> int:
+        """Return how many particles a device runs at once.
+
+        Args:
+            arguments: trees of arrays whose first axis is this device's particles.
+        """
+        if self.chunk is not None:
+            return self.chunk
+        if jax.default_backend() != "cpu":
+            return self.per_device
+        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arguments)) // self.per_device
+        fitting = max(_CACHE // max(size, 1), 1)
+        return max(n for n in range(1, self.per_device + 1) if self.per_device % n == 0 and n <= fitting)
 
     def each(self, particle: Callable[..., Any], *arguments: Any) -> Any:
         """Map a function of one particle over this device's share. Called inside the per-device function."""
-        if self.chunk_size == self.per_device:
+        size = self.chunk_size(arguments)
+        if size == self.per_device:
             return jax.vmap(particle)(*arguments)
-        split = lambda x: x.reshape(-1, self.chunk_size, *x.shape[1:])  # noqa: E731
+        split = lambda x: x.reshape(-1, size, *x.shape[1:])  # noqa: E731
         chunks = jax.tree.map(split, arguments)
         results = jax.lax.map(lambda chunk: jax.vmap(particle)(*chunk), chunks)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)

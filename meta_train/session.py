@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lopt import read_config
+from lopt import PublishedOptimizerError, read_config
 
 from .build import Parts, build
 from .checkpoints import CheckpointError
@@ -79,7 +79,7 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
                 return _end(config, trainer, tracker, directory, launch, line)
             except DivergedError as error:
                 return _fail(error)
-            except (CheckpointError, OSError) as error:
+            except (CheckpointError, PublishedOptimizerError, RunDirectoryError, OSError) as error:
                 return _fail(error, _maybe_of_others())
     except BaseException:
         leave_after_crash()

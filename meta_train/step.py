@@ -179,6 +179,8 @@ def _move(
     usable: Array,
 ) -> tuple[MetaState, Metrics]:
     """Let the outer optimizer move theta, unless it would not stay finite."""
+    # Under jax_enable_x64 a task may be float64; theta and what moves it are not.
+    gradient = optax.tree.cast_like(gradient, state.theta)
     norm = optax.tree.norm(gradient)
     if clip is not None:
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
