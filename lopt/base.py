@@ -109,7 +109,7 @@ def checked_horizon(horizon: Int[Array, ""] | int | None, rule: str) -> Int[Arra
     is_known = not isinstance(horizon, Tracer)
     given: Any = np.asarray(horizon) if is_known else horizon
     if given.shape != () or not jnp.issubdtype(given.dtype, jnp.integer):
-        raise ValueError(f"horizon must be a whole number of steps, not {horizon!r}")
+        raise ValueError(f"horizon must be a whole number of steps, not {horizon!r}: int(...) makes one")
     if is_known and int(given) < 1:
         raise ValueError(f"horizon must be at least 1 step, not {int(given)}")
     if is_known and int(given) >= 2**31:

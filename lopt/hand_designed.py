@@ -46,6 +46,7 @@ class LearnableSGD(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> CountState:
         """Return a zero count; the horizon is not used."""
+        Tensors(params, self.layout)  # refuses what can't be trained, as every rule does at the start
         return CountState(jnp.zeros((), jnp.int32))
 
     def update(

@@ -102,9 +102,9 @@ def layout_by_name(names: Sequence[str], shape: tuple[int, ...]) -> Layout:
     if rank in (3, 4) and last_two & (_TO_HEADS | _FROM_HEADS):
         middle = -2 if last_two & _TO_HEADS else -1
         return Layout(axes[-3:middle], axes[middle:], axes[:-3])
-    if rank == 3 and names[-1:] == ("kernel",) and not any("conv" in name.lower() for name in names):
+    if rank == 3 and names and names[-1] == "kernel" and not any("conv" in name.lower() for name in names):
         return Layout((1,), (2,), (0,))
-    if rank > 2 and names[-1:] == ("weight",):
+    if rank > 2 and names and names[-1] == "weight":
         return Layout(axes[1:], axes[:1])
     return Layout(axes[:-1], axes[-1:])
 
@@ -122,7 +122,8 @@ def resolve(option: LayoutOption, params: Any) -> list[Layout]:
     try:
         full = jax.tree.map(repeat, given, params, is_leaf=_is_layout)
     except ValueError as error:
-        raise ValueError(f"layout= is not a tree like the parameters, or its top: {error}") from error
+        first = str(error).splitlines()[0]
+        raise ValueError(f"layout= is not a tree like the parameters, or its top: {first}") from error
     found = []
     for (names, leaf), one in zip(named, jax.tree.leaves(full, is_leaf=_is_given), strict=True):
         shape, path = jax.numpy.shape(leaf), "/".join(names)

@@ -98,9 +98,9 @@ class Network(nnx.Module):
         return nnx.Linear(*shape, kernel_init=start("kernel"), bias_init=start("bias"), rngs=nnx.Rngs(0))
 
 
-def with_optimizer(name, named=False):
+def with_optimizer(tx, named=False):
     network = Network(named)
-    return network, nnx.Optimizer(network, a_transformation(name), wrt=nnx.Param)
+    return network, nnx.Optimizer(network, tx, wrt=nnx.Param)
 
 
 def train(network, optimizer):
@@ -115,7 +115,7 @@ def parameters(network):
 @every_architecture
 @pytest.mark.parametrize("step", [train, nnx.jit(train)], ids=["eager", "jit"])
 def test_an_nnx_optimizer_trains_as_the_plain_loop_does(name, step):
-    network, optimizer = with_optimizer(name)
+    network, optimizer = with_optimizer(a_transformation(name))
     for _ in range(3):
         step(network, optimizer)
     assert_trained(parameters(network), name)
@@ -124,7 +124,7 @@ def test_an_nnx_optimizer_trains_as_the_plain_loop_does(name, step):
 
 @every_architecture
 def test_an_nnx_optimizer_is_carried_through_a_scan(name):
-    graph, state = nnx.split(with_optimizer(name))
+    graph, state = nnx.split(with_optimizer(a_transformation(name)))
 
     def step(state, _):
         both = nnx.merge(graph, state)
@@ -139,9 +139,9 @@ def test_an_nnx_optimizer_is_carried_through_a_scan(name):
 
 @every_architecture
 def test_an_nnx_optimizers_state_is_spread_over_devices_as_the_networks_named_axes_are(name):
-    step = nnx.jit(train)
+    step, tx = nnx.jit(train), a_transformation(name)
     with jax.set_mesh(MESH):
-        network, optimizer = with_optimizer(name, named=True)
+        network, optimizer = with_optimizer(tx, named=True)
         spread = count_of_spread_leaves(optimizer.opt_state)
         for _ in range(3):
             step(network, optimizer)
@@ -153,31 +153,19 @@ def test_an_nnx_optimizers_state_is_spread_over_devices_as_the_networks_named_ax
 
 @every_architecture
 def test_an_nnx_optimizers_state_is_spread_where_it_is_made_in_jit_too(name):
+    make = functools.partial(with_optimizer, a_transformation(name), named=True)
     with jax.set_mesh(MESH):
-        _, optimizer = nnx.jit(lambda: with_optimizer(name, named=True))()
+        _, optimizer = nnx.jit(make)()
     assert (count_of_spread_leaves(optimizer.opt_state) > 0) == (name not in STATELESS)
 
 
 # --- flax.linen ------------------------------------------------------------------------------------------
 
 
-class LinenNetwork(linen.Module):
-    @linen.compact
-    def __call__(self, x):
-        x = jnp.tanh(linen.Dense(PARAMS["first"]["bias"].size, name="first")(x))
-        return linen.Dense(PARAMS["second"]["bias"].size, name="second")(x)
-
-
 @every_architecture
-def test_a_linen_train_state_trains_as_the_plain_loop_does(name):
-    network = LinenNetwork()
-    state = TrainState.create(apply_fn=network.apply, params=PARAMS, tx=a_transformation(name))
-
-    @jax.jit
-    def step(state):
-        error = lambda params: jnp.mean((state.apply_fn({"params": params}, INPUTS) - TARGETS) ** 2)  # noqa: E731
-        return state.apply_gradients(grads=jax.grad(error)(state.params))
-
+def test_a_train_state_trains_as_the_plain_loop_does(name):
+    state = TrainState.create(apply_fn=loss, params=PARAMS, tx=a_transformation(name))
+    step = jax.jit(lambda state: state.apply_gradients(grads=jax.grad(state.apply_fn)(state.params)))
     for _ in range(3):
         state = step(state)
     assert_trained(state.params, name)

@@ -21,7 +21,7 @@ SHAPES = {
     "kernel": (3, 3, 8, 16),
     "vector": (1024,),
     "vector, the same": (1024,),
-    "indivisible": (3, 5),
+    "indivisible": (5,),
 }
 STATELESS = {"learnable-sgd"}
 """Architectures whose state holds nothing of a parameter's shape."""
@@ -191,9 +191,7 @@ def test_updates_with_explicit_axes_are_those_of_one_device(name, spec):
 # --- inside shard_map ------------------------------------------------------------------------------------
 
 
-def three_updates(name, params):
-    tx = transformation(name)
-
+def three_updates(tx, params):
     def step(carry, _):
         params, state = carry
         updates, state = tx.update(jax.tree.map(jnp.cos, params), state, params)
@@ -206,11 +204,12 @@ def three_updates(name, params):
 def test_each_device_trains_its_own_parameters_inside_shard_map(name):
     """With the check of varying axes, which is on by default."""
     members = normal_tree(0, {"w": (DEVICES, 3, 2), "b": (DEVICES, 2)})
-    alone = jax.jit(functools.partial(three_updates, name))
+    train = functools.partial(three_updates, transformation(name))
+    alone = jax.jit(train)
     expected = [alone(jax.tree.map(lambda leaf: leaf[n], members)) for n in range(DEVICES)]  # noqa: B023
 
     def own(block):
-        trained = three_updates(name, jax.tree.map(lambda leaf: leaf[0], block))
+        trained = train(jax.tree.map(lambda leaf: leaf[0], block))
         return jax.tree.map(lambda leaf: leaf[None], trained)
 
     together = jax.jit(jax.shard_map(own, mesh=mesh(), in_specs=P("shards"), out_specs=P("shards")))
@@ -219,7 +218,7 @@ def test_each_device_trains_its_own_parameters_inside_shard_map(name):
 
 @every_architecture
 def test_parameters_that_all_devices_share_stay_shared_inside_shard_map(name):
-    train = functools.partial(three_updates, name)
+    train = functools.partial(three_updates, transformation(name))
     params = normal_tree(0)
     shared = jax.jit(jax.shard_map(train, mesh=mesh(), in_specs=P(), out_specs=P()))
     assert_trees_close(shared(params), jax.jit(train)(params))

@@ -165,16 +165,17 @@ def test_the_precision_of_the_loss_does_not_matter(name):
 
 @every_architecture
 def test_gradients_of_another_half_precision_than_the_parameters_count_for_what_they_are(name):
-    # Values that both precisions hold exactly.
-    params, grads = (jax.tree.map(lambda x: jnp.round(4 * x) / 4, tree) for tree in (PARAMS, GRADS))
+    """They are not rounded to the parameters' precision: the state shows it, which is float32."""
     init, update = jitted(name)
-    expected, _ = update(grads, init(params), params)
-    low = {"w": jnp.bfloat16, "b": jnp.float16}
-    params = {"w": params["w"].astype(low["w"]), "b": params["b"].astype(low["b"])}
-    grads = {"w": grads["w"].astype(low["b"]), "b": grads["b"].astype(low["w"])}
-    updates, _ = update(grads, init(params), params)
-    assert {key: updates[key].dtype for key in low} == low
+    halves = {"w": jnp.bfloat16, "b": jnp.float16}
+    params = {key: PARAMS[key].astype(halves[key]) for key in halves}
+    grads = {"w": GRADS["w"].astype(halves["b"]), "b": GRADS["b"].astype(halves["w"])}
+    single_params, single_grads = cast(params, jnp.float32), cast(grads, jnp.float32)
+    expected, expected_state = update(single_grads, init(single_params), single_params)
+    updates, state = update(grads, init(params), params)
+    assert {key: updates[key].dtype for key in halves} == halves
     assert_trees_close(updates, expected, rtol=2**-8)
+    assert_trees_close(state, expected_state)
 
 
 # --- jax's stricter modes --------------------------------------------------------------------------------

@@ -329,8 +329,9 @@ def test_a_horizon_below_one_is_refused(name, horizon):
 
 @every_architecture
 def test_the_horizon_may_be_traced(name):
-    traced = jax.jit(lambda horizon: as_optax(a_rule(name), horizon).init(PARAMS))(HORIZON)
-    assert_trees_close(traced, start(a_rule(name), PARAMS))
+    rule = a_rule(name)  # it is kept: made in a trace, it would hold tracers
+    traced = jax.jit(lambda horizon: as_optax(rule, horizon).init(PARAMS))(HORIZON)
+    assert_trees_close(traced, start(rule, PARAMS))
 
 
 @every_architecture
