@@ -16,6 +16,9 @@ from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
 
+_FEW = 2
+"""Inputs that are cheaper multiplied one by one."""
+
 
 class Cells(NamedTuple):
     """Hidden and cell states of each LSTM layer: arrays of the parameter's shape, and units."""
@@ -134,8 +137,17 @@ def _step_cell(
     cell: Float[Array, "... units"],
     x: Float[Array, "... inputs"],
 ) -> tuple[Array, Array]:
-    gates = x @ layer["input"] + hidden @ layer["hidden"]
-    gates = gates + jnp.broadcast_to(layer["bias"], gates.shape)
+    gates = _gates(layer, hidden, x)
     put, forget, candidate, show = jnp.split(gates, 4, axis=-1)
     memory = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(put) * jnp.tanh(candidate)
     return jax.nn.sigmoid(show) * jnp.tanh(memory), memory
+
+
+def _gates(layer: dict[str, Array], hidden: Array, x: Array) -> Float[Array, "... gates"]:
+    """Return pre-activations by one product of matrices: those of two would both be stored."""
+    alike = lambda row: row.reshape(*[1] * (hidden.ndim - 1), -1)  # noqa: E731
+    if x.shape[-1] > _FEW:
+        both = jnp.concatenate([x, hidden], axis=-1)
+        return both @ jnp.concatenate([layer["input"], layer["hidden"]]) + alike(layer["bias"])
+    from_x = [x[..., i : i + 1] * alike(layer["input"][i]) for i in range(x.shape[-1])]
+    return hidden @ layer["hidden"] + sum(from_x, alike(layer["bias"]))
