@@ -1,5 +1,7 @@
 """Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`, and checkpoints: `... checkpoints`.
 
+What one update of an exported optimizer costs, beside Adam's: `scripts/benchmark.py optimizers`.
+
 Each case runs in a process of its own, so that peak memory is its own. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
 """
@@ -14,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,25 @@ SIDES = {"mlp64": 8, "mlp784": 28}
 META_STEPS = 10
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "optimizers":
+        import optimizer_costs
+
+        return optimizer_costs.run(
+            arguments.optimizers, arguments.trees, arguments.seconds, arguments.limit, arguments.json
+        )
+    if arguments.command == "checkpoints":
+        print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
+        return 0
+    if arguments.command == "one":
+        print(json.dumps(time_case(**arguments.case)))
+        return 0
+    return run_grid(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,14 +62,13 @@ def main() -> int:
     saves.add_argument("--preset", default="demo")
     saves.add_argument("--rounds", type=int, default=5, help="of each kind, in turn")
     saves.add_argument("--calls", type=int, default=10, help="calls of the meta-step in a round")
-    arguments = parser.parse_args()
-    if arguments.command == "checkpoints":
-        print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
-        return 0
-    if arguments.command == "one":
-        print(json.dumps(time_case(**arguments.case)))
-        return 0
-    return run_grid(arguments)
+    updates = commands.add_parser("optimizers", help="measure an update of exported optimizers beside Adam's")
+    updates.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: optax's and all of lopt's")
+    updates.add_argument("--trees", nargs="+", metavar="NAME", help="default: all but tiny")
+    updates.add_argument("--seconds", type=float, default=5.0, help="time to repeat each case for")
+    updates.add_argument("--limit", type=float, default=1800.0, help="seconds after which a case is given up")
+    updates.add_argument("--json", type=Path, help="write the results here too")
+    return parser
 
 
 def run_grid(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,203 @@
+"""The table of `scripts/benchmark.py optimizers`: what one jitted update of an exported optimizer costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import optax
+import update_compiling
+import update_runner
+import update_timing
+from parameter_trees import TREES
+from rich.console import Console
+from rich.table import Table
+
+import lopt
+
+LEGEND = (
+    "(x): as a multiple of optax.adam, compiled before and after in the same process, and run in turn.\n"
+    "Times are processor time, but for the columns of wall time; an update's are medians.\n"
+    "HLO operations are those of the optimised module. Temporaries and state are bytes per parameter.\n"
+    "Resident is the process's peak, most of it for compilation where there are many operations."
+)
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(10**11), "MALLOC_MMAP_MAX_": "0", "MALLOC_ARENA_MAX": "1"}
+"""Makes glibc keep freed memory. Otherwise it comes and goes at every update: zeroing new pages took a third
+of the time of the larger rules, and as much as the rest of Adam's, more or less by chance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A measurement in the table."""
+
+    heading: str
+    key: str
+    format: str
+
+
+COLUMNS = (
+    Column("ns / parameter", "ns_per_parameter", ".2f"),
+    Column("update ms, wall", "update_ms", ".2f"),
+    Column("trace s", "trace_cpu_s", ".1f"),
+    Column("compile s", "compile_cpu_s", ".1f"),
+    Column("compile s, wall", "compile_s", ".1f"),
+    Column("HLO operations", "hlo_operations", ",.0f"),
+    Column("temporaries B", "temporary_bytes", ".1f"),
+    Column("state B", "state_bytes", ".2f"),
+    Column("resident MB", "resident_mb", ",.0f"),
+)
+
+
+def run(
+    names: Sequence[str] | None,
+    trees: Sequence[str] | None,
+    seconds: float,
+    limit: float,
+    path: Path | None,
+) -> int:
+    """Measure every optimizer on every tree, each in fresh processes; print a table a tree.
+
+    Args:
+        names: optimizers; None for all. Adam always comes first, as the reference.
+        trees: names of parameter trees; None for all but `tiny`.
+        seconds: time to repeat each case for.
+        limit: seconds after which a process is given up.
+        path: where to write everything as JSON, after each case anew.
+
+    Returns:
+        The exit status: 1 when a case failed or its updates were not finite.
+    """
+    known = update_runner.optimizers()
+    try:
+        for name in names or ():
+            lopt.look_up("optimizer", known, name)
+        for name in trees or ():
+            lopt.look_up("parameter tree", TREES, name)
+    except ValueError as error:
+        sys.exit(str(error))
+    chosen = dict.fromkeys(["adam", *(names or known)])
+    results: list[dict[str, Any]] = []
+    origin = describe()
+    for tree in trees or [name for name in TREES if name != "tiny"]:
+        rows = []
+        for name in chosen:
+            case = {"optimizer": name, "tree": tree}
+            rows.append(with_memory_ratio(case | measure(case, seconds, limit), rows))
+            print(f"{tree}: {' '.join(_cells(rows[-1]))}", file=sys.stderr, flush=True)
+            if path:
+                path.write_text(json.dumps({**origin, "cases": results + rows}, indent=1) + "\n")
+        # Rich makes a table of 80 columns for a pipe or a file.
+        Console(width=None if sys.stdout.isatty() else 150).print(table(tree, rows))
+        results += rows
+    print(LEGEND)
+    return int(any(not result.get("finite") for result in results))
+
+
+def measure(case: dict[str, Any], seconds: float, limit: float) -> dict[str, Any]:
+    """Measure a case, or say why not: compile in one process, and run in another."""
+    with tempfile.TemporaryDirectory() as place:
+        arguments = case | {"program": str(Path(place, "program"))}
+        costs = start(update_compiling, arguments, limit, {"JAX_ENABLE_COMPILATION_CACHE": "false"})
+        if "error" in costs:
+            return costs
+        times = start(update_timing, arguments | {"seconds": seconds}, limit, KEEP_MEMORY)
+    if "error" in times:
+        return times
+    merged = {name: costs[name] | times[name] for name in ("adam", "ratios")}
+    return {**costs, **times, **merged, "finite": costs["finite"] and times["finite"]}
+
+
+def start(
+    module: ModuleType, arguments: dict[str, Any], limit: float, environment: dict[str, str]
+) -> dict[str, Any]:
+    """Call a module's `measure` in a process of its own; return what it measured, or an error."""
+    command = [sys.executable, str(module.__file__), json.dumps(arguments)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"given up after {limit:.0f} s"}
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        return {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def with_memory_ratio(result: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add the ratio of peak memories; a process has one peak, so Adam's is that of its own case."""
+    reference = (rows or [result])[0].get("resident_mb")
+    if reference and "ratios" in result:
+        result["ratios"]["resident_mb"] = result["resident_mb"] / reference
+    return result
+
+
+def table(tree: str, rows: list[dict[str, Any]]) -> Table:
+    """Lay out the results on one tree."""
+    sizes = next(
+        (f": {r['parameters']:,} parameters, {r['tensors']} tensors" for r in rows if "finite" in r), ""
+    )
+    laid = Table("optimizer", title=tree + sizes)
+    for column in COLUMNS:
+        laid.add_column(f"{column.heading} (x)", justify="right")
+    for result in rows:
+        laid.add_row(*_cells(result))
+    return laid
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+    if "error" in result:
+        return [f"{result['optimizer']}: {result['error']}"]
+    name = result["optimizer"] + ("" if result["finite"] else ", NOT FINITE")
+    return [name, *(_cell(result, column) for column in COLUMNS)]
+
+
+def _cell(result: dict[str, Any], column: Column) -> str:
+    ratio = result["ratios"].get(column.key)
+    return f"{result[column.key]:{column.format}} ({_multiple(ratio)})"
+
+
+def _multiple(ratio: float | None) -> str:
+    if ratio is None or ratio >= 1000:  # Adam has next to none of it
+        return "-"
+    return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def describe() -> dict[str, Any]:
+    """Say which machine and which versions these are."""
+    return {
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "backend": jax.default_backend(),
+            "load": os.getloadavg()[0],
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "optax": optax.__version__,
+            "lopt": str(Path(lopt.__file__).parent),
+        },
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
