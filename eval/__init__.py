@@ -1,6 +1,6 @@
 """Benchmarks: training curves, tuned baselines, metrics, suites and reports.
 
-Names are imported when they are first asked for, so that `lopt-eval --help` does not wait for JAX.
+Names are imported when they are first asked for.
 """
 
 from __future__ import annotations
