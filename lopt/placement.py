@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.shard_alike import shard_alike
 from jaxtyping import Array, Float
 
 
@@ -13,10 +12,10 @@ def zeros_like(param: Array, units: int | None = None) -> Float[Array, "..."]:
 
     jax alone places zeros on the first device, or in a jitted function on all.
     """
-    zeros = jnp.zeros_like(param, dtype=jnp.float32)
     if units is not None:
-        param, zeros = (jnp.broadcast_to(x[..., None], (*x.shape, units)) for x in (param, zeros))
-    return shard_alike(param, zeros)[1]
+        param = jnp.broadcast_to(param[..., None], (*param.shape, units))
+    # Computed from the parameter, what is always zero follows its data.
+    return jnp.logical_and(param < 0, param > 0).astype(jnp.float32)
 
 
 def gathered(x: Array) -> Array:
