@@ -9,24 +9,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import aggregates, metrics, reproductions, suites
-    from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, log_grid, tune
-    from .comparisons import Comparison, Summary, compare
-    from .costs import Cost, measure_costs
-    from .curves import Curves, run_keys, stack, sweep_curves, training_curves
-    from .optimizers import Found, OptimizerNotFoundError, find, find_all
-    from .partial_results import PartialResults
+    from . import reproductions
     from .protocol import benchmark
-    from .report import Report, write_report
-    from .results import Results, Row, TaskResult
-    from .rules import OptaxRule
-    from .suites import SUITES, Entry, Suite, suite
-    from .terminal import print_results
-    from .timing import seconds_per_step
-    from .tuned_cache import Runs, TunedCache
+    from .report.terminal import print_results
+    from .report.write import Report, write_report
+    from .statistics import aggregates
+    from .statistics.comparisons import Comparison, Summary, compare
+    from .statistics.results import Results, Row, TaskResult
+    from .training import metrics, suites
+    from .training.baselines import (
+        BASELINES,
+        REFERENCE,
+        STANDARD,
+        Baseline,
+        Tuned,
+        choose,
+        families,
+        log_grid,
+        tune,
+    )
+    from .training.costs import Cost, measure_costs
+    from .training.curves import Curves, run_keys, stack, sweep_curves, training_curves
+    from .training.optimizers import Found, OptimizerNotFoundError, find, find_all
+    from .training.partial_results import PartialResults
+    from .training.rules import OptaxRule
+    from .training.suites import SUITES, Entry, Suite, suite
+    from .training.timing import seconds_per_step
+    from .training.tuned_cache import Runs, TunedCache
 
 _HOMES = {
-    "baselines": (
+    "training.baselines": (
         "BASELINES",
         "REFERENCE",
         "STANDARD",
@@ -37,19 +49,26 @@ _HOMES = {
         "log_grid",
         "tune",
     ),
-    "comparisons": ("Comparison", "Summary", "compare"),
-    "costs": ("Cost", "measure_costs"),
-    "curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
-    "optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
-    "partial_results": ("PartialResults",),
+    "statistics.comparisons": ("Comparison", "Summary", "compare"),
+    "training.costs": ("Cost", "measure_costs"),
+    "training.curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
+    "training.optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
+    "training.partial_results": ("PartialResults",),
     "protocol": ("benchmark",),
-    "report": ("Report", "write_report"),
-    "results": ("Results", "Row", "TaskResult"),
-    "rules": ("OptaxRule",),
-    "suites": ("SUITES", "Entry", "Suite", "suite"),
-    "terminal": ("print_results",),
-    "timing": ("seconds_per_step",),
-    "tuned_cache": ("Runs", "TunedCache"),
+    "report.write": ("Report", "write_report"),
+    "statistics.results": ("Results", "Row", "TaskResult"),
+    "training.rules": ("OptaxRule",),
+    "training.suites": ("SUITES", "Entry", "Suite", "suite"),
+    "report.terminal": ("print_results",),
+    "training.timing": ("seconds_per_step",),
+    "training.tuned_cache": ("Runs", "TunedCache"),
+}
+
+_MODULES = {
+    "aggregates": ".statistics.aggregates",
+    "metrics": ".training.metrics",
+    "reproductions": ".reproductions",
+    "suites": ".training.suites",
 }
 
 __all__ = [
@@ -104,6 +123,6 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)
-    if name in ("aggregates", "metrics", "reproductions", "suites"):
-        return importlib.import_module(f".{name}", __name__)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name], __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from .results import Results
+    from .statistics.results import Results
 
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
 
@@ -146,14 +146,14 @@ def _run(command: Command, line: str) -> int:
     from meta_train import import_all, keep_compiled_programs
     from tasks import DatasetNotPreparedError
 
-    from .baselines import choose
-    from .optimizers import find_all
-    from .partial_results import PartialResults
     from .protocol import benchmark
-    from .report import write_report
-    from .suites import suite
-    from .terminal import print_results
-    from .tuned_cache import TunedCache
+    from .report.terminal import print_results
+    from .report.write import write_report
+    from .training.baselines import choose
+    from .training.optimizers import find_all
+    from .training.partial_results import PartialResults
+    from .training.suites import suite
+    from .training.tuned_cache import TunedCache
 
     keep_compiled_programs()
     with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
@@ -193,7 +193,7 @@ def _run(command: Command, line: str) -> int:
 def _track(command: Command, results: Results, out: Path) -> None:
     from meta_train import WandBOptions
 
-    from .tracking import track
+    from .report.tracking import track
 
     options = WandBOptions(command.wandb_mode, command.wandb_project, command.wandb_entity)
     with _one_sentence(ValueError):

@@ -17,15 +17,15 @@ from meta_train import provenance
 from tasks import Split
 from tasks import build as build_task
 
-from .baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune, whole
-from .costs import Cost, measure_costs
-from .curves import Curves, training_curves
-from .partial_results import PartialResults
-from .results import Results, TaskResult
-from .rows import make_row, rounded, thinned
-from .suites import Entry, Suite
-from .timing import seconds_per_step
-from .tuned_cache import Runs, TunedCache
+from .statistics.results import Results, TaskResult
+from .statistics.rows import make_row, rounded, thinned
+from .training.baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune, whole
+from .training.costs import Cost, measure_costs
+from .training.curves import Curves, training_curves
+from .training.partial_results import PartialResults
+from .training.suites import Entry, Suite
+from .training.timing import seconds_per_step
+from .training.tuned_cache import Runs, TunedCache
 
 Progress = Callable[[int, int, str], None]
 """Called with how many pieces of work are done, how many there are, and what comes next."""

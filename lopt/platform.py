@@ -53,12 +53,12 @@ def __getattr__(name: str) -> ModuleType:
 
 def train() -> int:
     """Run `lopt-train`; return its exit status."""
-    return _start("lopt-train", "meta_train.cli")
+    return _start("lopt-train", "meta_train.commands.train")
 
 
 def export() -> int:
     """Run `lopt-export`; return its exit status."""
-    return _start("lopt-export", "meta_train.export_cli")
+    return _start("lopt-export", "meta_train.commands.export")
 
 
 def evaluate() -> int:

@@ -1,10 +1,10 @@
 """Meta-training: unrolls, gradient estimators, populations over devices, and the trainer."""
 
 from . import systems
-from .build import Parts, build
-from .checkpoints import CheckpointError
-from .compiled_programs import keep_compiled_programs
-from .config import RunConfig
+from .commands.launch import Launch
+from .config.build import Parts, build
+from .config.presets import PRESETS, get_preset
+from .config.run import RunConfig
 from .dynamics import Dynamics
 from .estimators import (
     ARTBP,
@@ -32,20 +32,20 @@ from .estimators import (
     register,
 )
 from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
-from .hysteresis import make_hysteresis_probe
-from .imports import import_all
-from .inner_training import InnerState, InnerTraining
-from .launch import Launch
-from .mesh import Population
-from .metrics import METRICS
-from .mixture import Member, Mixture, Scale
+from .host.compiled_programs import keep_compiled_programs
+from .host.imports import import_all
+from .host.provenance import provenance
+from .host.robustness import DivergedError
 from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
-from .presets import PRESETS, get_preset
-from .provenance import provenance
+from .population.hysteresis import make_hysteresis_probe
+from .population.mesh import Population
+from .population.mixture import Member, Mixture, Scale
+from .population.step import MetaState, init_run, make_meta_step
+from .problems.inner_training import InnerState, InnerTraining
 from .quadrature import expected_gradients
-from .robustness import DivergedError
-from .run_directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer, read_run
-from .step import MetaState, init_run, make_meta_step
+from .runs.checkpoints import CheckpointError
+from .runs.directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer, read_run
+from .runs.trainer import Record, Trainer
 from .trackers import (
     Curves,
     Histogram,
@@ -57,7 +57,7 @@ from .trackers import (
     WandB,
     WandBOptions,
 )
-from .trainer import Record, Trainer
+from .trackers.metrics import METRICS
 from .unroll import Episode, Window, advance, blank, finished, renew, start
 
 __all__ = [

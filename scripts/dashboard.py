@@ -18,9 +18,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from meta_train import dashboard
-from meta_train.dashboard import Panel, Section, Subject
-from meta_train.metrics import METRICS
+from meta_train.trackers import dashboard
+from meta_train.trackers.dashboard import Panel, Section, Subject
+from meta_train.trackers.metrics import METRICS
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from eval.cli import main as lopt_eval
 from meta_train import get_preset
-from meta_train.cli import main as lopt_train
-from meta_train.export_cli import main as lopt_export
+from meta_train.commands.export import main as lopt_export
+from meta_train.commands.train import main as lopt_train
 
 RUN = Path("runs/demo")
 OPTIMIZER = RUN / "optimizer"

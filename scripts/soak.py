@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-COMMAND = [sys.executable, "-c", "import sys; from meta_train.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from meta_train.commands.train import main; sys.exit(main())"]
 OPTIONS = "--checkpoint-every 500 --keep-last 2 --validate-every 500 --reference-rates 3 --no-progress"
 LONGEST = 4.0
 """Seconds that a session trains at most before it is killed."""

@@ -4,8 +4,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from meta_train import RunConfig, session
-from meta_train.cli import main
+from meta_train import RunConfig
+from meta_train.commands import session
+from meta_train.commands.train import main
 
 SMALL_RUN = RunConfig(
     task=("quadratic",),

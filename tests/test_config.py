@@ -8,7 +8,7 @@ import math
 import pytest
 
 from meta_train import PRESETS, RunConfig, build, get_preset
-from meta_train.config import MAY_CHANGE, differences, parse_options
+from meta_train.config.run import MAY_CHANGE, differences, parse_options
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meta_train import RunConfig, dashboard
-from meta_train.dashboard import SECTIONS, Subject, panel_metrics
-from meta_train.metrics import METRICS, OF_A_MIXTURE, OF_SEVERAL_VALIDATIONS
+from meta_train import RunConfig
+from meta_train.trackers import dashboard
+from meta_train.trackers.dashboard import SECTIONS, Subject, panel_metrics
+from meta_train.trackers.metrics import METRICS, OF_A_MIXTURE, OF_SEVERAL_VALIDATIONS
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = REPOSITORY / "scripts" / "dashboard.py"

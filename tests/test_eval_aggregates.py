@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from eval import Results, Row, TaskResult
-from eval.aggregates import (
+from eval.statistics.aggregates import (
     bootstrap,
     expected_best,
     geometric_mean,
@@ -20,8 +20,8 @@ from eval.aggregates import (
     resample,
     trials_matched,
 )
-from eval.comparisons import Summary, compare, tasks_won
-from eval.scores import loss_scores, speed_up_scores, task_names, time_speed_up_scores
+from eval.statistics.comparisons import Summary, compare, tasks_won
+from eval.statistics.scores import loss_scores, speed_up_scores, task_names, time_speed_up_scores
 
 NAN, INF = math.nan, math.inf
 

@@ -12,7 +12,7 @@ import pytest
 from optax import contrib
 
 from eval import BASELINES, REFERENCE, STANDARD, OptaxRule, choose, families, run_keys, training_curves, tune
-from eval.baselines import GRID_POINTS, adamw_cosine, muon, warmup_cosine
+from eval.training.baselines import GRID_POINTS, adamw_cosine, muon, warmup_cosine
 from tasks import Quadratic, Task
 
 KEY = jax.random.key(0)

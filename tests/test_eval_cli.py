@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-import eval.optimizers
 import eval.protocol
+import eval.training.optimizers
 import tasks
 from eval import BASELINES, SUITES, Entry, Results, suite
 from eval.cli import main
-from eval.suites import HYPER_FREE
+from eval.training.suites import HYPER_FREE
 from lopt import LearnableAdam, read_config, save
 from meta_train import RunConfig, RunDirectory, Trainer
 
@@ -148,7 +148,7 @@ def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(
     trainer = Trainer(config, run)
     list(trainer.records())
     trainer.close()
-    found = eval.optimizers.find(str(tmp_path))
+    found = eval.training.optimizers.find(str(tmp_path))
     jax.tree.map(np.testing.assert_array_equal, found.optimizer, trainer.theta)
     assert found.name == tmp_path.name
     assert found.origin["tasks"] == ["noisy-quadratic"]
@@ -156,13 +156,13 @@ def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(
 
 
 def test_a_published_name_says_what_it_was_trained_on():
-    found = eval.optimizers.find("small")
+    found = eval.training.optimizers.find("small")
     assert found.origin == read_config("small")["provenance"]
     assert "digits-mlp-family" in found.origin["tasks"]
 
 
 def test_an_architecture_is_found_untrained():
-    found = eval.optimizers.find("learnable-adam")
+    found = eval.training.optimizers.find("learnable-adam")
     expected = LearnableAdam.create(jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, found.optimizer, expected)
     assert found.origin == {"meta_steps": 0}
@@ -173,8 +173,8 @@ def test_directories_whose_names_collide_are_called_as_they_were_typed():
     for path in ("a/small", "b/small", "adam", "other"):
         save(rule, path)
     names = ["a/small", "b/small", "./adam", "adam", "other", "other"]
-    assert [found.name for found in eval.optimizers.find_all(names)] == [*names[:5]]
-    assert eval.optimizers.find("adam").optimizer is BASELINES["adam"]
+    assert [found.name for found in eval.training.optimizers.find_all(names)] == [*names[:5]]
+    assert eval.training.optimizers.find("adam").optimizer is BASELINES["adam"]
 
 
 def test_every_suite_has_tasks_that_exist():

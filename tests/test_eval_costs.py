@@ -5,7 +5,7 @@ import pytest
 
 import lopt
 from eval import OptaxRule
-from eval.costs import NETWORK_SIZE, measure_costs
+from eval.training.costs import NETWORK_SIZE, measure_costs
 
 
 @pytest.fixture(scope="module")

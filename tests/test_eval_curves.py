@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-import eval.curves
+import eval.training.curves
 import lopt
 from eval import (
     BASELINES,
@@ -21,7 +21,7 @@ from eval import (
     training_curves,
     tune,
 )
-from eval.baselines import Baseline, sgd_momentum
+from eval.training.baselines import Baseline, sgd_momentum
 from lopt import LearnableAdam
 from tasks import Quadratic, Task
 
@@ -113,9 +113,9 @@ def test_a_sweep_equals_single_runs_however_it_is_chunked(chunk):
 
 def test_a_rule_of_the_same_structure_compiles_nothing_new():
     curves_of(rule(learning_rate=0.1))
-    size = eval.curves._train._cache_size()
+    size = eval.training.curves._train._cache_size()
     curves_of(rule(learning_rate=0.2))
-    assert eval.curves._train._cache_size() == size
+    assert eval.training.curves._train._cache_size() == size
 
 
 def test_held_out_points_divide_the_horizon():
@@ -194,9 +194,9 @@ def test_a_declared_horizon_is_what_a_scheduled_rule_would_be_told():
     for seed, key in enumerate(KEYS):
         train, _ = plain_loop(decaying(0.1, 2 * HORIZON), key)
         np.testing.assert_allclose(curves.train[seed], train, rtol=2e-5)
-    size = eval.curves._train._cache_size()
+    size = eval.training.curves._train._cache_size()
     curves_of(scheduled, declared=HORIZON // 2)  # Compiles nothing new.
-    assert eval.curves._train._cache_size() == size
+    assert eval.training.curves._train._cache_size() == size
     with pytest.raises(ValueError, match="declared must be at least 1, not 0"):
         curves_of(scheduled, declared=0)
 

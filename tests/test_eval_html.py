@@ -3,7 +3,7 @@
 import base64
 import re
 
-from eval.html import to_html
+from eval.report.html import to_html
 
 MARKDOWN = """# Benchmark: small
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from eval import Results, Row, TaskResult, compare, print_results, write_report
-from eval.bars import draw_bars
-from eval.cells import loss, ratio
-from eval.markdown import render
-from eval.tables import detail_table, main_table, overall_table, verdicts
+from eval.report.bars import draw_bars
+from eval.report.cells import loss, ratio
+from eval.report.markdown import render
+from eval.report.tables import detail_table, main_table, overall_table, verdicts
 
 RATES = (1e-4, 1e-2, 1.0)
 SCORES = (2.0, 0.5, math.inf)

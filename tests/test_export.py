@@ -15,12 +15,12 @@ from meta_train import (
     RunDirectory,
     RunDirectoryError,
     Trainer,
-    export_cli,
     export_run,
     get_preset,
     load_run_optimizer,
     read_run,
 )
+from meta_train.commands import export as export_cli
 
 from .small_runs import train_here
 

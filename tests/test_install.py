@@ -181,7 +181,7 @@ def test_one_line_brings_the_packages(site, tmp_path):
 import importlib.util, sys, lopt
 assert importlib.util.find_spec("tasks") is None
 {TAKE}
-import meta_train.cli, eval.suites, tasks.registry
+import meta_train.commands.train, eval.training.suites, tasks.registry
 assert tasks.__file__.startswith({str(site / "lopt" / "_platform")!r})
 assert sys.path.count(sys.path[0]) == 1
 """

@@ -7,8 +7,8 @@ import pytest
 
 import lopt
 from meta_train import METRICS, RunDirectory
-from meta_train.dashboard import panel_metrics, read_subject
-from meta_train.metrics import grouped
+from meta_train.trackers.dashboard import panel_metrics, read_subject
+from meta_train.trackers.metrics import grouped
 
 from .small_runs import train_here
 
@@ -126,7 +126,7 @@ def test_leaves_of_a_network_are_logged_as_distributions():
     import jax
 
     from meta_train import Histogram
-    from meta_train.evaluation import describe
+    from meta_train.runs.evaluation import describe
 
     values = describe(lopt.create("star", jax.random.key(0)))
     assert all(re.fullmatch(r"theta/(value|histogram)/[a-z0-9_.]+", name) for name in values)

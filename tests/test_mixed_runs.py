@@ -9,7 +9,7 @@ import pytest
 
 import lopt
 from meta_train import RunConfig, RunDirectory, Trainer, build, export_run, load_run_optimizer
-from meta_train.validation import Judge
+from meta_train.runs.validation import Judge
 
 from .small_runs import SMALL_RUN
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import eval.protocol
-import eval.tuned_cache
+import eval.training.tuned_cache
 import lopt
 from eval import Entry, PartialResults, Runs, Suite, TunedCache, benchmark
-from eval.baselines import Baseline, adam
 from eval.cli import main
-from eval.curves import training_curves
-from eval.partial_results import theta_digest
+from eval.training.baselines import Baseline, adam
+from eval.training.curves import training_curves
+from eval.training.partial_results import theta_digest
 from tasks import Quadratic
 
 KEY = jax.random.key(0)
@@ -26,7 +26,7 @@ BASELINES = {"adam": Baseline("tuned Adam", adam, (0.01, 0.1))}
 def elsewhere(tmp_path, monkeypatch):
     """Work in an empty directory, with an empty package, on a machine whose steps take a second."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(eval.tuned_cache, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(eval.training.tuned_cache, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr(eval.protocol, "seconds_per_step", lambda rules, *_, **__: dict.fromkeys(rules, 1.0))
 
 
@@ -119,9 +119,9 @@ def test_another_theta_declared_horizon_start_or_version_is_run_again(tmp_path, 
     vars(elsewhere)["start"] = [[1.0, 1.01]] * 2
     assert same(partial.get(RULE, elsewhere, 8, lambda: curves(3)), curves(3))
     assert "start from other losses" in told[0]
-    made = eval.partial_results.made_now("")
+    made = eval.training.partial_results.made_now("")
     newer = made | {"versions": made["versions"] | {"jax": "99"}}
-    monkeypatch.setattr(eval.partial_results, "made_now", lambda command: newer)
+    monkeypatch.setattr(eval.training.partial_results, "made_now", lambda command: newer)
     assert same(PartialResults(tmp_path).get(RULE, runs_of(), 8, lambda: curves(4)), curves(4))
 
 

@@ -21,11 +21,11 @@ from meta_train import Launch, RunDirectory, load_run_optimizer
 
 REPOSITORY = Path(__file__).parents[1]
 LAUNCHER = REPOSITORY / "scripts" / "local_processes.sh"
-TRAIN = "import sys; from meta_train.cli import main; sys.exit(main())"
+TRAIN = "import sys; from meta_train.commands.train import main; sys.exit(main())"
 # Process 1 fails at its third call, as by a bug of ours.
 FAIL = """
 import sys
-from meta_train import trainer
+from meta_train.runs import trainer
 if "--process-id 1" in " ".join(sys.argv):
     call = trainer.Trainer._call
     def fail(self):
@@ -33,7 +33,7 @@ if "--process-id 1" in " ".join(sys.argv):
             raise ZeroDivisionError("a bug")
         return call(self)
     trainer.Trainer._call = fail
-from meta_train.cli import main
+from meta_train.commands.train import main
 sys.exit(main())
 """
 OPTIONS = shlex.split(

@@ -9,8 +9,8 @@ import pytest
 
 import lopt
 from eval import run_keys, stack, sweep_curves, training_curves
-from eval.baselines import adam
-from eval.rules import OptaxRule
+from eval.training.baselines import adam
+from eval.training.rules import OptaxRule
 from tasks import build
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"

@@ -8,7 +8,7 @@ import pytest
 from flax import struct
 
 from meta_train import PES, ConstantHorizon, DivergedError, Dynamics, Population, init_run, make_meta_step
-from meta_train.robustness import Watch
+from meta_train.host.robustness import Watch
 
 PARTICLES = 8
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 
-from meta_train.stopping import StopOnSignal
+from meta_train.host.stopping import StopOnSignal
 
 # A main thread that Python's own handlers could not reach: it stays in C until a child has ended. Reading
 # from a pipe would be interrupted; this goes on waiting, as a compilation does.
 BUSY = """
 import sys, threading, time
-from meta_train.stopping import StopOnSignal
+from meta_train.host.stopping import StopOnSignal
 import ctypes
 with StopOnSignal({grace}, 75, "too late") as stop:
     print("ready", flush=True)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import lopt
-from meta_train import PRESETS, RunDirectory, export_cli, get_preset, load_run_optimizer
+from meta_train import PRESETS, RunDirectory, get_preset, load_run_optimizer
+from meta_train.commands import export as export_cli
 
 from .small_runs import train_here
 
@@ -188,7 +189,7 @@ def test_export_of_what_is_no_run_is_refused(tmp_path, capsys):
 
 # --- a real run, in a process of its own -----------------------------------------------------------------
 
-PROGRAM = "import sys; from meta_train.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from meta_train.commands.train import main; sys.exit(main())"
 OPTIONS = "--particles 4 --window 5 --horizon-high 10 --steps-per-call 5 --checkpoint-every 50 --devices 2"
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import eval.protocol
-import eval.records
-import eval.tuned_cache
+import eval.training.answers
+import eval.training.tuned_cache
 import tasks
 from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark, choose, families
-from eval.baselines import Baseline, adam, sgd_momentum, whole
 from eval.cli import main
+from eval.training.baselines import Baseline, adam, sgd_momentum, whole
 from tasks import Quadratic
 
-COMES_WITH_LOPT = eval.tuned_cache.SHIPPED
+COMES_WITH_LOPT = eval.training.tuned_cache.SHIPPED
 SUITE = Suite("one", "Little.", (Entry("quadratic", 8),))
 TWO = {
     "adam": Baseline("tuned Adam", adam, (0.01, 0.1, 1.0)),
@@ -32,7 +32,7 @@ SOME = TWO | {
 def nothing_shipped(tmp_path, monkeypatch):
     """Work in an empty directory, with an empty package."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(eval.tuned_cache, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(eval.training.tuned_cache, "SHIPPED", tmp_path / "shipped")
 
 
 class Cache(TunedCache):
@@ -280,8 +280,8 @@ def test_floats_are_kept_exactly(dtype):
     values = bits.astype(f"u{dtype().itemsize}").view(dtype)
     values = np.where(np.isnan(values), np.inf, values)
     assert np.isinf(values).any() or dtype is np.float64
-    text = json.dumps(eval.records.plain(values), allow_nan=False)
-    back = eval.records.array(json.loads(text)).astype(dtype)
+    text = json.dumps(eval.training.answers.plain(values), allow_nan=False)
+    back = eval.training.answers.array(json.loads(text)).astype(dtype)
     np.testing.assert_array_equal(back.view(f"u{dtype().itemsize}"), values.view(f"u{dtype().itemsize}"))
 
 

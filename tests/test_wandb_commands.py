@@ -10,7 +10,8 @@ import pytest
 
 from eval import SUITES
 from eval.cli import main as lopt_eval
-from meta_train import RunDirectory, export_cli
+from meta_train import RunDirectory
+from meta_train.commands import export as export_cli
 
 from .small_runs import train_here
 

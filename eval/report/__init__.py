@@ -1,0 +1,1 @@
+"""Numbers written down: tables, pictures, Markdown, HTML, the terminal, W&B."""

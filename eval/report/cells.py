@@ -1,0 +1,72 @@
+"""How tables write numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..statistics.aggregates import Estimate
+from ..statistics.comparisons import Summary
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def loss(value: float) -> str:
+    """Write a loss to three digits."""
+    return f"{value:#.3g}".rstrip(".") if math.isfinite(value) else "diverged"
+
+
+def rate(value: float | None) -> str:
+    """Write a learning rate: 0.001 to 999 plainly, others with an exponent."""
+    return "" if value is None else f"{value:.3g}"
+
+
+def times(value: float | None) -> str:
+    """Write a speed-up; "never" where the target was not reached."""
+    return "never" if value is None else f"{value:.2f}x"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio of losses to three digits."""
+    return f"{value:#.3g}".rstrip(".")
+
+
+def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    """Write a number, and its interval where it has one."""
+    if estimate.interval is None:
+        return write(estimate.value)
+    low, high = (write(bound).removesuffix("x") for bound in estimate.interval)
+    return f"{write(estimate.value)} [{low}, {high}]"
+
+
+def with_rate(value: float, learning_rate: float | None) -> str:
+    """Write a loss, and the learning rate that gave it where there is one to name."""
+    return loss(value) if learning_rate is None else f"{loss(value)} ({rate(learning_rate)})"
+
+
+def with_spread(values: tuple[float, ...]) -> str:
+    """Write a mean over seeds, and the lowest and highest."""
+    if len(values) == 1 or not math.isfinite(mean(values)):
+        return loss(mean(values))
+    return f"{loss(mean(values))} [{loss(min(values))}, {loss(max(values))}]"
+
+
+def with_accuracy(shares: tuple[float, ...]) -> str:
+    """Write a mean accuracy over seeds, and the lowest and highest; a dash where there is none."""
+    if not shares:
+        return "-"
+    middle, *ends = (f"{100 * share:.1f}" for share in (mean(shares), min(shares), max(shares)))
+    return f"{middle}% [{', '.join(ends)}]" if len(shares) > 1 else f"{middle}%"
+
+
+def of_summary(summary: Summary | None, write: Callable[[float], str]) -> str:
+    """Write a score's interquartile mean, and its interval where it has one."""
+    return "-" if summary is None else with_interval(summary.interquartile_mean, write)
+
+
+def mean(values: tuple[float, ...]) -> float:
+    """Return the mean."""
+    return sum(values) / len(values)

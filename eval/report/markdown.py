@@ -1,0 +1,196 @@
+"""A benchmark's report as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ..statistics.aggregates import LEVEL, RESAMPLES, TRIM
+from ..statistics.comparisons import compare
+from ..statistics.results import Results
+from ..training.costs import NETWORK_SIZE
+from ..training.curves import BATCHES
+from ..training.metrics import FINAL_SHARE, SMOOTHING
+from .cells import counted
+from .origins import MARK
+from .parts import parts_table
+from .plots import OVERALL
+from .tables import (
+    Table,
+    cost_table,
+    detail_table,
+    has_many_baselines,
+    main_table,
+    overall_table,
+    sweep_table,
+    verdicts,
+)
+
+
+def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
+    """Return the report.
+
+    Args:
+        results: the benchmark.
+        plots: file names by what they show, relative to the report.
+        note: a sentence to put where the plots would be.
+    """
+    seeds = counted(results.seeds, "seed")
+    sections = [
+        f"# Benchmark: {results.suite}",
+        results.tests,
+        "\n".join(f"* {sentence}" for sentence in verdicts(results)),
+        *_parts(results),
+        f"Mean training loss over the horizon and {seeds}; in parentheses the learning rate that was best; "
+        "the lowest of a row is bold." + _marked(results) + _left_out(results),
+        render_table(main_table(results)),
+        *_over_all_tasks(results, plots),
+        "## Training curves" if plots or note else "",
+        note,
+        *(f"![{caption}]({file})" for caption, file in plots.items() if caption not in OVERALL),
+        "## Every optimizer",
+        "Means over the seeds, with the lowest and highest seed in brackets.",
+        render_table(detail_table(results)),
+        *_costs(results),
+        "## Protocol",
+        _protocol(results),
+        render_table(sweep_table(results)),
+        "## Provenance",
+        _provenance(results),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def render_table(table: Table) -> str:
+    """Return a table in Markdown, the best loss of a row in bold."""
+    best = table.best or (None,) * len(table.rows)
+    rows = [
+        [f"**{cell}**" if column == bold else cell for column, cell in enumerate(row)]
+        for row, bold in zip(table.rows, best, strict=True)
+    ]
+    rule = ["---"] + ["---:"] * (len(table.header) - 1)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [table.header, rule, *rows])
+
+
+def _parts(results: Results) -> list[str]:
+    """Return the section on the suite's parts; nothing where there is one part only."""
+    table = parts_table(results)
+    if not table.rows:
+        return []
+    reference = results.tasks[0].row(results.reference).label
+    columns = [name for name in table.header if name.startswith("against ")]
+    untuned = "".join(f" The column {name} has the wins on mean and on final loss there." for name in columns)
+    said = (
+        f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "
+        "interquartile means over tasks and seeds, ratios are of mean training losses. Which tasks were "
+        "meta-trained on goes by their exact names." + untuned
+    )
+    return ["## Part by part", said, render_table(table)]
+
+
+def _marked(results: Results) -> str:
+    """Return what the mark means, where it is there."""
+    there = any(row[0].endswith(MARK) for row in main_table(results).rows)
+    return f" {MARK}: the optimizer was meta-trained on this very task or family." if there else ""
+
+
+def _left_out(results: Results) -> str:
+    reference = results.tasks[0].row(results.reference).label
+    said = f" The table shows the reference, {reference}, and the best of the other baselines; all are below."
+    return said if has_many_baselines(results) else ""
+
+
+def _over_all_tasks(results: Results, plots: Mapping[str, str]) -> list[str]:
+    """Return the section on all tasks together; nothing where the reference is alone."""
+    table = overall_table(results)
+    if not table.rows:
+        return []
+    reference = results.tasks[0].row(results.reference).label
+    tasks, seeds = counted(len(results.tasks), "task"), counted(results.seeds, "seed")
+    said = [
+        f"Each run against {reference}'s of the same task and seed: larger is better, and 1 is as good. "
+        f"Interquartile means over {tasks} x {seeds}; in brackets {LEVEL:.0%} intervals over seeds, for "
+        "these very tasks."
+    ]
+    if results.seeds == 1:
+        said = [said[0].partition("; in brackets")[0] + ". A single seed gives no intervals."]
+    if len(results.tasks) == 1:
+        said.append("There is one task only: other tasks may say otherwise.")
+    scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))
+    if scored < len(results.tasks):
+        said.append("Tasks with a negative loss have no ratio and are left out there.")
+    drawn = [f"![{caption}]({plots[caption]})" for caption in OVERALL if caption in plots]
+    return ["## Over all tasks", " ".join(said), render_table(table), *drawn]
+
+
+def _costs(results: Results) -> list[str]:
+    if not results.costs:
+        return []
+    said = (
+        f"Updates of a network of {NETWORK_SIZE:,} parameters, without the gradients; the time is a multiple "
+        "of Adam's on this machine, operations are as XLA counts them."
+    )
+    return ["## Costs", said, render_table(cost_table(results))]
+
+
+def _protocol(results: Results) -> str:
+    seeds = counted(results.seeds, "seed")
+    points = len(results.tasks[0].held_out_steps)
+    reference = results.tasks[0].row(results.reference).label
+    return f"""\
+* **Runs.** Every optimizer trains from the same task instances, initialisations and batches: runs are
+  paired by seed ({seeds}, drawn from --seed {results.seed}). A learned optimizer runs as it is,
+  with nothing tuned; it is told the horizon if it asks for it.
+* **Declared horizon.** In "declared 0.5x" a learned optimizer that asks for the horizon is told half of the
+  true one; others run as ever. Baselines, those with a schedule too, are told the true one: they are the
+  same runs as without a declared horizon, and the stricter comparison.
+* **Tuning.** A tuned baseline chooses its learning rate per task from the grid below: the lowest mean
+  training loss over the horizon, averaged over the seeds, where a loss that is not finite is the worst.
+  The runs that it is chosen on are the runs that are reported, which favours the baseline.
+* **Training loss.** The loss of each inner step's fresh batch, before the update. The final loss is the
+  mean of the last {FINAL_SHARE:.0%} of steps.
+* **Held-out loss.** On {BATCHES} batches of the {results.held_out} split, the same for every optimizer, after
+  the last inner step and at {points} points in all; it has no part in any choice. Schedule-Free's is that
+  of the averaged parameters, which it says to evaluate at.
+* **Held-out accuracy.** The share of the same held-out examples that is classified rightly after the last
+  inner step, of characters that are predicted; a dash where nothing is classified, or where a baseline was
+  tuned and kept before accuracy was measured (--retune).
+* **Speed-up.** The target is what {reference}'s training loss, as a causal exponential average (decay
+  {SMOOTHING} per step), reaches at the horizon on that seed; the speed-up is the step at which
+  {reference} first reaches it over the step at which the optimizer does. Shown is the median over seeds,
+  where a seed that never reaches it counts as slowest.
+* **Seconds to target.** The steps to the target, times the seconds that an inner step of a single run took
+  on this machine: gradient and update, by turns with {reference}, the median of several tries, without
+  compilation. On small networks and few cores the update is much of it; on larger ones, the gradient.
+* **Seeds won.** On how many seeds the mean training loss over the horizon is below {reference}'s.
+* **Diverged.** A loss was not finite, or the final loss is at the task's ceiling or above it.
+* **Over all tasks.** A run's speed-up is 0 where it never reaches the target; its final-loss ratio is
+  {reference}'s final loss over its own, and 0 where that is not finite. The interquartile mean leaves out
+  the best and the worst {TRIM:.0%} of runs. Intervals resample the seeds within each task, {RESAMPLES:,}
+  times, and hold the tasks fixed; with few seeds they are somewhat narrow. Performance profiles show which
+  share of the runs does at least so well; runs that never reach the target are beyond the left edge;
+  with many optimizers, baselines that are not tuned are left out there.
+* **Tasks won, worst task.** By the mean training loss over horizon and seeds; the ratio is {reference}'s
+  over the optimizer's, below 1 where {reference} is better. Won on final loss: by the final training loss.
+* **Probability of improvement.** How often a run's mean training loss is below that of a run of {reference}
+  on the same task, over all pairs of seeds; ties count half, tasks count alike.
+* **Best of k trials.** The most learning rates, drawn at random from {reference}'s grid, of which the best
+  has an expected mean training loss no lower than the optimizer's: what so much tuning of {reference} is
+  worth. A rate that diverged counts as the worst that did not. Shown is the median over tasks, the lower of
+  two."""
+
+
+def _provenance(results: Results) -> str:
+    environment = dict(results.environment)
+    versions = environment.pop("versions", {})
+    lines = [f"* {key}: {_value(value)}" for key, value in environment.items() if value not in ("", None)]
+    lines += [f"* {name} {version}" for name, version in versions.items()]
+    for name, origin in results.origins.items():
+        lines.append(f"* {name}: `{json.dumps(origin)}`")
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return f"`{value}`" if isinstance(value, str) else str(value)

@@ -1,0 +1,52 @@
+"""Send a benchmark to W&B: its numbers, its curves, and its files as an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meta_train import Curves, WandB, WandBOptions
+
+from ..statistics.results import Results, TaskResult
+
+
+def track(results: Results, directory: Path, options: WandBOptions) -> None:
+    """Log a benchmark as a W&B run of its own, of the job type "eval".
+
+    Args:
+        results: the numbers.
+        directory: where the report is; W&B keeps its files there too.
+        options: where in W&B.
+
+    Raises:
+        ValueError: when W&B is not installed or can't start, with what to do.
+    """
+    about = {
+        "suite": results.suite,
+        "optimizers": list(results.subjects),
+        "seeds": results.seeds,
+        "provenance": results.environment,
+        "origins": results.origins,
+    }
+    files = [path for path in directory.iterdir() if path.is_file()]
+    with WandB(directory, options, about, job_type="eval") as tracker:
+        tracker.log(0, {name: value for task in results.tasks for name, value in _values(task).items()})
+        for path in files:
+            tracker.log_artifact(path, f"{results.suite}-{path.name}", "evaluation")
+
+
+def _values(task: TaskResult) -> dict[str, Any]:
+    """Return a task's numbers, means over seeds, and its curves."""
+    place = f"eval/{task.stem}"
+    values: dict[str, Any] = {}
+    for row in task.rows:
+        for name in ("mean_loss", "final_loss", "held_out_loss"):
+            values[f"{place}/{name}/{row.optimizer}"] = float(np.mean(getattr(row, name)))
+        if row.held_out_accuracy:
+            values[f"{place}/held_out_accuracy/{row.optimizer}"] = float(np.mean(row.held_out_accuracy))
+        if row.typical_speed_up is not None:
+            values[f"{place}/speed_up/{row.optimizer}"] = row.typical_speed_up
+    lines = {row.label: tuple(map(float, np.mean(row.train_curves, axis=0))) for row in task.rows}
+    return values | {f"{place}/curve": Curves(task.curve_steps, lines)}

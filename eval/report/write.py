@@ -1,0 +1,44 @@
+"""Write a benchmark down: `eval.json`, `report.md`, `report.html`, and its pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from ..statistics.results import Results
+from .html import to_html
+from .markdown import render
+from .plots import PlotsUnavailableError, draw
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The files of a report."""
+
+    json: Path
+    markdown: Path
+    html: Path
+    plots: tuple[Path, ...]
+    note: str
+    """Why there are no plots; empty when there are."""
+
+
+def write_report(results: Results, directory: str | Path) -> Report:
+    """Write all files into a directory, which is made when it is not there.
+
+    The numbers come first, so that nothing can cost them; without matplotlib the plots are left out and the
+    report says so.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    numbers = directory / "eval.json"
+    numbers.write_text(results.to_json())
+    note, plots = "", {}
+    try:
+        plots = draw(results, directory)
+    except PlotsUnavailableError as error:
+        note = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    text, page = directory / "report.md", directory / "report.html"
+    text.write_text(render(results, plots, note))
+    page.write_text(to_html(text.read_text(), directory))
+    return Report(numbers, text, page, tuple(directory / name for name in plots.values()), note)

@@ -1,0 +1,92 @@
+"""Keep the finished runs of learned optimizers until the report is written, so that a benchmark resumes.
+
+Tuned baselines are kept apart, and for good: see `tuned_cache`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lopt import LearnedOptimizer
+
+from .answers import UnusableError, decode_curves, encode_curves, read_record, write_record
+from .curves import Curves
+from .tuned_cache import Runs, made_now
+
+
+@dataclasses.dataclass
+class PartialResults:
+    """Finished pieces in files, one per task and optimizer, for as long as the benchmark is not over."""
+
+    directory: Path
+    command: str = ""
+    """What was typed, to be written down."""
+    tell: Callable[[str], object] = lambda sentence: None
+    """Called with a sentence for each file that is there and not used, or that can't be written."""
+    _made: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def get(self, rule: LearnedOptimizer, runs: Runs, declared: int, make: Callable[[], Curves]) -> Curves:
+        """Return a rule's runs: from their file, or else by `make`, whose answer is written.
+
+        Args:
+            rule: the optimizer.
+            runs: on what.
+            declared: the horizon that it is told, in inner steps.
+            make: does the runs.
+        """
+        self._made = self._made or made_now(self.command)
+        question = self._question(rule, runs, declared)
+        path = self.directory / f"{runs.name}-{runs.horizon}-{declared}-{question['theta'][:12]}.json"
+        try:
+            return decode_curves(read_record(path, question, runs.start)["answer"])
+        except FileNotFoundError:
+            pass
+        except (OSError, UnusableError) as error:
+            self.tell(f"{path} is not used: {error}")
+        curves = make()
+        answer = encode_curves(curves)
+        record = {"question": question, "start": runs.start, "answer": answer, "provenance": self._made}
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_record(path, record)
+        except OSError as error:  # The runs are done: no reason to lose them.
+            self.tell(f"{path} can't be written: {error}")
+        return curves
+
+    def remove(self) -> None:
+        """Remove the files, and the directory when nothing else is in it: the report holds all."""
+        for path in self.directory.glob("*.json"):
+            path.unlink(missing_ok=True)
+        if self.directory.is_dir() and not any(self.directory.iterdir()):
+            self.directory.rmdir()
+
+    def _question(self, rule: LearnedOptimizer, runs: Runs, declared: int) -> dict[str, Any]:
+        return {
+            "task": runs.name,
+            "ceiling": runs.task.ceiling,
+            "horizon": runs.horizon,
+            "declared": declared,
+            "seed": runs.seed,
+            "seeds": runs.seeds,
+            "held_out": runs.held_out,
+            "theta": theta_digest(rule),
+            "commit": self._made["commit"],
+            "versions": self._made["versions"],
+        }
+
+
+def theta_digest(rule: LearnedOptimizer) -> str:
+    """Return a hash of a rule's class, static fields and arrays."""
+    leaves, structure = jax.tree.flatten(rule)
+    # Flax dataclasses show their class and static fields in the structure of their tree.
+    digest = hashlib.sha256(f"{type(rule).__module__} {structure}".encode())
+    for leaf in map(np.asarray, jax.device_get(leaves)):
+        digest.update(f"{leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
+    return digest.hexdigest()

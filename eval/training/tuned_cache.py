@@ -1,0 +1,174 @@
+"""Keep tuned baselines, so that a sweep is run once.
+
+A file TASK-HORIZON-BASELINE.json holds the answer to one question: what a baseline, tuned on a task, does. It
+is used where the question is the same to the last entry, and the runs start from the same losses; then the
+results are those of a fresh run, to the bit where machine and versions are the same. Files are looked for in
+the user's own directory first, then among those that come with lopt: the strong baselines on `hyper-free`,
+which are made anew, in a checkout, by
+
+    lopt-eval adam --suite hyper-free --baselines strong --retune --tuned eval/tuned
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Key
+
+from meta_train import provenance
+from tasks import Split, Task
+
+from .answers import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
+from .baselines import Baseline, Tuned
+from .curves import run_keys, training_curves
+from .rules import OptaxRule
+
+SHIPPED = Path(__file__).parents[1] / "tuned"
+"""The files that come with lopt; nothing writes there unless it is told to."""
+OWN = Path("runs", "tuned")
+"""The user's own, relative to the working directory."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Runs:
+    """What the training runs on a task are made from, whatever the optimizer."""
+
+    name: str
+    """The task's."""
+    task: Task
+    horizon: int
+    """Length of the runs in inner steps."""
+    seed: int
+    seeds: int
+    held_out: Split
+
+    @property
+    def keys(self) -> Key[Array, " seeds"]:
+        """The randomness of each run."""
+        return run_keys(self.seed, self.seeds, self.name)
+
+    @cached_property
+    def start(self) -> list[Any]:
+        """Training and held-out loss of each run before its first step.
+
+        They tell a task whose data, configuration or code is no longer what it was.
+        """
+        still = OptaxRule.create(jax.random.key(0), optax.sgd, learning_rate=0.0)
+        curves = training_curves(
+            *(still, self.task, 1, self.keys),
+            split=self.held_out,
+            points=1,
+            batches=1,
+            with_accuracy=False,
+        )
+        return [plain(curves.train[:, 0]), plain(curves.held_out[:, 0])]
+
+    def question(self, name: str, family: Mapping[str, Baseline]) -> dict[str, Any]:
+        """Return everything else that decides what a baseline's tuned runs are."""
+        return {
+            "task": self.name,
+            "ceiling": self.task.ceiling,
+            "horizon": self.horizon,
+            "seed": self.seed,
+            "seeds": self.seeds,
+            "held_out": self.held_out,
+            "baseline": name,
+            "version": family[name].version,
+            "rates": list(family[name].rates),
+            # One program runs all rates of a family; another number of them rounds otherwise.
+            "swept_with": [rate for one in family.values() for rate in one.rates],
+        }
+
+
+@dataclasses.dataclass
+class TunedCache:
+    """Tuned baselines in files."""
+
+    directory: Path = OWN
+    """Where files are looked for first, and written to."""
+    retune: bool = False
+    """Whether to use no file, and to write all anew."""
+    command: str = ""
+    """What was typed, to be written down."""
+    tell: Callable[[str], object] = lambda sentence: None
+    """Called with a sentence for each file that is there and not used, or that can't be written."""
+    reused: Counter[str] = dataclasses.field(default_factory=Counter)
+    """How many files were used, by where they are and which commit made them."""
+
+    def get(
+        self, family: Mapping[str, Baseline], runs: Runs, make: Callable[[], dict[str, Tuned]]
+    ) -> dict[str, Tuned]:
+        """Return the tuned baselines of a family: from files, or else by `make`, whose answer is written."""
+        tuned = None if self.retune else self._find(family, runs)
+        if tuned is None:
+            tuned = make()
+            self._keep(family, runs, tuned)
+        return tuned
+
+    def _find(self, family: Mapping[str, Baseline], runs: Runs) -> dict[str, Tuned] | None:
+        for directory in (self.directory, SHIPPED):
+            path, found, commits = directory, {}, []
+            try:
+                for name, baseline in family.items():
+                    path = directory / _file(runs, name)
+                    record = read_record(path, runs.question(name, family), runs.start)
+                    found[name] = _tuned(record["answer"], baseline)
+                    # Reports are shared: no reader has this machine's folders.
+                    place = "those that come with lopt" if directory == SHIPPED else directory
+                    commits.append(f"{place} (commit {record['provenance']['commit']})")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (OSError, UnusableError) as error:
+                self.tell(f"{path} is not used: {error}")
+                continue
+            self.reused.update(commits)
+            return found
+        return None
+
+    def _keep(self, family: Mapping[str, Baseline], runs: Runs, tuned: Mapping[str, Tuned]) -> None:
+        made = made_now(self.command)
+        for name, one in tuned.items():
+            path = self.directory / _file(runs, name)
+            record = {
+                "question": runs.question(name, family),
+                "start": runs.start,
+                "answer": _answer(one),
+                "provenance": made,
+            }
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                write_record(path, record)
+            except OSError as error:  # The runs are done: no reason to lose them.
+                self.tell(f"{path} can't be written: {error}")
+
+
+def made_now(command: str) -> dict[str, Any]:
+    """Return the provenance of a file: command, commit, versions, devices, platform and date."""
+    return provenance(command) | {
+        "platform": platform.platform(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _file(runs: Runs, name: str) -> str:
+    return f"{runs.name}-{runs.horizon}-{name}.json"
+
+
+def _answer(tuned: Tuned) -> dict[str, Any]:
+    scores = plain(np.asarray(tuned.scores))
+    return {"rate": tuned.rate, "scores": scores} | encode_curves(tuned.curves)
+
+
+def _tuned(answer: dict[str, Any], baseline: Baseline) -> Tuned:
+    scores = tuple(array(answer["scores"]).tolist())
+    return Tuned(answer["rate"], decode_curves(answer), baseline.rates, scores)

@@ -1,0 +1,64 @@
+"""`lopt-export`: publish a run's learned optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from ..runs.directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Write a run's learned optimizer as config.json and theta.safetensors."""
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """Run directory that lopt-train wrote."""
+    out_dir: Annotated[Path, tyro.conf.Positional]
+    """Directory to write; lopt.load(OUT_DIR) and lopt.as_optax(OUT_DIR) read it."""
+    step: int | None = None
+    """Meta-step of the checkpoint to take; default: the newest."""
+    best: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the best checkpoint by validation."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
+    """What the run was given: the files that register its optimizer."""
+    tracker: Literal["none", "wandb"] = "none"
+    """With wandb: keep the optimizer as an artifact of the run in W&B too."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
+    command = tyro.cli(Command, prog="lopt-export", args=arguments)
+    from lopt import published
+
+    from ..host.imports import import_all
+    from ..runs.directory import RunDirectory, export_run
+    from ..runs.files import one_line
+
+    try:
+        import_all(command.imports)
+        exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
+        if command.tracker == "wandb":
+            _track(RunDirectory(command.run_dir), exported)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"lopt-export: {one_line(error)}", file=sys.stderr)
+        return 1
+    out = str(command.out_dir)
+    loaded = f"./{out}" if out in published() else out  # such a name alone means the one that comes with lopt
+    print(f"wrote {out}; use it with lopt.as_optax({loaded!r}, horizon=STEPS)")
+    return 0
+
+
+def _track(directory: RunDirectory, exported: Path) -> None:
+    from ..trackers.wandb import WandB
+    from .session import log_optimizer, wandb_options
+
+    options = wandb_options(directory.read_config(), directory)
+    with WandB(directory.path, options, run_id=directory.read_identity()["id"]) as tracker:
+        log_optimizer(tracker, directory, exported)

@@ -1,0 +1,214 @@
+"""One session of a run: from the claim on its directory to the last save."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lopt import PublishedOptimizerError, read_config
+
+from ..config.build import Parts, build
+from ..config.run import RunConfig
+from ..host.compiled_programs import keep_compiled_programs
+from ..host.imports import import_all
+from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
+from ..host.robustness import DivergedError
+from ..host.stopping import StopOnSignal
+from ..runs.checkpoints import CheckpointError
+from ..runs.directory import RunDirectory, RunDirectoryError, export_run
+from ..runs.trainer import Trainer
+from ..trackers.base import NoTracker, Several, Tracker
+from ..trackers.json_lines import JsonLines
+from ..trackers.progress import ProgressBar
+from ..trackers.wandb import WandB, WandBOptions
+from .launch import JoinError, Launch
+
+_SHARED_PATIENCE = 30.0
+"""Seconds for a file of process 0 to be seen by the others: network file systems are late at times."""
+_WANDB_PATIENCE = 15.0
+"""Seconds that W&B may take at the end: a run that is stopped has `Launch.stop_seconds` for everything."""
+
+
+def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
+    """Launch or resume a run, until it is done or stopped by a signal.
+
+    Args:
+        config: what to run.
+        run_dir: where.
+        launch: how this process was started.
+        line: what was typed, so that it can be typed again.
+
+    Returns:
+        The exit status of `lopt-train`.
+    """
+    directory = RunDirectory(run_dir)
+    seconds = f"{launch.stop_seconds:g} seconds"
+    late = f"not done in {seconds}, and stopped: the newest checkpoint stands; {_again(launch, line)}"
+    # What orbax logs, our errors say in one sentence.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    try:
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopOnSignal(launch.stop_seconds, launch.stopped_status, late))
+            try:
+                # In this order, so that nothing is written for a run that can't begin.
+                directory.check(config)
+                _place(config, launch)
+                import_all(launch.imports)
+                parts = build(config)
+                if is_main():
+                    stack.enter_context(directory.locked(line))
+                trainer, tracker = _begin(config, directory, parts, line)
+            except JoinError as error:
+                return _fail(error, CRASHED)
+            except CheckpointError as error:
+                return _fail(error, _maybe_of_others())
+            except jax.errors.JaxRuntimeError:
+                raise
+            except (ValueError, RuntimeError, ModuleNotFoundError, OSError) as error:
+                return _fail(error)
+            try:
+                _train(trainer, tracker, stop)
+                return _end(config, trainer, tracker, directory, launch, line)
+            except DivergedError as error:
+                return _fail(error)
+            except (CheckpointError, PublishedOptimizerError, RunDirectoryError, OSError) as error:
+                return _fail(error, _maybe_of_others())
+    except BaseException:
+        leave_after_crash()
+        raise
+
+
+def _maybe_of_others() -> int:
+    """Return the status of an error that another process's end may have caused: then trying again helps."""
+    return CRASHED if jax.process_count() > 1 else 1
+
+
+def _fail(error: Exception, status: int = 1) -> int:
+    print(f"lopt-train: {error}", file=sys.stderr)
+    leave_at_once(status)
+    return status
+
+
+def _place(config: RunConfig, launch: Launch) -> None:
+    """Meet the other processes; alone, let a CPU stand for several devices, one per core."""
+    if launch.several:
+        launch.join()
+    elif config.backend != "vmap":
+        cores = config.devices or os.cpu_count() or 1
+        if config.devices is None:
+            cores = max(n for n in range(1, cores + 1) if not any(p % n for p in config.populations))
+        jax.config.update("jax_num_cpu_devices", cores)
+    keep_compiled_programs()
+
+
+def _begin(config: RunConfig, directory: RunDirectory, parts: Parts, line: str) -> tuple[Trainer, Tracker]:
+    run_id = _claim(directory, config, line)
+    trainer = Trainer(config, directory, parts, run_id)
+    if trainer.meta_step and is_main():
+        print(f"resuming {directory.path} at meta-step {trainer.meta_step}", file=sys.stderr)
+    return trainer, _tracker(config, directory, trainer.meta_step, run_id)
+
+
+def _claim(directory: RunDirectory, config: RunConfig, line: str) -> str:
+    """Take the directory for this run, in process 0; return the run's id in all."""
+    mine = directory.open(config, line) if is_main() else "0"
+    run_id = f"{int(from_main(np.uint32(int(mine, 16)))):08x}"
+    patience = time.monotonic() + _SHARED_PATIENCE
+    while not directory.identity.is_file() or directory.read_identity()["id"] != run_id:
+        if time.monotonic() > patience:
+            raise RunDirectoryError(
+                f"process {jax.process_index()} does not see what process 0 wrote to {directory.path}: "
+                "--run-dir must be on a file system that all processes share"
+            )
+        time.sleep(0.5)
+    return run_id
+
+
+def _tracker(config: RunConfig, directory: RunDirectory, done: int, run_id: str) -> Tracker:
+    """Make what process 0 logs to: the JSON lines first, since they are what W&B catches up from."""
+    if not is_main():
+        return NoTracker()
+    trackers: list[Tracker] = [JsonLines(directory.metrics, done)]
+    if config.tracker == "wandb":
+        about = dataclasses.asdict(config) | {"provenance": directory.read_identity()}
+        options = wandb_options(config, directory)
+        trackers.append(
+            WandB(
+                *(directory.path, options, about, run_id, directory.metrics, done),
+                finish_timeout=_WANDB_PATIENCE,
+            )
+        )
+    if config.progress:
+        # Last: a display that was drawn before another tracker failed would stay on the screen.
+        trackers.append(ProgressBar(config.steps, done))
+    return Several(trackers)
+
+
+def wandb_options(config: RunConfig, directory: RunDirectory) -> WandBOptions:
+    """Return where a run is in W&B."""
+    return WandBOptions(
+        mode=config.wandb_mode,
+        project=config.wandb_project,
+        entity=config.wandb_entity,
+        group=config.wandb_group,
+        name=config.wandb_name or directory.path.resolve().name,
+        tags=config.wandb_tags,
+        notes=config.wandb_notes,
+    )
+
+
+def log_optimizer(tracker: Tracker, directory: RunDirectory, exported: Path) -> None:
+    """Have an exported optimizer kept as an artifact of its run."""
+    origin = read_config(exported)["provenance"]
+    tracker.log_artifact(exported, f"{directory.path.resolve().name}-optimizer", "optimizer", origin)
+
+
+def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
+    try:
+        for record in trainer.records(stop):
+            tracker.log(record.meta_step, record.values)
+        trainer.close()
+    except BaseException:
+        tracker.close()
+        if jax.process_count() == 1:  # several would wait for one another
+            with suppress(CheckpointError):
+                trainer.close()
+        raise
+
+
+def _end(
+    config: RunConfig,
+    trainer: Trainer,
+    tracker: Tracker,
+    directory: RunDirectory,
+    launch: Launch,
+    line: str,
+) -> int:
+    over = trainer.meta_step >= config.steps
+    if is_main() and over and config.tracker == "wandb":
+        log_optimizer(tracker, directory, export_run(directory.path, directory.path / "optimizer"))
+    tracker.close()
+    if is_main():
+        print(_farewell(trainer.meta_step, over, directory.path, launch, line), file=sys.stderr)
+    return 0 if over else launch.stopped_status
+
+
+def _farewell(meta_step: int, over: bool, path: Path, launch: Launch, line: str) -> str:
+    if over:
+        return (
+            f"done: {meta_step} meta-steps in {path}; next:\n"
+            f"  lopt-export {path} OUT_DIR\n  lopt-eval {path} --suite digits"
+        )
+    return f"stopped at meta-step {meta_step}; {_again(launch, line)}"
+
+
+def _again(launch: Launch, line: str) -> str:
+    return "the same job goes on from there" if launch.several else f"resume with\n  {line}"

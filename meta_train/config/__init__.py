@@ -1,0 +1,1 @@
+"""What a run is, as plain values, and the objects that they stand for."""

@@ -1,0 +1,164 @@
+"""Named runs. A preset's docstring gives its command, what it takes, and what to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lopt import look_up
+
+from .run import RunConfig
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {}
+"""Every preset by its name."""
+
+
+def preset(function: Callable[[], RunConfig]) -> Callable[[], RunConfig]:
+    """Register a preset under its function's name, with dashes."""
+    PRESETS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def get_preset(name: str) -> RunConfig:
+    """Look a preset up.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+    """
+    return look_up("preset", PRESETS, name)()
+
+
+@preset
+def demo() -> RunConfig:
+    """STAR on a family of digit classifiers: what `make demo` runs, in minutes on 2 CPU cores."""
+    # Short runs go without the hysteresis probe, for which the unroll is compiled once more.
+    return RunConfig(horizon="constant", horizon_high=200, steps=900, hysteresis_particles=0)
+
+
+@preset
+def tiny() -> RunConfig:
+    """LearnableAdam (four meta-parameters) on quadratics: seconds; to see that everything works."""
+    return RunConfig(
+        task=("quadratic",),
+        optimizer="learnable-adam",
+        horizon="constant",
+        horizon_high=40,
+        window=10,
+        sigma=0.1,
+        particles=16,
+        learning_rate=0.03,
+        steps=200,
+        validate_every=50,
+        hysteresis_particles=0,
+    )
+
+
+@preset
+def small_fc() -> RunConfig:
+    """AdafactorMLP on one digits MLP, mean-log objective: the field's baseline, in an hour on 2 cores."""
+    return RunConfig(
+        task=("digits-mlp",),
+        optimizer="adafactor-mlp",
+        objective="mean-log",
+        window=50,
+        horizon_low=100,
+        horizon_high=1000,
+        steps=5000,
+        learning_rate=1e-3,
+        validate_every=500,
+    )
+
+
+@preset
+def lstm() -> RunConfig:
+    """CoordinatewiseLSTM on quadratics, as its paper begins: half an hour on 2 cores."""
+    return RunConfig(
+        task=("quadratic",),
+        optimizer="coordinatewise-lstm",
+        horizon="constant",
+        horizon_high=100,
+        window=20,
+        particles=32,
+        learning_rate=3e-3,
+        steps=3000,
+    )
+
+
+@preset
+def small() -> RunConfig:
+    """MuonSTAR on a mixture of perceptrons: the published optimizer `small`, in half an hour on 2 cores."""
+    return RunConfig(
+        task=(
+            "digits-mlp-family",
+            "rescaled-procedural-mlp-family",
+            "deep-procedural-mlp-family",
+            "char-mlp-family",
+            "friedman-mlp-family",
+            "teacher-mlp-family",
+            "mixture-mlp-family",
+            "quadratic",
+        ),
+        task_weights=(1, 1, 1, 1, 1, 1, 1, 0.5),
+        validate_on=(
+            "digits-mlp-family:2000",
+            "procedural-mlp-family:500",
+            "deep-procedural-mlp-family:500",
+            "char-mlp-family:500",
+            "friedman-mlp-family:2000",
+            "teacher-mlp-family:500",
+            "mixture-mlp-family:2000",
+        ),
+        optimizer="muon-star",
+        objective="mean-log",
+        window=25,
+        horizon_low=100,
+        horizon_high=500,
+        particles=8,
+        # At 0.01 the validation got worse: see docs/meta-training-log.md.
+        sigma=0.05,
+        steps=1000,
+        learning_rate=1.5e-3,
+        warmup=50,
+        validate_every=250,
+        validation_episodes=8,
+        reference_rates=0,
+        hysteresis_particles=0,
+    )
+
+
+@preset
+def tiny_lstm() -> RunConfig:
+    """CoordinatewiseLSTM (one layer of 8) on digits and quadratics: the published optimizer `tiny-lstm`."""
+    return RunConfig(
+        task=("digits-mlp-family", "procedural-mlp-family", "quadratic"),
+        optimizer="coordinatewise-lstm",
+        optimizer_options=("hidden_size=8", "hidden_layers=1"),
+        objective="mean-log",
+        window=20,
+        horizon_low=100,
+        horizon_high=200,
+        particles=8,
+        steps=1500,
+        learning_rate=3e-3,
+        warmup=50,
+        validate_every=250,
+        validation_episodes=8,
+        reference_rates=0,
+        hysteresis_particles=0,
+    )
+
+
+@preset
+def star_long() -> RunConfig:
+    """STAR on the Fashion-MNIST family with a growing horizon: a day on 2 cores, an hour on a GPU."""
+    return RunConfig(
+        task=("fashion-mnist-mlp-family",),
+        horizon="curriculum",
+        horizon_low=100,
+        horizon_high=1000,
+        horizon_meta_steps=5000,
+        window=50,
+        particles=64,
+        steps=20000,
+        warmup=100,
+        validate_every=500,
+    )

@@ -1,0 +1,74 @@
+"""How much theta's motion within episodes changes the estimates: hysteresis, measured by replaying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from ..dynamics import Dynamics
+from ..estimators import Estimator
+from ..unroll import Episode
+from .step import MetaState
+
+
+def make_hysteresis_probe(
+    estimator: Estimator, particles: int
+) -> Callable[[MetaState, Any, Dynamics], Float[Array, ""]]:
+    """Return a function that measures what theta's motion within episodes does to the estimates.
+
+    An online estimate at the middle of an episode differentiates by a theta that was not the present one when
+    the episode began. The probe replays the present episodes of a few particles from their beginnings, with
+    the run's own randomness and the present theta in all windows, and compares the next estimates: the
+    root-mean-square difference over the root-mean-square estimate. It is 0 while theta stands still. Episodes
+    that are a particle's first are left out, since their horizon may be cut; where there are no others, the
+    result is NaN.
+
+    Args:
+        estimator: the run's.
+        particles: how many to replay, the first ones. Each costs as many windows as the longest episode has.
+
+    Returns:
+        A jitted function of the run's state, that many particles (first axis of each leaf) and the dynamics;
+        of a mixture, those of its first task.
+    """
+    windows = estimator.horizon.bounds()[1] // estimator.window
+
+    def last_estimate(run: MetaState, dynamics: Dynamics, index: Array, state: Any, idle: Array) -> Array:
+        """Step through the last windows, the first `idle` of which are skipped; return the last gradient."""
+
+        def window(state: Any, back: Array) -> tuple[Any, Array]:
+            meta_step = run.meta_step - back
+            key = jax.random.fold_in(jax.random.fold_in(run.key, meta_step), index)
+            ahead, estimate = estimator.step(dynamics, run.theta, state, key, meta_step)
+            skip = windows - back < idle
+            state = jax.tree.map(lambda old, new: jnp.where(skip, old, new), state, ahead)
+            return state, ravel_pytree(estimate.gradient)[0]
+
+        return jax.lax.scan(window, state, jnp.arange(windows, -1, -1))[1][-1]
+
+    @jax.jit
+    def probe(run: MetaState, members: Any, dynamics: Dynamics) -> Float[Array, ""]:
+        def both(index: Array, member: Any) -> tuple[Array, Array, Array]:
+            done = jnp.minimum(member.age // estimator.window, windows)
+            starts = jax.tree.map(lambda x, y: jnp.stack([x, y]), member, _ended(member))
+            idle = jnp.stack([jnp.asarray(windows), windows - done])
+            actual, replayed = jax.vmap(lambda s, i: last_estimate(run, dynamics, index, s, i))(starts, idle)
+            counts = member.episodes > 1
+            moved = jnp.sum((actual - replayed) ** 2)
+            return counts, jnp.where(counts, moved, 0), jnp.where(counts, jnp.sum(actual**2), 0)
+
+        counts, moved, size = jax.vmap(both)(jnp.arange(particles), members)
+        return jnp.where(jnp.any(counts), jnp.sqrt(jnp.sum(moved) / jnp.sum(size)), jnp.nan)
+
+    return probe
+
+
+def _ended(state: Any) -> Any:
+    """Return a particle's state whose episodes are over, so that the next step starts others."""
+    end = lambda x: x.replace(age=x.horizon) if isinstance(x, Episode) else x  # noqa: E731
+    return jax.tree.map(end, state, is_leaf=lambda x: isinstance(x, Episode))

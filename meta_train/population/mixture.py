@@ -1,0 +1,233 @@
+"""A mixture of tasks: a population for each, and one gradient of them all.
+
+Theta's gradient is the sum over tasks of weight x (mean over the task's particles of estimate / scale). The
+scale is a running mean of the norms of the task's estimates, so that a task counts by its weight, however
+large its losses are or however noisy its estimates. A single task has no scale: its gradient is its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from ..dynamics import Theta
+from ..estimators import Estimate
+from .mesh import Population
+
+Metrics = dict[str, Array]
+
+MEMORY = 0.99
+"""What a scale keeps of itself in a meta-step, once it is settled."""
+OUTLIER = 4.0
+"""A norm counts for its task's scale as this many times the present one at most."""
+_TINY = 1e-30
+_PER_TASK = ("loss", "objective", "diverged", "particle_norm")
+
+
+class Scale(struct.PyTreeNode):
+    """The running size of a task's estimates."""
+
+    value: Float[Array, ""]
+    """Mean norm; 0 while it is not known."""
+    seen: Int[Array, ""]
+    """Meta-steps that it is a mean of."""
+
+    @classmethod
+    def unknown(cls) -> Scale:
+        """Return the scale of a task that gave no estimate yet."""
+        return cls(jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+    @property
+    def inverse(self) -> Float[Array, ""]:
+        """What estimates are multiplied by: 0 while the scale is not known."""
+        return jnp.where(self.value > _TINY, 1 / jnp.maximum(self.value, _TINY), 0)
+
+    def bounded(self, norm: Float[Array, ""]) -> Float[Array, ""]:
+        """Return a particle's norm as it counts for the scale: one outlier does not blow it up."""
+        return jnp.where(self.value > _TINY, jnp.minimum(norm, OUTLIER * self.value), norm)
+
+    def updated(self, norm: Float[Array, ""], share: Float[Array, ""]) -> Scale:
+        """Take in a meta-step; one in which all estimates are zero or not finite tells nothing.
+
+        Early on a meta-step weighs more, and the very first are soon forgotten: estimates are smaller before
+        the first episodes have grown old.
+
+        Args:
+            norm: sum of the bounded norms over the task's particles, divided by their number.
+            share: of the particles whose estimates are finite.
+        """
+        tells = (norm > _TINY) & jnp.isfinite(norm)
+        mean = norm / jnp.maximum(share, _TINY)
+        rate = jnp.maximum(1 - MEMORY, 2 / (self.seen + 2))
+        value = self.value + rate * (mean - self.value)
+        return Scale(jnp.where(tells, value, self.value), self.seen + tells.astype(jnp.int32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A task of a mixture: its name, its particles, and what share of the gradient it has."""
+
+    name: str
+    population: Population
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """The tasks of a run and how they are weighed; their particles share the devices.
+
+    Particles are numbered through, in the order of the members. Weights are divided by their sum.
+
+    Raises:
+        ValueError: when there is no member, when two have a name in common, for a weight that is not
+            positive, and for populations that differ in where they live.
+    """
+
+    members: tuple[Member, ...]
+
+    def __post_init__(self) -> None:
+        names = [member.name for member in self.members]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a mixture has one task or more, each once, not {', '.join(names) or 'none'}")
+        if not all(member.weight > 0 for member in self.members):
+            raise ValueError("the weights of a mixture must be positive")
+        shared = {
+            (m.population.num_devices, m.population.backend, m.population.reduction) for m in self.members
+        }
+        if len(shared) > 1:
+            raise ValueError(
+                "the populations of a mixture must have devices, backend and reduction in common"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks' names, in order."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def particles(self) -> int:
+        """Particles in all."""
+        return sum(member.population.particles for member in self.members)
+
+    @property
+    def mesh(self) -> Population:
+        """A population of the devices that all members share."""
+        return self.members[0].population
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each task's weight; they sum to 1."""
+        total = sum(member.weight for member in self.members)
+        return {member.name: member.weight / total for member in self.members}
+
+    def numbered(self) -> Iterator[tuple[int, Member]]:
+        """Yield the members, each with the number of its first particle."""
+        first = 0
+        for member in self.members:
+            yield first, member
+            first += member.population.particles
+
+    def unknown_scales(self) -> dict[str, Scale]:
+        """Return the scales at the start of a run: none for a single task."""
+        return {name: Scale.unknown() for name in self.names} if len(self.members) > 1 else {}
+
+    def contribution(self, member: Member, gradient: Theta) -> Theta:
+        """Return a normalised estimate so that the mean over the particles of all tasks is the gradient."""
+        share = self.weights[member.name] * self.particles / member.population.particles
+        return jax.tree.map(lambda g: share * g, gradient)
+
+    def reduce(
+        self, contributions: Mapping[str, Theta], metrics: Mapping[str, Metrics]
+    ) -> tuple[Theta, dict[str, Metrics]]:
+        """Average over all particles, and each task's metrics over its own, by one all-reduce.
+
+        Called inside the per-device function.
+
+        Args:
+            contributions: by task; the first axis is this device's particles.
+            metrics: by task, the same.
+
+        Returns:
+            Theta's gradient, and the metrics by task.
+        """
+        sums = [
+            member.population.add_up((contributions[member.name], metrics[member.name]))
+            for member in self.members
+        ]
+        gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(gradient for gradient, _ in sums))
+        gradient, totals = self.mesh.over_devices((gradient, [counts for _, counts in sums]))
+        means = {
+            member.name: {name: total / member.population.particles for name, total in counts.items()}
+            for member, counts in zip(self.members, totals, strict=True)
+        }
+        return jax.tree.map(lambda g: g / self.particles, gradient), means
+
+    def weigh(self, means: Mapping[str, Metrics], scales: Mapping[str, Scale]) -> Metrics:
+        """Make a run's metrics of its tasks': weighted means, and in a mixture each task's own.
+
+        What `diagnose` needs are means over all particles instead, and so is the age.
+        """
+        shown = {name: self._relative(found, scales.get(name)) for name, found in means.items()}
+        pooled = {m.name: m.population.particles / self.particles for m in self.members}
+
+        def mean(metric: str) -> Array:
+            shares = pooled if metric == "age" or metric.startswith("_") else self.weights
+            return sum((shares[name] * shown[name][metric] for name in self.names), jnp.zeros(()))
+
+        weighed = {metric: mean(metric) for metric in shown[self.names[0]]}
+        for name, scale in scales.items():
+            weighed |= {f"tasks/{name}/{metric}": means[name][metric] for metric in _PER_TASK}
+            weighed |= {f"tasks/{name}/scale": scale.value, f"_finished/{name}": means[name]["finished"]}
+        return weighed
+
+    @staticmethod
+    def _relative(means: Metrics, scale: Scale | None) -> Metrics:
+        """Give norms in units of the scale, so that they can be averaged over tasks."""
+        return means if scale is None else means | {"particle_norm": means["particle_norm"] * scale.inverse}
+
+
+def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[Theta, Metrics]:
+    """Drop an estimate that is not finite, normalise one that is, clip what is large then, and count.
+
+    Args:
+        estimate: a particle's.
+        scale: its task's; None for a single task, whose estimates stay as they are.
+        clip: bound on the norm of a normalised estimate; None for no bound.
+    """
+    norm = optax.tree.norm(estimate.gradient)
+    usable = jnp.isfinite(norm)
+    inverse = jnp.ones(()) if scale is None else scale.inverse
+    kept = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
+    gradient = jax.tree.map(lambda g: jnp.where(usable, g * (inverse * kept), 0), estimate.gradient)
+    counts = {
+        "particle_norm": jnp.where(usable, norm, 0),
+        "clipped": (usable & (kept < 1)).astype(jnp.float32),
+        "dropped": (~usable).astype(jnp.float32),
+    }
+    if scale is not None:
+        counts["_bounded_norm"] = jnp.where(usable, scale.bounded(norm), 0)
+    return gradient, estimate.metrics | counts
+
+
+def follow(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> dict[str, Scale]:
+    """Return the scales after a meta-step whose metrics, by task, are given."""
+    return {
+        name: scale.updated(means[name]["_bounded_norm"], 1 - means[name]["dropped"])
+        for name, scale in scales.items()
+    }
+
+
+def per_episode(averages: Metrics) -> Metrics:
+    """Divide each `objective` by the share of episodes that ended; NaN when none did."""
+    divided = {"objective": averages["objective"] / averages["finished"]}
+    for name in averages:
+        if name.startswith("_finished/"):
+            task = f"tasks/{name.removeprefix('_finished/')}/objective"
+            divided[task] = averages[task] / averages[name]
+    return averages | divided

@@ -1,0 +1,199 @@
+"""The meta-step: every particle runs a window, the estimates are averaged, theta moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int, Key
+
+from ..dynamics import Dynamics, Theta
+from ..estimators import Estimator
+from .diagnostics import agreement, diagnose, particle_moments
+from .mesh import Population
+from .mixture import Member, Mixture, Scale, follow, guard, per_episode
+
+
+class MetaState(struct.PyTreeNode):
+    """All that decides the future of a meta-training run, but for its particles."""
+
+    theta: Theta
+    """The meta-parameters."""
+    outer: Any
+    """State of the outer optimizer."""
+    meta_step: Int[Array, ""]
+    """Meta-steps done."""
+    key: Key[Array, ""]
+    """The run's randomness; it never changes."""
+    scales: dict[str, Scale] = struct.field(default_factory=dict)
+    """In a mixture, the running size of each task's estimates."""
+
+
+Metrics = dict[str, Array]
+Step = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Metrics]]
+_ONLY = ""
+
+
+def init_run(
+    dynamics: Any,
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    population: Population | Mixture,
+    theta: Theta,
+    key: Key[Array, ""],
+) -> tuple[MetaState, Any]:
+    """Return the state and the particles of a run at meta-step 0, on their devices.
+
+    Args:
+        dynamics: a `Dynamics`; for a mixture, a dict of them by the task's name.
+        estimator: gives each particle's estimate.
+        outer: the outer optimizer.
+        population: size and placement, or a mixture; then particles come by the task's name too.
+        theta: the meta-parameters at the start.
+        key: the run's randomness.
+    """
+    mixture = _mixture(population)
+
+    def start(dynamics: Dynamics, particles: int) -> Any:
+        particle = estimator.init(dynamics, theta)
+        return jax.tree.map(lambda x: jnp.repeat(x[None], particles, axis=0), particle)
+
+    state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key, mixture.unknown_scales())
+    if isinstance(population, Population):
+        return population.place(state, start(dynamics, population.particles))
+    particles = {m.name: start(dynamics[m.name], m.population.particles) for m in mixture.members}
+    return mixture.mesh.place(state, particles)
+
+
+def make_meta_step(
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    population: Population | Mixture,
+    particle_clip: float | None = None,
+    gradient_clip: float | None = None,
+) -> Step:
+    """Compile the meta-step.
+
+    Args:
+        estimator: gives each particle's estimate.
+        outer: the outer optimizer, an optax transformation of theta.
+        population: size and placement, or a mixture; then particles and dynamics are dicts by the task's
+            name.
+        particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
+            scale; None for no bound.
+        gradient_clip: bound on the norm of the mean gradient; None for no bound.
+
+    Returns:
+        A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
+        without returning to the host. It donates the first two arguments and returns their successors and the
+        call's metrics: a flat dict of scalars, averages over its meta-steps. A meta-step that would leave
+        theta not finite, or in which no particle has a finite estimate, is skipped: theta and the outer
+        optimizer stay as they are, and the particles go on. A mixture's first
+        meta-step measures the scales of its tasks, and leaves theta where it is.
+    """
+    mixture = _mixture(population)
+    several = _repeat(_one(estimator, outer, mixture, particle_clip, gradient_clip), mixture.particles)
+
+    def alone(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
+        dynamics, count = constants
+        state, particles, metrics = several(state, {_ONLY: particles}, ({_ONLY: dynamics}, count))
+        return state, particles[_ONLY], metrics
+
+    return mixture.mesh.compile(alone if isinstance(population, Population) else several)
+
+
+def _one(
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    mixture: Mixture,
+    particle_clip: float | None,
+    gradient_clip: float | None,
+) -> Step:
+    """Return one meta-step, as it is run on each device; particles and dynamics are by task."""
+
+    def run(first: int, member: Member, state: MetaState, particles: Any, dynamics: Dynamics) -> Any:
+        """Let a task's particles do a window."""
+        step_key = jax.random.fold_in(state.key, state.meta_step)
+
+        def particle(index: Array, particle: Any) -> tuple[Any, Theta, Metrics]:
+            key = jax.random.fold_in(step_key, index)
+            particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
+            gradient, metrics = guard(estimate, state.scales.get(member.name), particle_clip)
+            gradient = mixture.contribution(member, gradient)
+            return particle, gradient, metrics | particle_moments(gradient, metrics["age"])
+
+        return member.population.each(particle, first + member.population.indices(), particles)
+
+    def one(state: MetaState, particles: Any, dynamics: Any) -> tuple[MetaState, Any, Metrics]:
+        ran = {
+            member.name: run(first, member, state, particles[member.name], dynamics[member.name])
+            for first, member in mixture.numbered()
+        }
+        particles, gradients, metrics = ({name: got[i] for name, got in ran.items()} for i in range(3))
+        gradient, means = mixture.reduce(gradients, metrics)
+        scales = follow(state.scales, means)
+        weighed = mixture.weigh(means, scales)
+        weighed |= agreement(gradient, weighed, mixture.particles)
+        usable = jnp.any(jnp.stack([found["dropped"] < 1 for found in means.values()]))
+        moved, outcome = _move(outer, gradient_clip, gradient, state, usable)
+        return moved.replace(scales=scales), particles, weighed | outcome
+
+    return one
+
+
+def _repeat(one: Step, size: int) -> Step:
+    """Return as many meta-steps as the constants, (dynamics, count), say; `size` is the population's."""
+
+    def several(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
+        dynamics, count = constants
+
+        def body(_: Array, carry: tuple[MetaState, Any, Metrics]) -> tuple[MetaState, Any, Metrics]:
+            state, particles, totals = carry
+            state, particles, metrics = one(state, particles, dynamics)
+            return state, particles, jax.tree.map(jnp.add, totals, metrics)
+
+        # A loop of traced length, so that a run's last call may be shorter without compiling anew.
+        shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
+        totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
+        averages = {name: total / count for name, total in totals.items()}
+        return state, particles, diagnose(per_episode(averages), size)
+
+    return several
+
+
+def _mixture(population: Population | Mixture) -> Mixture:
+    """Return a mixture, of one nameless task where it is just a population."""
+    return Mixture((Member(_ONLY, population),)) if isinstance(population, Population) else population
+
+
+def _move(
+    outer: optax.GradientTransformation,
+    clip: float | None,
+    gradient: Theta,
+    state: MetaState,
+    usable: Array,
+) -> tuple[MetaState, Metrics]:
+    """Let the outer optimizer move theta, unless it would not stay finite."""
+    # Under jax_enable_x64 a task may be float64; theta and what moves it are not.
+    gradient = optax.tree.cast_like(gradient, state.theta)
+    norm = optax.tree.norm(gradient)
+    if clip is not None:
+        gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
+    updates, outer_state = outer.update(gradient, state.outer, state.theta)
+    theta = optax.apply_updates(state.theta, updates)
+    ok = usable & jnp.isfinite(optax.tree.norm(theta))
+    choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731
+    theta, outer_state = jax.tree.map(choose, (theta, outer_state), (state.theta, state.outer))
+    metrics = {
+        "gradient_norm": norm,
+        "theta_norm": optax.tree.norm(theta),
+        "update_norm": jnp.where(ok, optax.tree.norm(updates), 0),
+        "gradient_clipped": jnp.zeros(()) if clip is None else (norm > clip).astype(jnp.float32),
+        "skipped": (~ok).astype(jnp.float32),
+    }
+    return state.replace(theta=theta, outer=outer_state, meta_step=state.meta_step + 1), metrics

@@ -1,0 +1,70 @@
+"""Inner training as dynamics: theta is the optimizer, the state is the training run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from lopt import LearnedOptimizer
+from tasks import Split, Task
+
+from ..dynamics import Dynamics
+
+
+class InnerState(NamedTuple):
+    """A training run between two inner steps."""
+
+    params: Any
+    """Changes every inner step."""
+    optimizer: Any
+    """Changes every inner step."""
+    instance: Any
+    """Changes every episode: the member of the task family."""
+
+
+class InnerTraining(Dynamics):
+    """Train one instance of a task with a learned optimizer.
+
+    The loss of a step is, by `measured_on`:
+      * "train": the loss that the gradient was taken of, before the update; it costs nothing more;
+      * any other split: the loss of a fresh batch of that split after the update, one more forward pass.
+    """
+
+    task: Task
+    measured_on: Split = struct.field(pytree_node=False, default="train")
+
+    def init(self, theta: LearnedOptimizer, horizon: Int[Array, ""], key: Key[Array, ""]) -> InnerState:
+        """Draw an instance and its initial parameters, and start the optimizer on them."""
+        sample_key, init_key = jax.random.split(key)
+        instance = self.task.sample(sample_key)
+        params = self.task.init(instance, init_key)
+        return InnerState(params, theta.init(params, horizon), instance)
+
+    def step(
+        self, theta: LearnedOptimizer, state: InnerState, key: Key[Array, ""]
+    ) -> tuple[InnerState, Float[Array, ""]]:
+        """Do one inner step: draw a batch, take the gradient, let the optimizer update the parameters."""
+        batch_key, loss_key, measure_key = jax.random.split(key, 3)
+        params, instance = state.params, state.instance
+        batch = self.task.batch(instance, batch_key, "train")
+        loss, grads = jax.value_and_grad(self.task.loss, argnums=1)(instance, params, batch, loss_key)
+        updates, optimizer = theta.update(grads, state.optimizer, params, loss)
+        params = optax.apply_updates(params, updates)
+        if self.measured_on != "train":
+            loss = self._measure(instance, params, measure_key)
+        return InnerState(params, optimizer, instance), jnp.asarray(loss, jnp.float32)
+
+    @property
+    def ceiling(self) -> float:
+        """The task's own."""
+        return self.task.ceiling
+
+    def _measure(self, instance: Any, params: Any, key: Key[Array, ""]) -> Float[Array, ""]:
+        batch_key, loss_key = jax.random.split(key)
+        batch = self.task.batch(instance, batch_key, self.measured_on)
+        return self.task.loss(instance, params, batch, loss_key)

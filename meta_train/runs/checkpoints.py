@@ -1,0 +1,287 @@
+"""Checkpoints of a run: a thin module over orbax, so that nothing else knows it.
+
+A checkpoint holds everything that decides the future: theta, the outer optimizer, every particle, the key and
+the meta-step; and whose it is. Saves are asynchronous; an error of one surfaces at the next. Every process of
+a job calls every method.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from ..host.checksums import damage, has_checksums, write_checksums
+from ..host.processes import from_main, is_main
+from ..population.step import MetaState
+
+Warn = Callable[[str], None]
+_SCORE = "valid_objective"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint can't be written, or none can be restored."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        directory: where they are; made when it is not there.
+        keep_last: how many of the newest to keep. The best by validation is kept too.
+        keep_hours: hours between checkpoints that are kept for good; 0 for none.
+        warn: told when a damaged checkpoint is set aside.
+    """
+
+    def __init__(self, directory: Path, keep_last: int, keep_hours: float, warn: Warn) -> None:
+        # orbax fails on relative paths, and only in the background.
+        self._directory, self._warn = directory.resolve(), warn
+        self._options = _options(keep_last, keep_hours, self._before_commit)
+        self._saving: int | None = None
+        if is_main():
+            self._set_damaged_aside()
+        from_main(0)  # the others look when that is done
+        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+
+    def latest(self) -> int | None:
+        """Return the meta-step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best(self) -> float:
+        """Return the lowest validation objective of a checkpoint; infinity where there is none."""
+        step = self._manager.best_step()
+        metrics = None if step is None else self._manager.metrics(step)
+        return math.inf if not metrics else metrics[_SCORE]
+
+    def save(
+        self,
+        meta_step: int,
+        state: MetaState,
+        particles: Any,
+        about: dict[str, Any],
+        valid: float | None = None,
+    ) -> None:
+        """Save in the background; what is saved may be donated at once.
+
+        Args:
+            meta_step: the checkpoint's name.
+            state: the run's state.
+            particles: its particles.
+            about: what else is to be known about it, as JSON.
+            valid: validation objective of this very theta, where it was measured.
+
+        Raises:
+            CheckpointError: when this save, or the one before, can't be written.
+        """
+        if meta_step == self.latest():
+            return
+        items = ocp.args.Composite(
+            run=ocp.args.StandardSave({"run": state, "particles": particles}), about=ocp.args.JsonSave(about)
+        )
+        metrics = None if valid is None or not math.isfinite(valid) else {_SCORE: valid}
+        with _told(self._directory):
+            self._manager.wait_until_finished()
+            self._saving = meta_step
+            self._manager.save(meta_step, args=items, metrics=metrics, force=True)
+
+    def restore(self, state: MetaState, particles: Any) -> tuple[MetaState, Any] | None:
+        """Restore the newest checkpoint that can be, with the structure, dtypes and placement of given trees.
+
+        A damaged one is set aside with a warning, and the one before is taken.
+
+        Returns:
+            The state and the particles, or None where there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: when there are checkpoints, and none can be restored; when a whole one can't be.
+        """
+        abstract = jax.tree.map(_abstract, {"run": state, "particles": particles})
+        failed = None
+        while (step := self.latest()) is not None:
+            try:
+                items = ocp.args.Composite(run=ocp.args.StandardRestore(abstract))
+                restored = self._manager.restore(step, args=items)["run"]
+                return restored["run"], restored["particles"]
+            except Exception as error:  # orbax raises bare exceptions on damaged files
+                if has_checksums(self._directory / str(step)):
+                    # They were right: it is not the checkpoint that is damaged, nor are those before it.
+                    raise CheckpointError(
+                        f"checkpoint {step} of {self._directory.parent} is whole, and can't be restored: "
+                        f"{reason(error)}; it may be another version's"
+                    ) from error
+                failed = error
+                self._set_aside(step, reason(error))
+                if jax.process_count() > 1:
+                    # The others may have read it well, and wait: go down, and start without it.
+                    raise CheckpointError(f"checkpoint {step} is damaged: start the job again") from error
+                self._reload()
+        if failed is not None or self._aside().exists():
+            raise CheckpointError(
+                f"no checkpoint of {self._directory.parent} can be restored; the damaged ones are in "
+                f"{self._aside()}: put a copy back, or take another --run-dir"
+            ) from failed
+        return None
+
+    def about(self) -> dict[str, Any]:
+        """Return what the newest checkpoint knows about its run; nothing where there is none."""
+        if self.latest() is None:
+            return {}
+        return self._manager.restore(None, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
+    def close(self) -> None:
+        """Wait for the save in flight, and finish.
+
+        Raises:
+            CheckpointError: when it can't be written.
+        """
+        with _told(self._directory):
+            self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _reload(self) -> None:
+        self._manager.close()
+        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+
+    def _before_commit(self) -> None:
+        """Write checksums beside what was written, under its temporary name."""
+        written = self._directory / f"{self._saving}.orbax-checkpoint-tmp"
+        if is_main() and written.is_dir():
+            write_checksums(written)
+
+    def _set_damaged_aside(self) -> None:
+        for step in reversed(steps_in(self._directory)):
+            wrong = damage(self._directory / str(step))
+            if wrong is None:
+                return
+            self._set_aside(step, wrong)
+
+    def _set_aside(self, step: int, why: str) -> None:
+        aside = self._aside() / f"{step}-{time.time_ns() // 10**9}"
+        aside.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process was quicker
+            (self._directory / str(step)).rename(aside)
+        self._warn(f"checkpoint {step} is damaged ({why}): it is now {aside}, and the one before is taken")
+
+    def _aside(self) -> Path:
+        return self._directory.parent / "damaged"
+
+
+def _options(keep_last: int, keep_hours: float, before_commit: Callable[[], None]) -> Any:
+    policies = ocp.checkpoint_managers
+    score = lambda metrics: metrics[_SCORE]  # noqa: E731
+    best = policies.BestN(get_metric_fn=score, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+    kept = [policies.LatestN(keep_last), best]
+    if keep_hours:
+        kept.append(policies.EveryNSeconds(int(3600 * keep_hours)))
+    return ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(kept),
+        best_fn=score,
+        best_mode="min",
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=before_commit),
+    )
+
+
+def steps_in(directory: Path) -> list[int]:
+    """Return the meta-steps of the checkpoints in a directory, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def restore_theta(
+    directory: Path, theta: Any, step: int | None = None, best: bool = False
+) -> tuple[Any, int]:
+    """Read theta alone.
+
+    Args:
+        directory: the run's checkpoints.
+        theta: a tree of theta's structure, shapes and dtypes.
+        step: the checkpoint's meta-step; None for the newest.
+        best: take the best by validation instead.
+
+    Returns:
+        Theta and its meta-step.
+
+    Raises:
+        CheckpointError: when there is none, or it does not fit.
+    """
+    run = directory.parent
+    if not directory.is_dir():
+        raise CheckpointError(f"{run} holds no checkpoint")
+    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics[_SCORE], best_mode="min")
+    with ocp.CheckpointManager(directory.resolve(), options=options) as manager:
+        chosen = _choose(manager, run, step, best)
+        wrong = damage(directory / str(chosen))
+        if wrong is not None:
+            others = ", ".join(str(other) for other in manager.all_steps() if other != chosen)
+            raise CheckpointError(
+                f"checkpoint {chosen} of {run} is damaged ({wrong}): take another ({others})"
+            )
+        one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        item = {"run": {"theta": jax.tree.map(lambda x: _abstract(x, one), theta)}}
+        arguments = ocp.checkpoint_utils.construct_restore_args(item)
+        partial = ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
+        try:
+            restored = manager.restore(chosen, args=ocp.args.Composite(run=partial))["run"]
+        except Exception as error:  # orbax raises bare exceptions on damaged files
+            raise CheckpointError(
+                f"checkpoint {chosen} of {run} can't be restored: {reason(error)}"
+            ) from error
+    return restored["run"]["theta"], chosen
+
+
+def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | None:
+    """Read what a checkpoint, by default the newest, knows about its run; None where it can't be read."""
+    if not steps_in(directory):
+        return None
+    with ocp.CheckpointManager(directory.resolve()) as manager:
+        try:
+            return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+        except Exception:  # orbax raises bare exceptions on damaged files
+            return None
+
+
+def _choose(manager: ocp.CheckpointManager, run: Path, step: int | None, best: bool) -> int:
+    steps = sorted(manager.all_steps())
+    if not steps:
+        raise CheckpointError(f"{run} holds no checkpoint yet")
+    if best:
+        chosen = manager.best_step()
+        if chosen is None:
+            raise CheckpointError(f"{run} holds no checkpoint that was validated")
+        return chosen
+    if step is not None and step not in steps:
+        raise CheckpointError(f"{run} holds no checkpoint {step}, but {', '.join(map(str, steps))}")
+    return steps[-1] if step is None else step
+
+
+@contextmanager
+def _told(directory: Path) -> Iterator[None]:
+    """Turn whatever orbax raises while writing into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        steps = steps_in(directory)
+        newest = f"the newest whole one is {steps[-1]}" if steps else "there is no older one"
+        raise CheckpointError(
+            f"a checkpoint can't be written to {directory}: {reason(error)}; {newest}"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """Return an error in a few words: orbax's own run over many lines."""
+    text = str(error)
+    if "No space left on device" in text or "RESOURCE_EXHAUSTED" in text:
+        return "no space is left on the device"
+    return (text.splitlines() or [type(error).__name__])[0][:200]
+
+
+def _abstract(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding)

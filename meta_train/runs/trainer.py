@@ -1,0 +1,186 @@
+"""The host's part of meta-training: a loop that yields records."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ..config.build import Parts, build
+from ..config.run import RunConfig
+from ..host.processes import any_of, is_main
+from ..host.robustness import Watch
+from ..host.timing import Clock
+from ..population.step import init_run, make_meta_step
+from ..trackers.metrics import grouped
+from ..trackers.values import Value
+from .checkpoints import Checkpoints
+from .directory import RunDirectory
+from .evaluation import Evaluation
+
+
+class Record(NamedTuple):
+    """What a call of the meta-step gave."""
+
+    meta_step: int
+    """Meta-steps done."""
+    values: dict[str, Value]
+    """By the names in `metrics.METRICS`."""
+
+
+class _Call(NamedTuple):
+    """A call of the meta-step, on its way on the devices."""
+
+    meta_step: int
+    count: int
+    metrics: dict[str, Any]
+
+
+def tell(message: str) -> None:
+    """Print a warning, in one process of a job."""
+    if is_main():
+        print(f"lopt-train: warning: {message}", file=sys.stderr, flush=True)
+
+
+class Trainer:
+    """A meta-training run, resumed from the newest checkpoint of its directory where there is one.
+
+    Every process of a job makes one, and goes through its records.
+
+    Args:
+        config: what to run.
+        directory: where; claimed already (`RunDirectory.open`).
+        parts: what `build(config)` gave, where that was done already.
+        run_id: whose checkpoints these are.
+        warn: told what does not stop the run.
+
+    Raises:
+        CheckpointError: when there are checkpoints, and none can be restored.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        parts: Parts | None = None,
+        run_id: str = "",
+        warn: Callable[[str], None] = tell,
+    ) -> None:
+        parts = parts or build(config)
+        self._config, self._run_id = config, run_id
+        self._state, self._particles = init_run(
+            parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
+        )
+        self._dynamics = parts.mixture.mesh.replicate(parts.dynamics)
+        self._checkpoints = Checkpoints(directory.checkpoints, config.keep_last, config.keep_hours, warn)
+        restored = self._checkpoints.restore(self._state, self._particles)
+        if restored is not None:
+            self._state, self._particles = restored
+        self._began = time.monotonic() - self._checkpoints.about().get("seconds", 0.0)
+        self.meta_step = int(self._state.meta_step)
+        """Meta-steps done."""
+        self._step = make_meta_step(
+            parts.estimator, parts.outer, parts.mixture, config.particle_clip, config.gradient_clip
+        )
+        self._inner_steps = parts.mixture.particles * parts.estimator.steps_per_window
+        self._evaluation = Evaluation(config, parts, directory)
+        self._valid: float | None = None
+        self._best = self._checkpoints.best()
+        self._saved_at = time.monotonic()
+        self._clock = Clock(self._inner_steps, config.steps)
+        self._watch = Watch(warn)
+
+    @property
+    def theta(self) -> Any:
+        """The present theta: a learned optimizer."""
+        return self._state.theta
+
+    def records(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
+        """Run until the configured number of meta-steps, or until `stop` says so anywhere; save at the end.
+
+        Yields:
+            A record per call of the meta-step, and one of theta at the start. Each is fetched after the next
+            call was dispatched, so that the device never waits for the host; and yielded before its theta is
+            saved, so that no checkpoint is ahead of the log.
+
+        Raises:
+            DivergedError: when theta has not moved for long; the newest checkpoint is older.
+            CheckpointError: when a checkpoint can't be written.
+        """
+        if self.meta_step == 0:
+            yield Record(0, self._evaluate())
+        pending: _Call | None = None
+        while True:
+            stopping, save = any_of((stop(), self._save_due()))
+            over = self.meta_step >= self._config.steps
+            if pending is not None:
+                save |= _passed(pending, self._config.checkpoint_every)
+                validate = over or _passed(pending, self._config.validate_every)
+                if stopping or over or save or validate:
+                    yield self._record(pending, validate)
+                    pending = None
+            if stopping or over:
+                break
+            if save or self._is_best():
+                self._save()
+            dispatched = self._call()
+            if pending is not None:
+                yield self._record(pending)
+            pending = dispatched
+        self._save()
+
+    def close(self) -> None:
+        """Wait for checkpoints in flight.
+
+        Raises:
+            CheckpointError: when one can't be written.
+        """
+        self._checkpoints.close()
+
+    def _call(self) -> _Call:
+        count = min(self._config.steps_per_call, self._config.steps - self.meta_step)
+        constants = (self._dynamics, jnp.asarray(count, jnp.int32))
+        self._state, self._particles, metrics = self._step(self._state, self._particles, constants)
+        self.meta_step += count
+        self._valid = None
+        return _Call(self.meta_step, count, metrics)
+
+    def _record(self, call: _Call, validate: bool = False) -> Record:
+        with self._clock.waiting():
+            values = {name: float(value) for name, value in jax.device_get(call.metrics).items()}
+        self._watch.see(call.meta_step, call.count, values)
+        found: dict[str, Value] = {**values, "inner_steps": float(call.meta_step * self._inner_steps)}
+        found |= self._clock.read(call.meta_step, call.count)
+        return Record(call.meta_step, grouped(found) | (self._evaluate() if validate else {}))
+
+    def _evaluate(self) -> dict[str, Value]:
+        """Judge the present theta; that does not count as time for inner steps."""
+        with self._clock.aside("validation_seconds"):
+            values = self._evaluation(self._state, self._particles)
+        self._valid = float(values["meta/valid_objective"])  # type: ignore[arg-type]
+        return values
+
+    def _save_due(self) -> bool:
+        """Tell whether it is time to save, in the process whose clock counts."""
+        every = self._config.checkpoint_seconds
+        return is_main() and every > 0 and time.monotonic() - self._saved_at >= every
+
+    def _is_best(self) -> bool:
+        return self._valid is not None and self._valid < self._best
+
+    def _save(self) -> None:
+        with self._clock.aside("checkpoint_seconds"):
+            about = {"id": self._run_id, "seconds": round(time.monotonic() - self._began, 1)}
+            self._checkpoints.save(self.meta_step, self._state, self._particles, about, self._valid)
+        if self._is_best() and self._valid is not None:
+            self._best = self._valid
+        self._saved_at = time.monotonic()
+
+
+def _passed(call: _Call, every: int) -> bool:
+    """Tell whether a call passed a multiple of `every`, which may be 0 for never."""
+    return every > 0 and call.meta_step // every > (call.meta_step - call.count) // every

@@ -1,0 +1,216 @@
+"""The W&B dashboard as data: sections of panels over the names of `metrics.METRICS`.
+
+A name with {task} or {leaf} stands for a metric of each task, or leaf of theta.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..config.run import RunConfig
+from .metrics import METRICS, OF_A_MIXTURE, OF_A_VALIDATION, OF_SEVERAL_VALIDATIONS
+
+META_STEP = "meta_step"  # every record has it: the axis of all panels but one
+REFERENCE = "meta/tuned_adam"
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A panel.
+
+    Attributes:
+        title: what stands above it.
+        metrics: what it shows.
+        kind: `lines` for numbers in one chart, `each` for a chart per metric, `media` for pictures.
+        log: whether the y axis is logarithmic.
+        x: the x axis.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    kind: Literal["lines", "each", "media"] = "lines"
+    log: bool = False
+    x: str = META_STEP
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A titled group of panels, with a sentence on what to look for."""
+
+    name: str
+    about: str
+    panels: tuple[Panel, ...]
+
+
+_META_LOSS = ("meta/loss", "meta/valid_objective", REFERENCE)
+
+SECTIONS = (
+    Section(
+        "meta",
+        "What theta is judged by: the validation should get below the line of tuned Adam.",
+        (
+            Panel("Meta-loss: train, validation, tuned Adam", _META_LOSS, log=True),
+            Panel("The same over inner steps", _META_LOSS, log=True, x="inner_steps"),
+            Panel("Objective of the episodes that ended", ("meta/objective",), log=True),
+            Panel("Share of episodes that ended", ("meta/finished",)),
+            Panel("Age of the episodes (inner steps)", ("meta/age",)),
+        ),
+    ),
+    Section(
+        "tasks",
+        "How theta trains each task, beside tuned Adam, and in a mixture what each task gives: where the "
+        "objective is no mean of logarithms, tasks with large losses decide the averages in meta.",
+        (
+            Panel("Curves", ("tasks/{task}/curve",), "media"),
+            Panel("Final losses", ("tasks/{task}/final_loss",), log=True),
+            Panel("Validation of each", ("tasks/{task}/valid_objective",), log=True),
+            Panel("Tuned Adam on each", ("tasks/{task}/tuned_adam",), log=True),
+            Panel("Training loss of each", ("tasks/{task}/loss",), log=True),
+            Panel("Objective of each", ("tasks/{task}/objective",), log=True),
+            Panel("Diverged episodes of each", ("tasks/{task}/diverged",)),
+            Panel("Norms of each task's estimates", ("tasks/{task}/particle_norm",), log=True),
+            Panel("Scales of the tasks", ("tasks/{task}/scale",), log=True),
+        ),
+    ),
+    Section(
+        "estimator",
+        "Whether the estimates of the meta-gradient are worth following: a signal-to-noise ratio far below 1 "
+        "asks for more particles or another sigma, variance that grows with age for shorter episodes.",
+        (
+            Panel("Signal-to-noise ratio", ("estimator/signal_to_noise",)),
+            Panel("Norms", ("estimator/gradient_norm", "estimator/particle_norm"), log=True),
+            Panel("Variance of a particle", ("estimator/particle_variance",), log=True),
+            Panel("Agreement of particles", ("estimator/particle_cosine",)),
+            Panel("Growth of the variance with age", ("estimator/variance_growth",)),
+            Panel("Hysteresis", ("estimator/hysteresis",)),
+        ),
+    ),
+    Section(
+        "theta",
+        "Where theta is, and how far a meta-step moves it.",
+        (
+            Panel("Norm", ("theta/norm",)),
+            Panel("Norm of an update", ("theta/update_norm",), log=True),
+            Panel("Numbers", ("theta/value/{leaf}",)),
+            Panel("Distribution", ("theta/histogram/{leaf}",), "each"),
+        ),
+    ),
+    Section(
+        "time",
+        "Where the time goes: a host's share near 1 means that the devices wait.",
+        (
+            Panel("Inner steps per second", ("time/inner_steps_per_second",)),
+            Panel("Share of the host", ("time/host_share",)),
+            Panel("Interruptions (seconds)", ("time/checkpoint_seconds", "time/validation_seconds")),
+            Panel("Time left (seconds)", ("time/eta_seconds",)),
+        ),
+    ),
+    Section(
+        "robust",
+        "What was clipped or left out: whatever rises here needs a look.",
+        (
+            Panel("Diverged episodes", ("robust/diverged", "robust/valid_diverged")),
+            Panel("Particles clipped or dropped", ("robust/clipped", "robust/dropped")),
+            Panel("Meta-steps clipped or skipped", ("robust/gradient_clipped", "robust/skipped")),
+        ),
+    ),
+)
+"""The dashboard, in the order in which it is read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What a dashboard is about.
+
+    Attributes:
+        project: W&B's project.
+        entity: who owns it; W&B's default where it is empty.
+        known: the metrics that a name with {task} or {leaf} stands for, as far as they are known.
+        run_id: the run whose line of tuned Adam is dashed.
+        positive: whether objectives are positive, and so have logarithms.
+    """
+
+    project: str = "lopt"
+    entity: str = ""
+    known: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    run_id: str | None = None
+    positive: bool = True
+
+    def with_names(self, templates: Iterable[str], tasks: Iterable[str]) -> Subject:
+        """Add what templates with {task} stand for: nothing, where there are no tasks."""
+        known, tasks = dict(self.known), tuple(tasks)
+        for template in templates:
+            added = (template.format(task=task) for task in tasks)
+            known[template] = tuple(dict.fromkeys((*known.get(template, ()), *added)))
+        return dataclasses.replace(self, known=known)
+
+    def with_tasks(self, tasks: Sequence[str]) -> Subject:
+        """Add tasks that theta is judged on to what is known, if there are any."""
+        return self.with_names(OF_A_VALIDATION, tasks) if tasks else self
+
+    def of_run(self, config: RunConfig) -> Subject:
+        """Add what a run logs for its tasks; nothing stands for what it does not log."""
+        tasks, judged = config.task, [one.label for one in config.validations]
+        subject = self.with_names(OF_A_MIXTURE, tasks[1:] and tasks).with_names(OF_A_VALIDATION, judged)
+        return subject.with_names(OF_SEVERAL_VALIDATIONS, judged[1:] and judged)
+
+    def expand(self, metrics: Iterable[str]) -> tuple[str, ...]:
+        """Put what is known for names with {task} or {leaf}; the others stay."""
+        return tuple(known for name in metrics for known in self.known.get(name, (name,)))
+
+
+def panel_metrics(subject: Subject = Subject(), sections: Sequence[Section] = SECTIONS) -> set[str]:
+    """Return every metric that panels show or have as their axis, with {task} or {leaf} where not known."""
+    panels = [panel for section in sections for panel in section.panels]
+    shown = {name for panel in panels for name in subject.expand(panel.metrics)}
+    return shown | {panel.x for panel in panels} - {META_STEP}
+
+
+def read_subject(run_dir: Path) -> Subject:
+    """Read what a run's dashboard is about: its configuration, its id, and the names that it logged so far.
+
+    Raises:
+        ValueError: when it is no run directory.
+    """
+    try:
+        text = (run_dir / "config.json").read_text()
+        if "task" not in json.loads(text):
+            raise KeyError("task")
+        config = RunConfig.from_json(text)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{run_dir} is no run directory: it has no config.json of a run") from error
+    identity = run_dir / "run.json"
+    subject = Subject(
+        config.wandb_project,
+        config.wandb_entity or "",
+        known=match_templates(_logged(run_dir / "metrics.jsonl")),
+        run_id=json.loads(identity.read_text()).get("id") if identity.is_file() else None,
+        positive=config.objective != "mean-log",
+    )
+    return subject.of_run(config)
+
+
+def match_templates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Sort metrics by the name with {task} or {leaf} that stands for them."""
+    names = sorted(names)
+    matched = {t: tuple(n for n in names if re.fullmatch(pattern(t), n)) for t in METRICS if "{" in t}
+    return {template: found for template, found in matched.items() if found}
+
+
+def pattern(template: str) -> str:
+    """Return a regular expression for the metrics that a name with {task} or {leaf} stands for."""
+    return re.sub(r"\{[a-z]+\}", ".+", template)
+
+
+def _logged(metrics: Path) -> set[str]:
+    names: set[str] = set()
+    for line in metrics.read_text().splitlines() if metrics.is_file() else ():
+        with contextlib.suppress(ValueError, AttributeError):  # a line that was cut short
+            names |= json.loads(line).keys()
+    return names
