@@ -147,6 +147,7 @@ def renew(
 
 def blank(dynamics: Dynamics, theta: Theta) -> Episode:
     """Return an episode of zeros and no steps, which is over: what a particle has before its first."""
-    nothing = jnp.zeros((), jnp.int32)
-    shapes = jax.eval_shape(lambda t: start(dynamics, t, nothing, jax.random.key(0)), theta)
+    # The horizon is an argument, and so traced: dynamics refuse episodes of no steps where they see one.
+    nothing = jax.ShapeDtypeStruct((), jnp.int32)
+    shapes = jax.eval_shape(lambda t, n: start(dynamics, t, n, jax.random.key(0)), theta, nothing)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

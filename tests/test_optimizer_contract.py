@@ -12,7 +12,9 @@ import optax
 import pytest
 from flax.training.train_state import TrainState
 
+import tasks
 from lopt import ARCHITECTURES, LearnedOptimizer, as_optax, create, static_fields, theta_size
+from meta_train import BPTT, PES, ConstantHorizon, InnerTraining
 
 HORIZON = 20
 NOT_RANDOM = {"learnable-adam", "learnable-sgd"}
@@ -428,3 +430,21 @@ def test_hyperparameters_can_be_injected(name):
     halved = scaled(a_rule(name), 0.5)
     assert_trees_close(update(GRADS, state, PARAMS)[0], step(halved, GRADS, start(halved, PARAMS), PARAMS)[0])
     assert update.compilations == 1
+
+
+# --- as theta of a run -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [PES, BPTT])
+@every_architecture
+def test_a_particle_has_an_episode_of_no_steps_before_its_first(name, estimator):
+    """Rules refuse to train for no steps, where they see the number."""
+    dynamics = InnerTraining(tasks.Quadratic())
+    particle = estimator(horizon=ConstantHorizon(4), window=2).init(dynamics, a_rule(name))
+    assert particle.episodes == 0
+    assert particle.age == 0
+    assert all(
+        np.all(x == 0)
+        for x in jax.tree.leaves(particle)
+        if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    )
