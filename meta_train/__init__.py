@@ -38,7 +38,7 @@ from .host.provenance import provenance
 from .host.robustness import DivergedError
 from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
 from .population.hysteresis import make_hysteresis_probe
-from .population.mesh import Population
+from .population.mesh import Devices
 from .population.mixture import Member, Mixture, Scale
 from .population.step import MetaState, init_run, make_meta_step
 from .problems.inner_training import InnerState, InnerTraining
@@ -79,6 +79,7 @@ __all__ = [
     "ConstantHorizon",
     "CurriculumHorizon",
     "Curves",
+    "Devices",
     "DivergedError",
     "Dynamics",
     "Episode",
@@ -107,7 +108,6 @@ __all__ = [
     "PairState",
     "Parts",
     "Perturbing",
-    "Population",
     "ProgressBar",
     "Record",
     "RunConfig",

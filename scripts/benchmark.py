@@ -132,17 +132,17 @@ def time_case(
     import optax
 
     import lopt
-    from meta_train import PES, ConstantHorizon, InnerTraining, Population, init_run, make_meta_step
+    from meta_train import PES, ConstantHorizon, Devices, InnerTraining, Mixture, init_run, make_meta_step
 
-    dynamics = InnerTraining(_image_task(SIDES[task]))
+    dynamics = {"only": InnerTraining(_image_task(SIDES[task]))}
     estimator = PES(horizon=ConstantHorizon(4 * window), window=window)
-    population = Population(particles, devices=devices, chunk=chunk)
+    mixture = Mixture.of(particles, Devices(devices, chunk=chunk))
     outer = optax.adam(1e-4)
     theta = lopt.create(optimizer, jax.random.key(0))
-    state, members = init_run(dynamics, estimator, outer, population, theta, jax.random.key(1))
+    state, members = init_run(dynamics, estimator, outer, mixture, theta, jax.random.key(1))
     constants = (dynamics, jnp.asarray(META_STEPS, jnp.int32))
     began = time.perf_counter()
-    function: Any = make_meta_step(estimator, outer, population)
+    function: Any = make_meta_step(estimator, outer, mixture)
     step = function.lower(state, members, constants).compile()
     compile_s = time.perf_counter() - began
     times = []

@@ -13,8 +13,9 @@ from meta_train import (
     NRES,
     PES,
     ConstantHorizon,
+    Devices,
     Estimator,
-    Population,
+    Mixture,
     RunDirectory,
     SumLoss,
     Trainer,
@@ -59,13 +60,18 @@ class _Window:
 
 
 def metrics_of(estimator, calls=1, particles=PARTICLES, size=20):
-    population = Population(particles, backend="vmap")
-    theta = jnp.zeros(size)
-    outer = optax.sgd(0.0)
-    state, members = init_run(Still(jnp.ones(12), jnp.ones(12)), estimator, outer, population, theta, KEY)
-    step = make_meta_step(estimator, outer, population)
-    _, _, metrics = step(state, members, (Still(jnp.ones(12), jnp.ones(12)), jnp.asarray(calls, jnp.int32)))
+    dynamics, outer = Still(jnp.ones(12), jnp.ones(12)), optax.sgd(0.0)
+    _, _, metrics = train(dynamics, estimator, outer, jnp.zeros(size), calls, particles)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def train(dynamics, estimator, outer, theta, meta_steps, particles):
+    """Do some meta-steps; return the run's state, the particles and the metrics."""
+    mixture, dynamics = Mixture.of(particles, Devices(backend="vmap")), {"only": dynamics}
+    state, members = init_run(dynamics, estimator, outer, mixture, theta, KEY)
+    step = make_meta_step(estimator, outer, mixture)
+    state, members, metrics = step(state, members, (dynamics, jnp.asarray(meta_steps, jnp.int32)))
+    return state, members["only"], metrics
 
 
 class Still(ScalarLinear):
@@ -133,10 +139,8 @@ def test_growth_is_not_told_where_all_ages_are_the_same():
 
 def hysteresis(estimator, learning_rate, meta_steps=9, dynamics=None):
     dynamics = ScalarTanh.draw(12) if dynamics is None else dynamics
-    population, outer = Population(4, backend="vmap"), optax.sgd(learning_rate)
-    run, members = init_run(dynamics, estimator, outer, population, jnp.asarray(0.4), KEY)
-    step = make_meta_step(estimator, outer, population)
-    run, members, _ = step(run, members, (dynamics, jnp.asarray(meta_steps, jnp.int32)))
+    outer = optax.sgd(learning_rate)
+    run, members, _ = train(dynamics, estimator, outer, jnp.asarray(0.4), meta_steps, particles=4)
     return float(make_hysteresis_probe(estimator, 4)(run, members, dynamics)), run.theta
 
 
@@ -173,10 +177,7 @@ def test_hysteresis_is_the_difference_of_an_estimate_computed_by_hand():
     """A lockstep particle pair in its second episode, replayed with a loop."""
     estimator = dataclasses.replace(FAMILY[0], phase="lockstep")
     dynamics, outer = ScalarTanh.draw(12), optax.sgd(0.02)
-    population = Population(1, backend="vmap")
-    run, members = init_run(dynamics, estimator, outer, population, jnp.asarray(0.4), KEY)
-    step = make_meta_step(estimator, outer, population)
-    run, members, _ = step(run, members, (dynamics, jnp.asarray(9, jnp.int32)))
+    run, members, _ = train(dynamics, estimator, outer, jnp.asarray(0.4), 9, particles=1)
     measured = make_hysteresis_probe(estimator, 1)(run, members, dynamics)
 
     def at(meta_step, state):

@@ -11,7 +11,7 @@ import pytest
 
 import lopt
 import tasks
-from meta_train import PES, ConstantHorizon, InnerTraining, Population, init_run, make_meta_step
+from meta_train import PES, ConstantHorizon, Devices, InnerTraining, Mixture, init_run, make_meta_step
 
 PARTICLES = 8
 ESTIMATOR = PES(ConstantHorizon(6), window=2, sigma=0.1)
@@ -23,30 +23,32 @@ def theta():
     return lopt.LearnableAdam.create(jax.random.key(0), learning_rate=0.1)
 
 
-def prepare(population, dynamics=DYNAMICS, meta_steps=4):
+def prepare(devices, particles=PARTICLES, dynamics=DYNAMICS, meta_steps=4):
     """Return the compiled meta-step and its arguments for some meta-steps."""
-    state, particles = init_run(dynamics, ESTIMATOR, OUTER, population, theta(), jax.random.key(1))
-    step = make_meta_step(ESTIMATOR, OUTER, population, particle_clip=100.0)
+    mixture, dynamics = Mixture.of(particles, devices), {"only": dynamics}
+    state, particles = init_run(dynamics, ESTIMATOR, OUTER, mixture, theta(), jax.random.key(1))
+    step = make_meta_step(ESTIMATOR, OUTER, mixture, particle_clip=100.0)
     return step, (state, particles, (dynamics, jnp.asarray(meta_steps, jnp.int32)))
 
 
 @functools.cache
 def run(meta_steps=4, **options):
     """Do some meta-steps; return all that came out, on the host."""
-    step, arguments = prepare(Population(PARTICLES, **options), meta_steps=meta_steps)
+    step, arguments = prepare(Devices(**options), meta_steps=meta_steps)
     state, particles, metrics = step(*arguments)
-    return jax.device_get((state.theta, particles.score, particles.pair.age, metrics))
+    pairs = particles["only"]
+    return jax.device_get((state.theta, pairs.score, pairs.pair.age, metrics))
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"devices": 1},
-        {"devices": 8},
-        {"devices": 2, "chunk": 2},
-        {"backend": "pmap", "devices": 2},
+        {"count": 1},
+        {"count": 8},
+        {"count": 2, "chunk": 2},
+        {"backend": "pmap", "count": 2},
         {"backend": "vmap", "chunk": 2},
-        {"devices": 2, "reduction": "ordered"},
+        {"count": 2, "reduction": "ordered"},
     ],
     ids=str,
 )
@@ -60,14 +62,14 @@ def test_devices_backends_and_chunks_give_the_same_result_to_rounding(options):
 
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_theta_agrees_to_rounding_after_a_hundred_meta_steps(devices):
-    one, several = (run(100, devices=n)[0] for n in (1, devices))
+    one, several = (run(100, count=n)[0] for n in (1, devices))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), several, one)
     assert abs(float(one.log_learning_rate - theta().log_learning_rate)) > 0.1
 
 
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_ordered_reduction_of_single_particles_is_bitwise_the_same_on_any_number_of_devices(devices):
-    one, several = (run(devices=n, reduction="ordered", chunk=1) for n in (1, devices))
+    one, several = (run(count=n, reduction="ordered", chunk=1) for n in (1, devices))
     jax.tree.map(np.testing.assert_array_equal, one[:-1], several[:-1])
     # Metrics decide nothing: a compiler may fuse the squares in a diagnostic as it likes.
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), one[-1], several[-1])
@@ -81,21 +83,21 @@ def test_particles_differ_from_each_other():
 
 @functools.cache
 def collectives(**options):
-    step, arguments = prepare(Population(PARTICLES, **options))
+    step, arguments = prepare(Devices(**options))
     text = step.lower(*arguments).compile().as_text()
     names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     return {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in names}
 
 
 def test_a_meta_step_needs_one_all_reduce_and_nothing_else():
-    assert collectives(devices=8) == {
+    assert collectives(count=8) == {
         "all-reduce": 1,
         "all-gather": 0,
         "all-to-all": 0,
         "collective-permute": 0,
         "reduce-scatter": 0,
     }
-    assert collectives(devices=8, reduction="ordered")["all-gather"] > 0  # so the count sees them
+    assert collectives(count=8, reduction="ordered")["all-gather"] > 0  # so the count sees them
 
 
 def image_training(images):
@@ -118,7 +120,7 @@ def test_memory_grows_linearly_in_particles_and_the_data_set_is_not_copied():
     dynamics = image_training(images)
     memory = {}
     for particles in (4, 8, 16):
-        step, arguments = prepare(Population(particles, backend="vmap"), dynamics)
+        step, arguments = prepare(Devices(backend="vmap"), particles, dynamics)
         memory[particles] = step.lower(*arguments).compile().memory_analysis()
     temporaries = {n: m.temp_size_in_bytes for n, m in memory.items()}
     data = images * 16 * 16
@@ -130,40 +132,35 @@ def test_memory_grows_linearly_in_particles_and_the_data_set_is_not_copied():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("particles", "options", "message"),
     [
-        (
-            {"particles": 10, "devices": 8},
-            "10 particles do not divide over 8 devices: take 8 or 16 ",
-        ),
-        (
-            {"particles": 3, "devices": 8},
-            "3 particles do not divide over 8 devices: take 8 or 16 ",
-        ),
-        ({"particles": 8, "devices": 9}, "9 devices were asked for, and there are 8"),
-        ({"particles": 8, "devices": 0}, "0 devices were asked for"),
-        ({"particles": 8, "devices": 2, "chunk": 3}, "chunks of 3 do not divide the 4 particles of a device"),
-        ({"particles": 8, "devices": 2, "chunk": 0}, "chunks of 0 do not divide"),
-        ({"particles": 8, "devices": 2, "chunk": -1}, "chunks of -1 do not divide"),
-        ({"particles": 0}, "at least 1 particle, not 0"),
+        (10, {"count": 8}, "10 particles do not divide over 8 devices: take 8 or 16 "),
+        (3, {"count": 8}, "3 particles do not divide over 8 devices: take 8 or 16 "),
+        (8, {"count": 9}, "9 devices were asked for, and there are 8"),
+        (8, {"count": 0}, "0 devices were asked for"),
+        (8, {"count": 2, "chunk": 3}, "chunks of 3 do not divide the 4 particles of a device"),
+        (8, {"count": 2, "chunk": 0}, "chunks of 0 do not divide"),
+        (8, {"count": 2, "chunk": -1}, "chunks of -1 do not divide"),
+        (0, {}, "at least 1 particle, not 0"),
     ],
 )
-def test_populations_that_do_not_fit_are_refused_with_numbers_that_do(options, message):
+def test_particles_that_do_not_fit_are_refused_with_numbers_that_do(particles, options, message):
     with pytest.raises(ValueError, match=message):
-        Population(**options)
+        Mixture.of(particles, Devices(**options))
 
 
 def test_all_devices_are_used_by_default_and_one_by_vmap():
-    assert Population(16).num_devices == 8
-    assert Population(16).per_device == 2
-    assert Population(5, backend="vmap").num_devices == 1
+    assert Devices().in_use == 8
+    assert Devices().share(16) == 2
+    assert Devices(backend="vmap").in_use == 1
 
 
 def test_what_a_caller_handed_over_survives():
     """The compiled step donates its arguments; what the caller keeps must not be among them."""
-    population, key, kept = Population(PARTICLES, backend="vmap"), jax.random.key(1), theta()
-    state, particles = init_run(DYNAMICS, ESTIMATOR, OUTER, population, kept, key)
-    step = make_meta_step(ESTIMATOR, OUTER, population, particle_clip=100.0)
-    step(state, particles, (DYNAMICS, jnp.asarray(4, jnp.int32)))
+    mixture, key, kept = Mixture.of(PARTICLES, Devices(backend="vmap")), jax.random.key(1), theta()
+    dynamics = {"only": DYNAMICS}
+    state, particles = init_run(dynamics, ESTIMATOR, OUTER, mixture, kept, key)
+    step = make_meta_step(ESTIMATOR, OUTER, mixture, particle_clip=100.0)
+    step(state, particles, (dynamics, jnp.asarray(4, jnp.int32)))
     assert not key.is_deleted()
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((kept, DYNAMICS)))

@@ -11,10 +11,11 @@ import tasks
 from meta_train import (
     PES,
     ConstantHorizon,
+    Devices,
     Dynamics,
     InnerTraining,
     MeanLoss,
-    Population,
+    Mixture,
     SumLoss,
     advance,
     init_run,
@@ -36,24 +37,28 @@ class Run:
 
     def __init__(self, dynamics, theta, *, outer=None, clip=None, particles=PARTICLES, **options):
         estimator = PES(**({"horizon": ConstantHorizon(6), "window": 2, "sigma": 0.1} | options))
-        outer, population = outer or optax.sgd(0.1), Population(particles, backend="vmap")
+        outer, mixture = outer or optax.sgd(0.1), Mixture.of(particles, Devices(backend="vmap"))
         self.dynamics = dynamics
-        self.state, self.particles = init_run(
-            dynamics, estimator, outer, population, theta, jax.random.key(1)
+        self.state, self._members = init_run(
+            {"only": dynamics}, estimator, outer, mixture, theta, jax.random.key(1)
         )
-        self.step = make_meta_step(estimator, outer, population, clip)
-        self._start = jax.device_get((self.state.replace(key=None), self.particles))
+        self.step = make_meta_step(estimator, outer, mixture, clip)
+        self._start = jax.device_get((self.state.replace(key=None), self._members))
 
     def __call__(self, count=1):
-        constants = (self.dynamics, jnp.asarray(count, jnp.int32))
-        self.state, self.particles, metrics = self.step(self.state, self.particles, constants)
+        constants = ({"only": self.dynamics}, jnp.asarray(count, jnp.int32))
+        self.state, self._members, metrics = self.step(self.state, self._members, constants)
         return jax.device_get(metrics)
 
     def restart(self):
         """Go back to meta-step 0 without compiling anew."""
-        state, self.particles = jax.tree.map(jnp.asarray, self._start)
+        state, self._members = jax.tree.map(jnp.asarray, self._start)
         self.state = state.replace(key=jax.random.key(1))
         return self
+
+    @property
+    def particles(self):
+        return self._members["only"]
 
     @property
     def outcome(self):

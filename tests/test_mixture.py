@@ -12,10 +12,10 @@ import pytest
 from meta_train import (
     PES,
     ConstantHorizon,
+    Devices,
     Dynamics,
     Member,
     Mixture,
-    Population,
     Scale,
     SumLoss,
     init_run,
@@ -54,8 +54,7 @@ def hills(**sizes):
 @functools.cache
 def compiled(**where):
     """Return a mixture of `up` and `down`, and its meta-step."""
-    up, down = (Population(count, **where) for count in (8, 4))
-    mixture = Mixture((Member("up", up, 3.0), Member("down", down, 1.0)))
+    mixture = Mixture((Member("up", 8, 3.0), Member("down", 4, 1.0)), Devices(**where))
     return mixture, make_meta_step(ESTIMATOR, OUTER, mixture, CLIP)
 
 
@@ -116,17 +115,20 @@ def estimates(run, name):
 
 
 def test_a_mixture_of_one_task_is_the_task_to_the_bit():
-    population, outer = Population(8, backend="vmap"), optax.sgd(RATE)
-    found = []
-    for kind in (population, Mixture((Member("up", population, 7.0),))):
-        dynamics = hills()["up"]
-        dynamics = {"up": dynamics} if isinstance(kind, Mixture) else dynamics
-        state, particles = init_run(dynamics, ESTIMATOR, outer, kind, THETA, jax.random.key(1))
-        step = make_meta_step(ESTIMATOR, outer, kind, 0.5)
-        state, particles, metrics = step(state, particles, (dynamics, jnp.asarray(5, jnp.int32)))
+    """Its name and weight change nothing, and it has no scale: theta moves by the mean of its estimates."""
+    devices, outer, found = Devices(backend="vmap"), optax.sgd(RATE), []
+    for mixture in (Mixture.of(8, devices), Mixture((Member("up", 8, 7.0),), devices)):
+        (name,) = mixture.names
+        dynamics = {name: hills()["up"]}
+        state, particles = init_run(dynamics, ESTIMATOR, outer, mixture, THETA, jax.random.key(1))
+        own = np.asarray(_estimates(state, particles[name], dynamics[name], 0))
+        step = make_meta_step(ESTIMATOR, outer, mixture)
+        state, particles, _ = step(state, particles, (dynamics, jnp.asarray(1, jnp.int32)))
+        np.testing.assert_allclose(state.theta, np.asarray(THETA) - RATE * own.mean(0), rtol=1e-5)
+        state, particles, metrics = step(state, particles, (dynamics, jnp.asarray(4, jnp.int32)))
         assert not state.scales
-        particles = particles["up"] if isinstance(kind, Mixture) else particles
-        found.append(jax.device_get((state.theta, particles, metrics)))
+        assert not [metric for metric in metrics if metric.startswith("tasks/")]
+        found.append(jax.device_get((state.theta, particles[name], metrics)))
     jax.tree.map(np.testing.assert_array_equal, *found)
     assert np.any(found[0][0] != np.asarray(THETA))
 
@@ -220,7 +222,7 @@ def after(meta_steps, **where):
     return run.outcome, metrics
 
 
-@pytest.mark.parametrize("where", [{"devices": 4}, {"devices": 2, "backend": "pmap"}], ids=str)
+@pytest.mark.parametrize("where", [{"count": 4}, {"count": 2, "backend": "pmap"}], ids=str)
 def test_devices_do_not_change_the_result_beyond_rounding(where):
     one, several = after(12, backend="vmap"), after(12, **where)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-5), several, one)
@@ -229,7 +231,7 @@ def test_devices_do_not_change_the_result_beyond_rounding(where):
 
 @pytest.mark.parametrize("devices", [2, 4])
 def test_the_ordered_reduction_is_bitwise_the_same_on_any_number_of_devices(devices):
-    one, several = (after(12, devices=n, reduction="ordered", chunk=1)[0] for n in (1, devices))
+    one, several = (after(12, count=n, reduction="ordered", chunk=1)[0] for n in (1, devices))
     jax.tree.map(np.testing.assert_array_equal, one, several)
 
 
@@ -242,7 +244,7 @@ def test_particles_of_all_tasks_differ_from_each_other():
 
 def test_a_meta_step_needs_one_all_reduce_of_theta_and_the_metrics():
     """Not of a theta for each task."""
-    run = Run(devices=4)
+    run = Run(count=4)
     text = (
         run.step.lower(run.state, run.particles, (run.dynamics, jnp.asarray(1, jnp.int32)))
         .compile()
@@ -293,9 +295,9 @@ def test_an_objective_is_the_mean_of_the_episodes_that_ended():
 )
 def test_mixtures_that_make_no_sense_are_refused(members, message):
     with pytest.raises(ValueError, match=message):
-        Mixture(tuple(Member(name, Population(4, backend="vmap"), weight) for name, weight in members))
+        Mixture(tuple(Member(name, 4, weight) for name, weight in members), Devices(backend="vmap"))
 
 
-def test_populations_of_a_mixture_share_their_devices():
-    with pytest.raises(ValueError, match="must have devices, backend and reduction in common"):
-        Mixture((Member("a", Population(4, devices=1)), Member("b", Population(4, devices=2))))
+def test_the_task_whose_particles_do_not_divide_is_named():
+    with pytest.raises(ValueError, match="^task b: 3 particles do not divide over 2 devices: take 2 or 4 "):
+        Mixture((Member("a", 4), Member("b", 3)), Devices(2))

@@ -7,7 +7,16 @@ import optax
 import pytest
 from flax import struct
 
-from meta_train import PES, ConstantHorizon, DivergedError, Dynamics, Population, init_run, make_meta_step
+from meta_train import (
+    PES,
+    ConstantHorizon,
+    Devices,
+    DivergedError,
+    Dynamics,
+    Mixture,
+    init_run,
+    make_meta_step,
+)
 from meta_train.host.robustness import Watch
 
 PARTICLES = 8
@@ -41,10 +50,10 @@ class Trouble(Dynamics):
 def train(dynamics, meta_steps=6, *, outer=None, particle_clip=None, gradient_clip=None, theta=(1.0, -1.0)):
     """Do some meta-steps; return theta, the outer state before and after, and the last call's metrics."""
     estimator = PES(ConstantHorizon(4), window=2, sigma=0.1)
-    outer, population = outer or optax.adam(0.1), Population(PARTICLES, backend="vmap")
-    start = jnp.asarray(theta)
-    state, particles = init_run(dynamics, estimator, outer, population, start, jax.random.key(0))
-    step = make_meta_step(estimator, outer, population, particle_clip, gradient_clip)
+    outer, mixture = outer or optax.adam(0.1), Mixture.of(PARTICLES, Devices(backend="vmap"))
+    start, dynamics = jnp.asarray(theta), {"only": dynamics}
+    state, particles = init_run(dynamics, estimator, outer, mixture, start, jax.random.key(0))
+    step = make_meta_step(estimator, outer, mixture, particle_clip, gradient_clip)
     before = jax.device_get(state.outer)
     state, particles, metrics = step(state, particles, (dynamics, jnp.asarray(meta_steps, jnp.int32)))
     assert int(state.meta_step) == meta_steps

@@ -17,10 +17,11 @@ from meta_train import (
     NRES,
     PES,
     ConstantHorizon,
+    Devices,
     Dynamics,
     FullES,
+    Mixture,
     PESAnalytic,
-    Population,
     SumLoss,
     init_run,
     make_meta_step,
@@ -243,13 +244,14 @@ def test_unrelated_gradients_make_pes_worse_in_proportion_to_the_windows():
 def test_the_meta_steps_mean_has_the_variance_of_one_particle_over_their_number(particles):
     """The losses are linear, so it does not matter that theta moves."""
     g, calls = jnp.asarray(DRAWN[:2, :2], jnp.float32), 1500
-    outer, population = optax.sgd(1.0), Population(particles, backend="vmap")
+    outer, mixture = optax.sgd(1.0), Mixture.of(particles, Devices(backend="vmap"))
     estimator = FullES(ConstantHorizon(2), 2, SumLoss(), sigma=SIGMA)
-    state, states = init_run(Applied(g), estimator, outer, population, jnp.zeros(3), jax.random.key(4))
-    step = make_meta_step(estimator, outer, population)
+    dynamics = {"only": Applied(g)}
+    state, states = init_run(dynamics, estimator, outer, mixture, jnp.zeros(3), jax.random.key(4))
+    step = make_meta_step(estimator, outer, mixture)
     thetas = [np.zeros(3)]
     for _ in range(calls):
-        state, states, _ = step(state, states, (Applied(g), jnp.asarray(1, jnp.int32)))
+        state, states, _ = step(state, states, (dynamics, jnp.asarray(1, jnp.int32)))
         thetas.append(np.asarray(state.theta, np.float64))
     gradient = np.asarray(g).sum((0, 1))
     scaled = particles * np.sum((-np.diff(thetas, axis=0) - gradient) ** 2, -1)

@@ -13,7 +13,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from meta_train import Dynamics, Estimator, Population, init_run, make_meta_step
+from meta_train import Devices, Dynamics, Estimator, Mixture, init_run, make_meta_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +73,12 @@ def meta_train(
         seeds: how many runs; they differ in their keys alone.
         seed: makes their keys.
     """
-    population = Population(particles, backend="vmap")
-    step = make_meta_step(estimator, outer, population)
+    mixture = Mixture.of(particles, Devices(backend="vmap"))
+    step = make_meta_step(estimator, outer, mixture)
     points = meta_steps // every
 
-    def one(dynamics: Dynamics, theta: Any, key: Array) -> tuple[Array, Array]:
-        state, members = init_run(dynamics, estimator, outer, population, theta, key)
+    def one(dynamics: dict[str, Dynamics], theta: Any, key: Array) -> tuple[Array, Array]:
+        state, members = init_run(dynamics, estimator, outer, mixture, theta, key)
         constants = (dynamics, jnp.asarray(every, jnp.int32))
 
         def look(theta: Any) -> tuple[Array, Array]:
@@ -94,7 +94,7 @@ def meta_train(
         return values, thetas
 
     keys = jax.random.split(jax.random.key(seed), seeds)
-    values, thetas = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(dynamics, theta, keys)
+    values, thetas = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))({"only": dynamics}, theta, keys)
     done = every * np.arange(points + 1)
     inner = done * particles * estimator.steps_per_window
     return Curve(done, inner, np.asarray(values), np.asarray(thetas))

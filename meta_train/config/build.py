@@ -15,7 +15,7 @@ from lopt import LearnedOptimizer
 from ..estimators import ESTIMATORS, Estimator, create_estimator
 from ..horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from ..objectives import OBJECTIVES
-from ..population.mesh import Population
+from ..population.mesh import Devices
 from ..population.mixture import Member, Mixture
 from ..problems.inner_training import InnerTraining
 from .run import RunConfig, parse_options
@@ -73,15 +73,10 @@ def build(config: RunConfig) -> Parts:
 
 
 def make_mixture(config: RunConfig) -> Mixture:
-    """Make the population of each task."""
-    where = (config.devices, config.backend, config.reduction, config.chunk)
-    members = []
-    for name, weight, particles in zip(config.task, config.weights, config.populations, strict=True):
-        try:
-            members.append(Member(name, Population(particles, *where), weight))
-        except ValueError as error:
-            raise ValueError(f"task {name}: {error}" if config.task[1:] else str(error)) from error
-    return Mixture(tuple(members))
+    """Make the members of the run, and say where their particles live."""
+    devices = Devices(config.devices, config.backend, config.reduction, config.chunk)
+    members = zip(config.task, config.populations, config.weights, strict=True)
+    return Mixture(tuple(Member(*member) for member in members), devices)
 
 
 def make_estimator(config: RunConfig) -> Estimator:

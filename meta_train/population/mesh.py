@@ -1,4 +1,4 @@
-"""Spread a population over devices.
+"""Spread particles over devices.
 
 One per-device function is mapped over a one-axis mesh called `particles`, of the devices of every process.
 Particle i's randomness comes from its global index, so the result does not depend on how many devices and
@@ -27,12 +27,11 @@ _CACHE = 3_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Population:
-    """How many particles there are, and where they live.
+class Devices:
+    """Where particles live, however many there are.
 
     Attributes:
-        particles: size of the population; each particle is an antithetic pair.
-        devices: how many devices share it, the same number in each process; None means all of all processes.
+        count: how many devices, the same number in each process; None means all of all processes.
         backend: `shard_map` (the default), `pmap` (the same through JAX's older interface), or `vmap` (one
             device, no collectives).
         reduction: `psum` sums on each device and then over devices; `ordered` gathers every particle's
@@ -41,69 +40,81 @@ class Population:
             memory and stay in a processor's cache. None means what fits there on a CPU, and elsewhere all.
 
     Raises:
-        ValueError: when particles do not divide over devices, devices over processes, or a device's share
-            over chunks; and for a backend that knows only one process where there are several.
+        ValueError: when there are not so many devices, when they do not divide over processes, and for a
+            backend that knows only one process where there are several.
     """
 
-    particles: int
-    devices: int | None = None
+    count: int | None = None
     backend: Backend = "shard_map"
     reduction: Reduction = "psum"
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.particles < 1:
-            raise ValueError(f"a population has at least 1 particle, not {self.particles}")
         available = jax.device_count()
-        if not 1 <= self.num_devices <= available:
-            raise ValueError(f"{self.num_devices} devices were asked for, and there are {available}")
+        if not 1 <= self.in_use <= available:
+            raise ValueError(f"{self.in_use} devices were asked for, and there are {available}")
         processes = jax.process_count()
         if processes > 1 and self.backend != "shard_map":
             raise ValueError(f"--backend {self.backend} is for one process, and there are {processes}")
-        if self.num_devices % processes:
-            raise ValueError(f"{self.num_devices} devices do not divide over {processes} processes")
-        if self.particles % self.num_devices:
-            near = max(self.particles // self.num_devices, 1) * self.num_devices
-            raise ValueError(
-                f"{self.particles} particles do not divide over {self.num_devices} devices: take {near} or "
-                f"{near + self.num_devices} particles, or fewer devices with --devices"
-            )
-        if self.chunk is not None and (self.chunk < 1 or self.per_device % self.chunk):
-            raise ValueError(
-                f"chunks of {self.chunk} do not divide the {self.per_device} particles of a device: take a "
-                f"divisor of {self.per_device}, or leave --chunk out"
-            )
+        if self.in_use % processes:
+            raise ValueError(f"{self.in_use} devices do not divide over {processes} processes")
 
     @property
-    def num_devices(self) -> int:
-        """Devices in use."""
+    def in_use(self) -> int:
+        """How many devices there are: one with `vmap`."""
         if self.backend == "vmap":
             return 1
-        return jax.device_count() if self.devices is None else self.devices
+        return jax.device_count() if self.count is None else self.count
 
-    @property
-    def per_device(self) -> int:
-        """Particles per device."""
-        return self.particles // self.num_devices
+    def share(self, particles: int) -> int:
+        """Return how many of some particles a device has.
 
-    def chunk_size(self, arguments: Any) -> int:
+        Raises:
+            ValueError: when there are none, when they do not divide over the devices, or a device's share
+                over chunks.
+        """
+        if particles < 1:
+            raise ValueError(f"a population has at least 1 particle, not {particles}")
+        share, left_over = divmod(particles, self.in_use)
+        if left_over:
+            near = max(share, 1) * self.in_use
+            raise ValueError(
+                f"{particles} particles do not divide over {self.in_use} devices: take {near} or "
+                f"{near + self.in_use} particles, or fewer devices with --devices"
+            )
+        if self.chunk is not None and (self.chunk < 1 or share % self.chunk):
+            raise ValueError(
+                f"chunks of {self.chunk} do not divide the {share} particles of a device: take a "
+                f"divisor of {share}, or leave --chunk out"
+            )
+        return share
+
+    def chunk_size(self, share: int, arguments: Any) -> int:
         """Return how many particles a device runs at once.
 
         Args:
-            arguments: trees of arrays whose first axis is this device's particles.
+            share: particles of a device.
+            arguments: trees of arrays whose first axis is these particles.
         """
         if self.chunk is not None:
             return self.chunk
         if jax.default_backend() != "cpu":
-            return self.per_device
-        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arguments)) // self.per_device
+            return share
+        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arguments)) // share
         fitting = max(_CACHE // max(size, 1), 1)
-        return max(n for n in range(1, self.per_device + 1) if self.per_device % n == 0 and n <= fitting)
+        return max(n for n in range(1, share + 1) if share % n == 0 and n <= fitting)
 
-    def each(self, particle: Callable[..., Any], *arguments: Any) -> Any:
-        """Map a function of one particle over this device's share. Called inside the per-device function."""
-        size = self.chunk_size(arguments)
-        if size == self.per_device:
+    def each(self, particles: int, particle: Callable[..., Any], *arguments: Any) -> Any:
+        """Map a function of one particle over this device's share. Called inside the per-device function.
+
+        Args:
+            particles: how many there are on all devices.
+            particle: the function.
+            *arguments: trees of arrays whose first axis is this device's share.
+        """
+        share = self.share(particles)
+        size = self.chunk_size(share, arguments)
+        if size == share:
             return jax.vmap(particle)(*arguments)
         split = lambda x: x.reshape(-1, size, *x.shape[1:])  # noqa: E731
         chunks = jax.tree.map(split, arguments)
@@ -132,10 +143,11 @@ class Population:
         pieces = jnp.split(total, np.cumsum([x.size for x in leaves])[:-1])
         return treedef.unflatten([p.reshape(x.shape) for p, x in zip(pieces, leaves, strict=True)])
 
-    def indices(self) -> Array:
-        """Return the global indices of this device's particles. Called inside the per-device function."""
-        first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * self.per_device
-        return first + jnp.arange(self.per_device)
+    def indices(self, particles: int) -> Array:
+        """Return which of some particles are this device's. Called inside the per-device function."""
+        share = self.share(particles)
+        first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * share
+        return first + jnp.arange(share)
 
     def compile(self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Callable[..., Any]:
         """Map a per-device function over the mesh.
@@ -145,12 +157,12 @@ class Population:
                 returns the new replicated tree, the new particles, and a replicated result.
 
         Returns:
-            A jitted function of the same arguments for the whole population. The first two are donated.
+            A jitted function of the same arguments for all particles. The first two are donated.
         """
         if self.backend == "vmap":
             return jax.jit(local, donate_argnums=(0, 1))
         if self.backend == "pmap":
-            return _pmap(local, self.num_devices)
+            return _pmap(local, self.in_use)
         mapped = jax.shard_map(
             local,
             mesh=self._mesh(),
@@ -162,7 +174,7 @@ class Population:
         return jax.jit(mapped, donate_argnums=(0, 1))
 
     def place(self, replicated: Any, particles: Any) -> tuple[Any, Any]:
-        """Put a replicated tree and the population where the compiled function wants them.
+        """Put a replicated tree and all particles where the compiled function wants them.
 
         They are copied: what the compiled function is given is donated, and its caller's arrays live on.
         """
@@ -185,7 +197,7 @@ class Population:
         return jax.tree.map(lambda x: _put_globally(x, sharding), tree)
 
     def _mesh(self) -> Mesh:
-        each = self.num_devices // jax.process_count()
+        each = self.in_use // jax.process_count()
         local: dict[int, list[Any]] = {}
         for device in jax.devices():
             local.setdefault(device.process_index, []).append(device)
@@ -214,7 +226,7 @@ def first_particles(particles: Any, count: int) -> Any:
     """Return the first particles, on a single device.
 
     Args:
-        particles: a population; its first device must be this process's.
+        particles: a member's; their first device must be this process's.
         count: how many, at most as many as this process holds.
     """
     device = jax.local_devices()[0]

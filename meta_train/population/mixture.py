@@ -1,4 +1,4 @@
-"""A mixture of tasks: a population for each, and one gradient of them all.
+"""A mixture of tasks: particles for each, and one gradient of them all.
 
 Theta's gradient is the sum over tasks of weight x (mean over the task's particles of estimate / scale). The
 scale is a running mean of the norms of the task's estimates, so that a task counts by its weight, however
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from ..dynamics import Theta
 from ..estimators import Estimate
-from .mesh import Population
+from .mesh import Devices
 
 Metrics = dict[str, Array]
 
@@ -26,6 +26,8 @@ MEMORY = 0.99
 """What a scale keeps of itself in a meta-step, once it is settled."""
 OUTLIER = 4.0
 """A norm counts for its task's scale as this many times the present one at most."""
+ONLY = "only"
+"""The task's name where a run has one that needs none."""
 _TINY = 1e-30
 _PER_TASK = ("loss", "objective", "diverged", "particle_norm")
 
@@ -71,10 +73,16 @@ class Scale(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A task of a mixture: its name, its particles, and what share of the gradient it has."""
+    """A task of a mixture.
+
+    Attributes:
+        name: of the task.
+        particles: how many; each is an antithetic pair, for estimators that run pairs.
+        weight: what share of the gradient it has, before weights are divided by their sum.
+    """
 
     name: str
-    population: Population
+    particles: int
     weight: float = 1.0
 
 
@@ -82,14 +90,20 @@ class Member:
 class Mixture:
     """The tasks of a run and how they are weighed; their particles share the devices.
 
-    Particles are numbered through, in the order of the members. Weights are divided by their sum.
+    A run of a single task is a mixture of one. Particles are numbered through, in the order of the members.
+    Weights are divided by their sum.
+
+    Attributes:
+        members: the tasks.
+        devices: where all particles live.
 
     Raises:
         ValueError: when there is no member, when two have a name in common, for a weight that is not
-            positive, and for populations that differ in where they live.
+            positive, and for a number of particles that does not fit the devices.
     """
 
     members: tuple[Member, ...]
+    devices: Devices = dataclasses.field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -97,13 +111,21 @@ class Mixture:
             raise ValueError(f"a mixture has one task or more, each once, not {', '.join(names) or 'none'}")
         if not all(member.weight > 0 for member in self.members):
             raise ValueError("the weights of a mixture must be positive")
-        shared = {
-            (m.population.num_devices, m.population.backend, m.population.reduction) for m in self.members
-        }
-        if len(shared) > 1:
-            raise ValueError(
-                "the populations of a mixture must have devices, backend and reduction in common"
-            )
+        for member in self.members:
+            try:
+                self.devices.share(member.particles)
+            except ValueError as error:
+                raise ValueError(f"task {member.name}: {error}" if names[1:] else str(error)) from error
+
+    @classmethod
+    def of(cls, particles: int, devices: Devices | None = None) -> Mixture:
+        """Return the mixture of a single system whose name does not matter: it is called "only".
+
+        Args:
+            particles: how many.
+            devices: where they live; None for all devices.
+        """
+        return cls((Member(ONLY, particles),), devices or Devices())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,12 +135,7 @@ class Mixture:
     @property
     def particles(self) -> int:
         """Particles in all."""
-        return sum(member.population.particles for member in self.members)
-
-    @property
-    def mesh(self) -> Population:
-        """A population of the devices that all members share."""
-        return self.members[0].population
+        return sum(member.particles for member in self.members)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -131,7 +148,7 @@ class Mixture:
         first = 0
         for member in self.members:
             yield first, member
-            first += member.population.particles
+            first += member.particles
 
     def unknown_scales(self) -> dict[str, Scale]:
         """Return the scales at the start of a run: none for a single task."""
@@ -139,7 +156,7 @@ class Mixture:
 
     def contribution(self, member: Member, gradient: Theta) -> Theta:
         """Return a normalised estimate so that the mean over the particles of all tasks is the gradient."""
-        share = self.weights[member.name] * self.particles / member.population.particles
+        share = self.weights[member.name] * self.particles / member.particles
         return jax.tree.map(lambda g: share * g, gradient)
 
     def reduce(
@@ -157,13 +174,12 @@ class Mixture:
             Theta's gradient, and the metrics by task.
         """
         sums = [
-            member.population.add_up((contributions[member.name], metrics[member.name]))
-            for member in self.members
+            self.devices.add_up((contributions[member.name], metrics[member.name])) for member in self.members
         ]
         gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(gradient for gradient, _ in sums))
-        gradient, totals = self.mesh.over_devices((gradient, [counts for _, counts in sums]))
+        gradient, totals = self.devices.over_devices((gradient, [counts for _, counts in sums]))
         means = {
-            member.name: {name: total / member.population.particles for name, total in counts.items()}
+            member.name: {name: total / member.particles for name, total in counts.items()}
             for member, counts in zip(self.members, totals, strict=True)
         }
         return jax.tree.map(lambda g: g / self.particles, gradient), means
@@ -174,7 +190,7 @@ class Mixture:
         What `diagnose` needs are means over all particles instead, and so is the age.
         """
         shown = {name: self._relative(found, scales.get(name)) for name, found in means.items()}
-        pooled = {m.name: m.population.particles / self.particles for m in self.members}
+        pooled = {m.name: m.particles / self.particles for m in self.members}
 
         def mean(metric: str) -> Array:
             shares = pooled if metric == "age" or metric.startswith("_") else self.weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ from jaxtyping import Array, Int, Key
 from ..dynamics import Dynamics, Theta
 from ..estimators import Estimator
 from .diagnostics import agreement, diagnose, particle_moments
-from .mesh import Population
 from .mixture import Member, Mixture, Scale, follow, guard, per_episode
 
 
@@ -35,44 +34,43 @@ class MetaState(struct.PyTreeNode):
 
 Metrics = dict[str, Array]
 Step = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Metrics]]
-_ONLY = ""
 
 
 def init_run(
-    dynamics: Any,
+    dynamics: Mapping[str, Dynamics],
     estimator: Estimator,
     outer: optax.GradientTransformation,
-    population: Population | Mixture,
+    mixture: Mixture,
     theta: Theta,
     key: Key[Array, ""],
-) -> tuple[MetaState, Any]:
+) -> tuple[MetaState, dict[str, Any]]:
     """Return the state and the particles of a run at meta-step 0, on their devices.
 
     Args:
-        dynamics: a `Dynamics`; for a mixture, a dict of them by the task's name.
+        dynamics: by the task's name, as the mixture has them.
         estimator: gives each particle's estimate.
         outer: the outer optimizer.
-        population: size and placement, or a mixture; then particles come by the task's name too.
+        mixture: the tasks, and where their particles live.
         theta: the meta-parameters at the start.
         key: the run's randomness.
+
+    Returns:
+        The state, and the particles by the task's name, as the first axis of each leaf.
     """
-    mixture = _mixture(population)
 
     def start(dynamics: Dynamics, particles: int) -> Any:
         particle = estimator.init(dynamics, theta)
         return jax.tree.map(lambda x: jnp.repeat(x[None], particles, axis=0), particle)
 
     state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key, mixture.unknown_scales())
-    if isinstance(population, Population):
-        return population.place(state, start(dynamics, population.particles))
-    particles = {m.name: start(dynamics[m.name], m.population.particles) for m in mixture.members}
-    return mixture.mesh.place(state, particles)
+    particles = {m.name: start(dynamics[m.name], m.particles) for m in mixture.members}
+    return mixture.devices.place(state, particles)
 
 
 def make_meta_step(
     estimator: Estimator,
     outer: optax.GradientTransformation,
-    population: Population | Mixture,
+    mixture: Mixture,
     particle_clip: float | None = None,
     gradient_clip: float | None = None,
 ) -> Step:
@@ -81,29 +79,21 @@ def make_meta_step(
     Args:
         estimator: gives each particle's estimate.
         outer: the outer optimizer, an optax transformation of theta.
-        population: size and placement, or a mixture; then particles and dynamics are dicts by the task's
-            name.
+        mixture: the tasks, and where their particles live.
         particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
             scale; None for no bound.
         gradient_clip: bound on the norm of the mean gradient; None for no bound.
 
     Returns:
         A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
-        without returning to the host. It donates the first two arguments and returns their successors and the
-        call's metrics: a flat dict of scalars, averages over its meta-steps. A meta-step that would leave
-        theta not finite, or in which no particle has a finite estimate, is skipped: theta and the outer
-        optimizer stay as they are, and the particles go on. A mixture's first
-        meta-step measures the scales of its tasks, and leaves theta where it is.
+        without returning to the host. Particles and dynamics are dicts by the task's name. It donates the
+        first two arguments and returns their successors and the call's metrics: a flat dict of scalars,
+        averages over its meta-steps. A meta-step that would leave theta not finite, or in which no particle
+        has a finite estimate, is skipped: theta and the outer optimizer stay as they are, and the particles
+        go on. A mixture's first meta-step measures the scales of its tasks, and leaves theta where it is.
     """
-    mixture = _mixture(population)
-    several = _repeat(_one(estimator, outer, mixture, particle_clip, gradient_clip), mixture.particles)
-
-    def alone(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
-        dynamics, count = constants
-        state, particles, metrics = several(state, {_ONLY: particles}, ({_ONLY: dynamics}, count))
-        return state, particles[_ONLY], metrics
-
-    return mixture.mesh.compile(alone if isinstance(population, Population) else several)
+    one = _one(estimator, outer, mixture, particle_clip, gradient_clip)
+    return mixture.devices.compile(_repeat(one, mixture.particles))
 
 
 def _one(
@@ -126,7 +116,8 @@ def _one(
             gradient = mixture.contribution(member, gradient)
             return particle, gradient, metrics | particle_moments(gradient, metrics["age"])
 
-        return member.population.each(particle, first + member.population.indices(), particles)
+        indices = first + mixture.devices.indices(member.particles)
+        return mixture.devices.each(member.particles, particle, indices, particles)
 
     def one(state: MetaState, particles: Any, dynamics: Any) -> tuple[MetaState, Any, Metrics]:
         ran = {
@@ -146,7 +137,7 @@ def _one(
 
 
 def _repeat(one: Step, size: int) -> Step:
-    """Return as many meta-steps as the constants, (dynamics, count), say; `size` is the population's."""
+    """Return as many meta-steps as the constants, (dynamics, count), say; `size` particles in all."""
 
     def several(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         dynamics, count = constants
@@ -164,11 +155,6 @@ def _repeat(one: Step, size: int) -> Step:
         return state, particles, diagnose(per_episode(averages), size)
 
     return several
-
-
-def _mixture(population: Population | Mixture) -> Mixture:
-    """Return a mixture, of one nameless task where it is just a population."""
-    return Mixture((Member(_ONLY, population),)) if isinstance(population, Population) else population
 
 
 def _move(

@@ -39,7 +39,7 @@ class Evaluation:
         # The first ones are on process 0; of a mixture's tasks, the first.
         member = parts.mixture.members[0]
         self._first, self._dynamics = member.name, parts.dynamics[member.name]
-        self._replayed = min(config.hysteresis_particles, member.population.particles // jax.process_count())
+        self._replayed = min(config.hysteresis_particles, member.particles // jax.process_count())
         self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
         self._references: dict[str, Reference] = {}
 

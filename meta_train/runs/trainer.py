@@ -75,7 +75,7 @@ class Trainer:
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
         )
-        self._dynamics = parts.mixture.mesh.replicate(parts.dynamics)
+        self._dynamics = parts.mixture.devices.replicate(parts.dynamics)
         self._checkpoints = Checkpoints(directory.checkpoints, config.keep_last, config.keep_hours, warn)
         restored = self._checkpoints.restore(self._state, self._particles)
         if restored is not None:
