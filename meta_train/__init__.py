@@ -2,9 +2,12 @@
 
 from . import systems
 from .commands.launch import Launch
-from .config.build import Parts, build
+from .config.files import run_from_json
+from .config.json_form import run_to_json
+from .config.options import MethodOptions, Options
 from .config.presets import PRESETS, get_preset
-from .config.run import RunConfig
+from .config.run import Method, Run
+from .config.settings import Loop, Placement, Show
 from .dynamics import Dynamics
 from .estimators import (
     ARTBP,
@@ -31,7 +34,7 @@ from .estimators import (
     create_estimator,
     register,
 )
-from .horizons import ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
+from .horizons import HORIZONS, ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .host.compiled_programs import keep_compiled_programs
 from .host.imports import import_all
 from .host.provenance import provenance
@@ -41,10 +44,17 @@ from .population.hysteresis import make_hysteresis_probe
 from .population.mesh import Devices
 from .population.mixture import Member, Mixture, Scale
 from .population.step import MetaState, init_run, make_meta_step
+from .problems.base import PROBLEMS, Problem, Rival, Training, Trial
 from .problems.inner_training import InnerState, InnerTraining
+from .problems.learned_optimizer import LearnedOptimizerTraining
+from .problems.published import load_theta, save_theta
+from .problems.system import SystemProblem
 from .quadrature import expected_gradients
+from .registry import Registry
 from .runs.checkpoints import CheckpointError
-from .runs.directory import RunDirectory, RunDirectoryError, export_run, load_run_optimizer, read_run
+from .runs.directory import RunDirectory, RunDirectoryError
+from .runs.export import export_run, load_run_optimizer, read_run, read_theta
+from .runs.parts import Parts, build
 from .runs.trainer import Record, Trainer
 from .trackers import (
     Curves,
@@ -66,11 +76,13 @@ __all__ = [
     "DODGE",
     "ESTIMATORS",
     "GPES",
+    "HORIZONS",
     "METRICS",
     "NRES",
     "OBJECTIVES",
     "PES",
     "PRESETS",
+    "PROBLEMS",
     "RTRL",
     "UORO",
     "Backpropagation",
@@ -95,29 +107,42 @@ __all__ = [
     "JsonLines",
     "LastLoss",
     "Launch",
+    "LearnedOptimizerTraining",
     "LogUniformHorizon",
+    "Loop",
     "MeanLogLoss",
     "MeanLoss",
     "Member",
     "MetaState",
+    "Method",
+    "MethodOptions",
     "MinimumLoss",
     "Mixture",
     "NoTracker",
     "Objective",
+    "Options",
     "PESAnalytic",
     "PairState",
     "Parts",
     "Perturbing",
+    "Placement",
+    "Problem",
     "ProgressBar",
     "Record",
-    "RunConfig",
+    "Registry",
+    "Rival",
+    "Run",
     "RunDirectory",
     "RunDirectoryError",
     "Scale",
     "Several",
+    "Show",
     "SumLoss",
+    "SystemProblem",
     "Tracker",
     "Trainer",
+    "Training",
+    "Trial",
     "TruncatedBPTT",
     "TruncatedES",
     "WandB",
@@ -135,12 +160,17 @@ __all__ = [
     "init_run",
     "keep_compiled_programs",
     "load_run_optimizer",
+    "load_theta",
     "make_hysteresis_probe",
     "make_meta_step",
     "provenance",
     "read_run",
+    "read_theta",
     "register",
     "renew",
+    "run_from_json",
+    "run_to_json",
+    "save_theta",
     "start",
     "systems",
 ]

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from .registry import Registry
+
 
 @dataclasses.dataclass(frozen=True)
 class Horizon(abc.ABC):
@@ -43,6 +45,11 @@ class Horizon(abc.ABC):
                 )
 
 
+HORIZONS: Registry[Horizon] = Registry("horizon", Horizon)
+"""Laws of episode lengths by the names that configurations use."""
+
+
+@HORIZONS.register("constant")
 @dataclasses.dataclass(frozen=True)
 class ConstantHorizon(Horizon):
     """Every episode lasts `steps` inner steps."""
@@ -58,6 +65,7 @@ class ConstantHorizon(Horizon):
         return self.steps, self.steps
 
 
+@HORIZONS.register("log-uniform")
 @dataclasses.dataclass(frozen=True)
 class LogUniformHorizon(Horizon):
     """Lengths log-uniform between `low` and `high` inner steps, rounded to whole windows.
@@ -81,6 +89,7 @@ class LogUniformHorizon(Horizon):
         return self.low, self.high
 
 
+@HORIZONS.register("curriculum")
 @dataclasses.dataclass(frozen=True)
 class CurriculumHorizon(Horizon):
     """Log-uniform lengths whose upper end grows geometrically from `low` to `high` inner steps.

@@ -13,6 +13,8 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .registry import Registry
+
 Scalar = Float[Array, ""]
 
 
@@ -32,6 +34,11 @@ class Objective(abc.ABC):
         """
 
 
+OBJECTIVES: Registry[Objective] = Registry("objective", Objective)
+"""Objectives by the names that configurations use."""
+
+
+@OBJECTIVES.register("mean")
 @dataclasses.dataclass(frozen=True)
 class MeanLoss(Objective):
     """The mean of the step losses over the episode."""
@@ -41,6 +48,7 @@ class MeanLoss(Objective):
         return loss / horizon
 
 
+@OBJECTIVES.register("sum")
 @dataclasses.dataclass(frozen=True)
 class SumLoss(Objective):
     """The sum of the step losses."""
@@ -50,6 +58,7 @@ class SumLoss(Objective):
         return loss
 
 
+@OBJECTIVES.register("mean-log")
 @dataclasses.dataclass(frozen=True)
 class MeanLogLoss(Objective):
     """The mean of log(max(loss, floor)): steps at every scale of the loss weigh the same.
@@ -69,6 +78,7 @@ class MeanLogLoss(Objective):
         return jnp.log(jnp.maximum(loss, self.floor)) / horizon
 
 
+@OBJECTIVES.register("last")
 @dataclasses.dataclass(frozen=True)
 class LastLoss(Objective):
     """The loss of the episode's last step, as a telescoping sum of changes."""
@@ -78,6 +88,7 @@ class LastLoss(Objective):
         return loss - so_far
 
 
+@OBJECTIVES.register("minimum")
 @dataclasses.dataclass(frozen=True)
 class MinimumLoss(Objective):
     """The smallest loss of the episode, as a telescoping sum of changes."""
@@ -85,13 +96,3 @@ class MinimumLoss(Objective):
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add the change of the running minimum."""
         return jnp.where(age == 0, loss, jnp.minimum(loss - so_far, 0))
-
-
-OBJECTIVES: dict[str, type[Objective]] = {
-    "mean": MeanLoss,
-    "sum": SumLoss,
-    "mean-log": MeanLogLoss,
-    "last": LastLoss,
-    "minimum": MinimumLoss,
-}
-"""Objectives by the names that configs use."""

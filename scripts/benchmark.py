@@ -167,7 +167,6 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
 
     What a save costs is the difference: what it holds up, and what its background work takes from training.
     """
-    import dataclasses
     import tempfile
 
     import jax
@@ -175,13 +174,12 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     from meta_train import RunDirectory, Trainer, get_preset
 
-    config = dataclasses.replace(
-        get_preset(preset), steps=10**9, validate_every=10**9, reference_rates=0, hysteresis_particles=0
-    )
+    endless = {"steps": 10**9, "validate_every": 10**9, "reference_rates": 0, "hysteresis_particles": 0}
+    run = get_preset(preset).replace(**endless).run()
     with tempfile.TemporaryDirectory() as place:
         runs = {}
-        for every in (0, config.steps_per_call):
-            chosen = dataclasses.replace(config, checkpoint_every=every, checkpoint_seconds=0)
+        for every in (0, run.loop.steps_per_call):
+            chosen = run.replace(checkpoint_every=every, checkpoint_seconds=0)
             runs[every] = Trainer(chosen, RunDirectory(Path(place, str(every)))).records()
             for _ in range(3):  # the validation at the start, the first call, which compiles, and another
                 next(runs[every])
@@ -197,7 +195,7 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
         "call_s": without,
         "call_with_save_s": with_saves,
         "save_s": with_saves - without,
-        "share_at_default_cadence": (with_saves - without) / config.checkpoint_seconds,
+        "share_at_default_cadence": (with_saves - without) / run.loop.checkpoint_seconds,
     }
 
 

@@ -27,7 +27,7 @@ def main() -> int:
     if status := lopt_train(["demo", "--run-dir", str(RUN)]):
         return status
     records = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
-    if records[-1]["meta_step"] < get_preset("demo").steps:
+    if records[-1]["meta_step"] < get_preset("demo").loop.steps:
         print("the demo was stopped; `make demo` goes on from here", file=sys.stderr)
         return 130
     trained = time.perf_counter() - began

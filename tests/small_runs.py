@@ -4,11 +4,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from meta_train import RunConfig
+from meta_train import Options
 from meta_train.commands import session
 from meta_train.commands.train import main
 
-SMALL_RUN = RunConfig(
+SMALL_RUN = Options.of(
     task=("quadratic",),
     optimizer="learnable-adam",
     horizon="constant",

@@ -1,6 +1,5 @@
 """Checkpoints: which are kept, and what happens to damaged ones, and on a full disk."""
 
-import dataclasses
 import shutil
 import subprocess
 
@@ -8,20 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from meta_train import CheckpointError, RunDirectory, Trainer, load_run_optimizer
+from meta_train import CheckpointError, RunDirectory, Trainer, load_run_optimizer, run_to_json
 
 from .small_runs import SMALL_RUN
 
-CONFIG = dataclasses.replace(
-    SMALL_RUN, checkpoint_every=2, keep_hours=0, reference_rates=0, hysteresis_particles=0
-)
+CONFIG = SMALL_RUN.replace(checkpoint_every=2, keep_hours=0, reference_rates=0, hysteresis_particles=0)
 
 
 def drive(path, config=CONFIG):
     """Run to the end; return theta, the records' meta-steps, and the warnings."""
     directory, warnings = RunDirectory(path), []
-    run_id = directory.open(config, "lopt-train")
-    trainer = Trainer(config, directory, run_id=run_id, warn=warnings.append)
+    run_id = directory.open(config.run(), "lopt-train")
+    trainer = Trainer(config.run(), directory, run_id=run_id, warn=warnings.append)
     steps = [record.meta_step for record in trainer.records()]
     trainer.close()
     return jax.device_get(trainer.theta), steps, warnings
@@ -55,7 +52,7 @@ def run(whole, tmp_path):
 def test_the_last_few_and_the_best_are_kept(whole, tmp_path):
     assert saved(whole[0])[-3:] == [8, 10, 12]
     # A learning rate that makes theta worse, so that the best is the one at the start.
-    worse = dataclasses.replace(CONFIG, learning_rate=30.0, keep_last=2)
+    worse = CONFIG.replace(learning_rate=30.0, keep_last=2)
     drive(tmp_path / "run", worse)
     assert saved(tmp_path / "run") == [0, 10, 12]
     best = load_run_optimizer(tmp_path / "run", best=True)
@@ -65,21 +62,21 @@ def test_the_last_few_and_the_best_are_kept(whole, tmp_path):
 
 def test_one_every_so_often_is_kept_for_good(tmp_path):
     """All of these are younger than an hour, so that the first alone counts."""
-    drive(tmp_path / "run", dataclasses.replace(CONFIG, keep_hours=1.0, keep_last=1, validate_every=1000))
+    drive(tmp_path / "run", CONFIG.replace(keep_hours=1.0, keep_last=1, validate_every=1000))
     kept = saved(tmp_path / "run")
     assert kept[0] == 0
     assert kept[-1] == 12
-    drive(tmp_path / "all", dataclasses.replace(CONFIG, keep_hours=1e-9, keep_last=1, validate_every=1000))
+    drive(tmp_path / "all", CONFIG.replace(keep_hours=1e-9, keep_last=1, validate_every=1000))
     assert saved(tmp_path / "all") == [0, 2, 4, 6, 8, 10, 12]
 
 
 def test_the_clock_saves_too(tmp_path):
     drive(
         tmp_path / "run",
-        dataclasses.replace(CONFIG, checkpoint_every=0, checkpoint_seconds=1e-9, keep_last=9),
+        CONFIG.replace(checkpoint_every=0, checkpoint_seconds=1e-9, keep_last=9),
     )
     assert saved(tmp_path / "run") == [0, 2, 4, 6, 8, 10, 12]
-    never = dataclasses.replace(CONFIG, checkpoint_every=0, checkpoint_seconds=0, validate_every=1000)
+    never = CONFIG.replace(checkpoint_every=0, checkpoint_seconds=0, validate_every=1000)
     drive(tmp_path / "never", never)
     assert saved(tmp_path / "never") == [0, 12]  # the first validation is the best so far, and the end
 
@@ -161,8 +158,8 @@ def test_when_all_are_damaged_the_run_does_not_begin_anew_by_itself(run):
 
 def test_a_whole_checkpoint_that_does_not_fit_is_left_where_it_is(run):
     """As after a change of lopt that keeps other state: nothing is damaged."""
-    other = dataclasses.replace(CONFIG, optimizer="learnable-sgd")
-    (run / "config.json").write_text(other.to_json())
+    other = CONFIG.replace(optimizer="learnable-sgd")
+    (run / "config.json").write_text(run_to_json(other.run()))
     before = saved(run)
     with pytest.raises(
         CheckpointError, match=r"checkpoint 12 of .* is whole, and can't be restored"
@@ -183,7 +180,7 @@ def test_an_optimizer_is_not_read_from_a_damaged_checkpoint(run):
 def test_the_runs_identity_comes_back_from_its_checkpoint(run):
     identity = RunDirectory(run).read_identity()["id"]
     (run / "run.json").unlink()
-    assert RunDirectory(run).open(CONFIG, "lopt-train") == identity
+    assert RunDirectory(run).open(CONFIG.run(), "lopt-train") == identity
 
 
 # --- a full disk -----------------------------------------------------------------------------------------
@@ -206,11 +203,11 @@ def small_disk(tmp_path):
 # Threads of orbax that fail leave event loops behind, of which Python 3.12 complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_told_in_one_sentence_and_leaves_older_checkpoints_whole(whole, small_disk):
-    config = dataclasses.replace(CONFIG, keep_last=1000)
+    config = CONFIG.replace(keep_last=1000)
     with pytest.raises(
         CheckpointError, match=r"no space is left on the device; the newest whole one is \d+"
     ) as error:
-        drive(small_disk / "run", dataclasses.replace(config, steps=10_000))
+        drive(small_disk / "run", config.replace(steps=10_000))
     assert "\n" not in str(error.value)
     kept = saved(small_disk / "run")
     assert kept[-1] >= 2

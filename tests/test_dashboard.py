@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_train import RunConfig
+from meta_train import Options, run_to_json
 from meta_train.trackers import dashboard
 from meta_train.trackers.dashboard import SECTIONS, Subject, panel_metrics
 from meta_train.trackers.metrics import METRICS, OF_A_MIXTURE, OF_SEVERAL_VALIDATIONS
@@ -33,7 +33,7 @@ def script():
 @pytest.fixture
 def run_dir(tmp_path):
     (tmp_path / "config.json").write_text(
-        RunConfig(task=("a",), wandb_project="mine", wandb_entity="us").to_json()
+        run_to_json(Options.of(task=("a",), wandb_project="mine", wandb_entity="us").run())
     )
     (tmp_path / "run.json").write_text('{"id": "abcd1234"}')
     lines = [json.dumps(record) for record in LOGGED]
@@ -81,7 +81,7 @@ def test_a_run_says_what_its_dashboard_is_about(run_dir):
     subject = dashboard.read_subject(run_dir)
     assert (subject.project, subject.entity, subject.run_id) == ("mine", "us", "abcd1234")
     assert subject.positive
-    (run_dir / "config.json").write_text(RunConfig(task=("z",), objective="mean-log").to_json())
+    (run_dir / "config.json").write_text(run_to_json(Options.of(task=("z",), objective="mean-log").run()))
     for name in ("metrics.jsonl", "run.json"):
         (run_dir / name).unlink()
     assert dashboard.read_subject(run_dir) == Subject(
@@ -97,8 +97,8 @@ def test_a_run_says_what_its_dashboard_is_about(run_dir):
 def test_the_dashboard_of_a_mixture_has_each_task_and_what_it_is_judged_on(run_dir, script, capsys):
     for name in ("metrics.jsonl", "run.json"):
         (run_dir / name).unlink()
-    config = RunConfig(task=("a", "b"), validate_on=("a:40", "c"))
-    (run_dir / "config.json").write_text(config.to_json())
+    config = Options.of(task=("a", "b"), validate_on=("a:40", "c"))
+    (run_dir / "config.json").write_text(run_to_json(config.run()))
     shown = panel_metrics(dashboard.read_subject(run_dir))
     tasks = {name for name in shown if name.startswith("tasks/")}
     assert len(tasks) == 2 * len(OF_A_MIXTURE) + 2 * 4
@@ -178,7 +178,7 @@ def test_train_validation_and_adam_share_a_panel_on_either_axis(script, run_dir,
 
 
 def test_an_objective_without_logarithm_has_none(script, run_dir, capsys):
-    (run_dir / "config.json").write_text(RunConfig(objective="mean-log").to_json())
+    (run_dir / "config.json").write_text(run_to_json(Options.of(objective="mean-log").run()))
     view = printed(script, capsys, "--run-dir", str(run_dir))["workspace"]
     assert not any(panel["config"].get("yLogScale") for panel in panels_of(view))
 

@@ -198,12 +198,12 @@ def test_first_episodes_are_left_out():
 
 
 def test_a_run_records_all_of_them(tmp_path):
-    config = dataclasses.replace(
-        get_preset("tiny"), steps=12, particles=4, validate_every=12, hysteresis_particles=2, devices=1
+    config = get_preset("tiny").replace(
+        steps=12, particles=4, validate_every=12, hysteresis_particles=2, devices=1
     )
     directory = RunDirectory(tmp_path / "run")
-    directory.open(config, "lopt-train tiny")
-    trainer = Trainer(config, directory)
+    directory.open(config.run(), "lopt-train tiny")
+    trainer = Trainer(config.run(), directory)
     records = list(trainer.records())
     trainer.close()
     last = records[-1].values

@@ -13,7 +13,7 @@ from eval import BASELINES, SUITES, Entry, Results, suite
 from eval.cli import main
 from eval.training.suites import HYPER_FREE
 from lopt import LearnableAdam, read_config, save
-from meta_train import RunConfig, RunDirectory, Trainer
+from meta_train import Options, RunDirectory, Trainer, run_to_json
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_bad_input_is_told_in_one_sentence(arguments, said, tmp_path, capsys):
     (tmp_path / "file").touch()
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.json").write_text(RunConfig(task="quadratic").to_json())
+    (run / "config.json").write_text(run_to_json(Options.of(task="quadratic").run()))
     (run / "run.json").write_text("{}")
     assert main(arguments) == 1
     assert said in one_sentence(capsys)
@@ -130,7 +130,7 @@ def test_help_names_suites_and_baselines(capsys):
 
 
 def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(tmp_path):
-    config = RunConfig(
+    config = Options.of(
         task="noisy-quadratic",
         optimizer="learnable-adam",
         horizon="constant",
@@ -144,8 +144,8 @@ def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(
         hysteresis_particles=0,
     )
     run = RunDirectory(tmp_path)
-    run.open(config, "lopt-train")
-    trainer = Trainer(config, run)
+    run.open(config.run(), "lopt-train")
+    trainer = Trainer(config.run(), run)
     list(trainer.records())
     trainer.close()
     found = eval.training.optimizers.find(str(tmp_path))

@@ -19,20 +19,21 @@ from meta_train import (
     get_preset,
     load_run_optimizer,
     read_run,
+    run_to_json,
 )
 from meta_train.commands import export as export_cli
 
 from .small_runs import train_here
 
-CONFIG = dataclasses.replace(get_preset("tiny"), steps=3, particles=4, window=5, horizon_high=10, devices=2)
+CONFIG = get_preset("tiny").replace(steps=3, particles=4, window=5, horizon_high=10, devices=2)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of three meta-steps, and its theta."""
     run = RunDirectory(tmp_path_factory.mktemp("export") / "run")
-    run.open(CONFIG, "lopt-train tiny")
-    trainer = Trainer(CONFIG, run)
+    run.open(CONFIG.run(), "lopt-train tiny")
+    trainer = Trainer(CONFIG.run(), run)
     list(trainer.records())
     trainer.close()
     return run, trainer.theta
@@ -40,13 +41,13 @@ def trained(tmp_path_factory):
 
 def test_neither_the_devices_nor_the_data_of_the_run_are_needed(trained, tmp_path):
     run, theta = trained
-    elsewhere = dataclasses.replace(CONFIG, devices=jax.device_count() + 1, task=("mnist-mlp",))
-    run.config.write_text(elsewhere.to_json())
+    elsewhere = CONFIG.replace(devices=jax.device_count() + 1, task=("mnist-mlp",))
+    run.config.write_text(run_to_json(elsewhere.run()))
     try:
         loaded = load_run_optimizer(run.path)
         exported = lopt.load(export_run(run.path, tmp_path / "out"))
     finally:
-        run.config.write_text(CONFIG.to_json())
+        run.config.write_text(run_to_json(CONFIG.run()))
     for optimizer in (loaded, exported):
         jax.tree.map(np.testing.assert_array_equal, optimizer, theta)
 
@@ -54,8 +55,8 @@ def test_neither_the_devices_nor_the_data_of_the_run_are_needed(trained, tmp_pat
 def test_provenance_gives_the_horizons_that_were_drawn_and_the_inner_steps_that_were_done(trained, tmp_path):
     run, _ = trained
     provenance = lopt.read_config(export_run(run.path, tmp_path / "out"))["provenance"]
-    assert CONFIG.horizon == "constant"
-    assert CONFIG.horizon_low != 10
+    assert CONFIG.method.horizon == "constant"
+    assert CONFIG.method.horizon_low != 10
     assert provenance["horizon"] == [10, 10]
     assert provenance["inner_steps"] == 3 * 4 * 2 * 5
     assert 0 < provenance["seconds"] < 600
@@ -65,11 +66,11 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
     run, _ = trained
     copy = RunDirectory(shutil.copytree(run.path, tmp_path / "copy"))
     before = read_run(copy.path)[1]["seconds"]
-    trainer = Trainer(dataclasses.replace(CONFIG, steps=CONFIG.steps + 1), copy)
+    trainer = Trainer(CONFIG.replace(steps=CONFIG.loop.steps + 1).run(), copy)
     list(trainer.records())
     trainer.close()
     after = read_run(copy.path)[1]
-    assert after["meta_steps"] == CONFIG.steps + 1
+    assert after["meta_steps"] == CONFIG.loop.steps + 1
     assert before < after["seconds"] < 600
 
 
@@ -130,7 +131,7 @@ def test_a_run_is_exported_beside_it_or_into_a_folder_of_its_own_again_and_again
     for _ in range(2):
         assert export_cli.main(["run", out]) == 0
         lopt.load(out)
-    assert RunDirectory(run).read_config() == CONFIG
+    assert RunDirectory(run).read_config() == CONFIG.run()
 
 
 def test_what_is_printed_loads_what_was_written(run, capsys):
@@ -157,14 +158,15 @@ def test_commands_on_runs_say_when_they_are_given_a_published_optimizer(run, cap
     assert files(Path("mine")) == before
 
 
-def test_a_run_from_before_configurations_said_what_they_are_is_read_and_resumed(run):
-    values = json.loads(RunDirectory(run).config.read_text())
-    del values["format"]
-    RunDirectory(run).config.write_text(json.dumps(values))
-    assert RunDirectory(run).read_config() == CONFIG
+@pytest.mark.parametrize("said", [{}, {"format": "lopt-run 1"}])
+def test_a_run_of_an_older_version_is_read_but_does_not_go_on(run, said):
+    groups = (CONFIG.problem, CONFIG.method, CONFIG.loop, CONFIG.placement, CONFIG.show)
+    flat = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    RunDirectory(run).config.write_text(json.dumps(said | flat))
+    assert RunDirectory(run).read_config() == CONFIG.run()
     lopt.load(export_run(run, "out"))
-    RunDirectory(run).open(CONFIG, "lopt-train tiny")
-    assert json.loads(RunDirectory(run).config.read_text())["format"] == "lopt-run 1"
+    with pytest.raises(RunDirectoryError, match="begun by an older version of lopt: .* it can't go on"):
+        RunDirectory(run).open(CONFIG.run(), "lopt-train tiny")
 
 
 @pytest.mark.parametrize("file", ["config.json", "run.json"])
@@ -210,10 +212,10 @@ def test_a_name_is_printed_without_what_a_terminal_would_obey(tmp_path, capsys):
     assert export_cli.main([f"{tmp_path}/\x1b[2J", str(tmp_path / "out")]) == 1
     assert r"/\x1b[2J is no run directory" in error_line(capsys)
     unknown = RunDirectory(tmp_path / "\x1b[2J")
-    unknown.open(dataclasses.replace(CONFIG, optimizer="nobodys"), "lopt-train")
+    unknown.open(CONFIG.replace(optimizer="nobodys").run(), "lopt-train")
     assert export_cli.main([str(unknown.path), str(tmp_path / "out")]) == 1
     assert r"/\x1b[2J can't be read: unknown optimizer architecture 'nobodys'" in error_line(capsys)
     with pytest.raises(RunDirectoryError) as info:
-        RunDirectory(tmp_path / ("\x1b" * 5000)).check(CONFIG)
+        RunDirectory(tmp_path / ("\x1b" * 5000)).check(CONFIG.run())
     assert str(info.value).isprintable()
     assert len(str(info.value)) < 5000

@@ -1,6 +1,5 @@
 """A run on several tasks resumes to the bit, keeps what is best on the tasks it is judged by, and says so."""
 
-import dataclasses
 import json
 
 import jax
@@ -8,13 +7,21 @@ import numpy as np
 import pytest
 
 import lopt
-from meta_train import RunConfig, RunDirectory, Trainer, build, export_run, load_run_optimizer
+from meta_train import (
+    LearnedOptimizerTraining,
+    RunDirectory,
+    Trainer,
+    build,
+    export_run,
+    load_run_optimizer,
+    run_from_json,
+    run_to_json,
+)
 from meta_train.runs.validation import Judge
 
 from .small_runs import SMALL_RUN
 
-CONFIG = dataclasses.replace(
-    SMALL_RUN,
+CONFIG = SMALL_RUN.replace(
     task=("quadratic", "noisy-quadratic"),
     task_weights=(3.0, 1.0),
     task_particles=(4, 2),
@@ -29,8 +36,8 @@ CONFIG = dataclasses.replace(
 def drive(path, stop_at=None, config=CONFIG):
     """Run, or go on with a run, up to a meta-step; return its end and its records."""
     directory = RunDirectory(path)
-    directory.open(config, "lopt-train")
-    trainer = Trainer(config, directory)
+    directory.open(config.run(), "lopt-train")
+    trainer = Trainer(config.run(), directory)
     records = list(trainer.records(lambda: trainer.meta_step == stop_at))
     trainer.close()
     state = trainer._state.replace(key=None)
@@ -80,14 +87,15 @@ def test_the_best_checkpoint_is_the_best_on_what_theta_is_judged_on(whole):
         r.meta_step: r.values["meta/valid_objective"] for r in records if "meta/valid_objective" in r.values
     }
     best = load_run_optimizer(path, best=True)
-    parts = build(CONFIG)
-    assert [(one.label, one.horizon) for one in parts.judged] == [
+    parts = build(CONFIG.run())
+    assert [(one.label, one.horizon) for one in parts.trials] == [
         ("noisy-quadratic", 20),
         ("quadratic-40", 40),
     ]
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     judged = [
-        Judge(parts, one, CONFIG.validation_episodes)(jax.device_put(best, place)) for one in parts.judged
+        Judge(one, parts.estimator, CONFIG.loop.validation_episodes, parts.key)(jax.device_put(best, place))
+        for one in parts.trials
     ]
     assert np.mean([one.objective for one in judged]) == pytest.approx(min(scores.values()), rel=1e-5)
     assert len(set(scores.values())) == len(scores)
@@ -95,7 +103,7 @@ def test_the_best_checkpoint_is_the_best_on_what_theta_is_judged_on(whole):
 
 def test_the_tuned_adams_are_kept(whole):
     path, _, records = whole
-    kept = json.loads(RunDirectory(path).reference.read_text())["adams"]
+    kept = json.loads(RunDirectory(path).reference.read_text())["rivals"]["tuned_adam"]
     assert kept.keys() == {"noisy-quadratic", "quadratic-40"}
     assert len(kept["quadratic-40"]["curve"]) == 8
     assert kept["noisy-quadratic"]["objective"] == records[0].values["tasks/noisy-quadratic/tuned_adam"]
@@ -111,30 +119,34 @@ def test_what_is_published_says_what_it_was_trained_on(whole, tmp_path):
 
 
 def test_by_default_tasks_weigh_the_same_and_theta_is_judged_on_them():
-    config = RunConfig(task=("a", "b"), task_weights=(1, 3))
-    assert (config.weights, config.populations) == ((0.25, 0.75), (16, 16))
-    assert RunConfig(task=("a", "b", "c", "d")).weights == (0.25,) * 4
-    assert [(one.label, *one) for one in config.validations] == [
+    problem = LearnedOptimizerTraining(task=("a", "b"), task_weights=(1, 3))
+    assert problem.weights == {"a": 0.25, "b": 0.75}
+    assert LearnedOptimizerTraining(task=("a", "b", "c", "d")).weights == dict.fromkeys("abcd", 0.25)
+    assert [(one.label, *one) for one in problem.validations] == [
         ("a", "a", 0.25, None),
         ("b", "b", 0.75, None),
     ]
 
 
+def test_particles_are_given_for_all_or_for_each():
+    method = SMALL_RUN.replace(particles=16).run().method
+    assert method.populations(("a", "b")) == {"a": 16, "b": 16}
+    assert CONFIG.run().method.populations(("a", "b")) == {"a": 4, "b": 2}
+    with pytest.raises(ValueError, match="--task-particles takes a number for each of a, b, c, not 2"):
+        CONFIG.run().method.populations(("a", "b", "c"))
+    with pytest.raises(ValueError, match="--task-particles takes a number for each of quadratic, not 2"):
+        SMALL_RUN.replace(task_particles=(4, 2)).run()
+
+
 def test_a_task_may_be_judged_at_several_horizons():
-    config = RunConfig(validate_on=("a", "a:400", "b:60"))
-    assert [(one.label, *one) for one in config.validations] == [
+    problem = LearnedOptimizerTraining(validate_on=("a", "a:400", "b:60"))
+    assert [(one.label, *one) for one in problem.validations] == [
         ("a", "a", 1 / 3, None),
         ("a-400", "a", 1 / 3, 400),
         ("b-60", "b", 1 / 3, 60),
     ]
+    assert problem.labels == ("a", "a-400", "b-60")
 
 
 def test_a_mixture_goes_through_json():
-    assert RunConfig.from_json(CONFIG.to_json()) == CONFIG
-
-
-def test_the_file_of_an_older_run_names_its_one_task():
-    values = json.loads(SMALL_RUN.to_json())
-    for name in ("task_weights", "task_particles", "validate_on"):
-        del values[name]
-    assert RunConfig.from_json(json.dumps(values | {"task": "quadratic"})) == SMALL_RUN
+    assert run_from_json(run_to_json(CONFIG.run())) == CONFIG.run()

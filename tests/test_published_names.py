@@ -10,7 +10,7 @@ import pytest
 
 from eval.cli import main as lopt_eval
 from lopt import PublishedOptimizerError, as_optax, create, load, published, read_config, save
-from meta_train import RunConfig, RunDirectory
+from meta_train import Options, RunDirectory
 
 
 def a_rule(rate=0.1):
@@ -145,7 +145,7 @@ def test_a_directory_with_a_strange_name_is_used_and_its_name_escaped():
 @pytest.mark.parametrize("older", [False, True])
 def test_a_run_directory_is_told_from_a_published_one(older):
     run = RunDirectory(Path("run"))
-    run.open(RunConfig(), "lopt-train")
+    run.open(Options.of().run(), "lopt-train")
     if older:
         run.config.write_text(run.config.read_text().replace('"format": "lopt-run 1",', ""))
     before = run.config.read_bytes()

@@ -1,6 +1,5 @@
 """A run that was stopped, or lost its machine, goes on as if nothing had happened."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -22,14 +21,14 @@ from meta_train import (
 
 from .small_runs import SMALL_RUN
 
-CONFIG = dataclasses.replace(SMALL_RUN, checkpoint_every=4, reference_rates=3)
+CONFIG = SMALL_RUN.replace(checkpoint_every=4, reference_rates=3)
 
 
 def drive(path, stop_at=None, config=CONFIG, crash=False):
     """Run, or go on with a run, as `lopt-train` does, up to a meta-step; return its end."""
     directory = RunDirectory(path)
-    directory.open(config, "lopt-train")
-    trainer = Trainer(config, directory)
+    directory.open(config.run(), "lopt-train")
+    trainer = Trainer(config.run(), directory)
 
     def stop():
         if trainer.meta_step == stop_at and crash:
@@ -103,10 +102,10 @@ def test_a_run_that_is_done_does_nothing_more(whole, tmp_path):
 def test_a_run_may_go_on_on_other_devices_and_in_other_portions(whole, tmp_path):
     path = tmp_path / "run"
     drive(path, 6)
-    other = dataclasses.replace(CONFIG, devices=2, chunk=1, steps_per_call=3, validate_every=3)
+    other = CONFIG.replace(devices=2, chunk=1, steps_per_call=3, validate_every=3)
     theta = drive(path, config=other)[0]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), theta, whole[1][0])
-    assert RunDirectory(path).read_config() == other
+    assert RunDirectory(path).read_config() == other.run()
 
 
 # --- what is refused -------------------------------------------------------------------------------------
@@ -114,9 +113,9 @@ def test_a_run_may_go_on_on_other_devices_and_in_other_portions(whole, tmp_path)
 
 def test_another_configuration_is_refused_with_the_difference(whole):
     before = files(whole[0])
-    other = dataclasses.replace(CONFIG, sigma=0.2, particles=8)
+    other = CONFIG.replace(sigma=0.2, particles=8)
     with pytest.raises(RunDirectoryError, match=r"--sigma was 0.1, now 0.2") as error:
-        RunDirectory(whole[0]).open(other, "lopt-train")
+        RunDirectory(whole[0]).open(other.run(), "lopt-train")
     assert "--particles was 4, now 8" in str(error.value)
     assert "--window" not in str(error.value)
     assert files(whole[0]) == before
@@ -128,7 +127,7 @@ def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path, name)
     (tmp_path / name).write_text('{"format": 1}')
     before = files(tmp_path)
     with pytest.raises(RunDirectoryError, match="no lopt run|not the configuration of a run"):
-        RunDirectory(tmp_path).open(CONFIG, "lopt-train")
+        RunDirectory(tmp_path).open(CONFIG.run(), "lopt-train")
     assert files(tmp_path) == before
 
 
@@ -141,7 +140,7 @@ def test_a_half_written_checkpoint_is_passed_over(whole, tmp_path):
 
 
 def test_a_directory_without_a_checkpoint_has_no_optimizer(tmp_path):
-    RunDirectory(tmp_path / "run").open(CONFIG, "lopt-train")
+    RunDirectory(tmp_path / "run").open(CONFIG.run(), "lopt-train")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_run_optimizer(tmp_path / "run")
     with pytest.raises(RunDirectoryError, match="no run directory"):

@@ -64,13 +64,14 @@ def test_help_of_a_preset_shows_its_own_values(train):
 
 
 def test_list_shows_every_registered_name(train):
-    from meta_train import ESTIMATORS
+    from meta_train import ESTIMATORS, HORIZONS, OBJECTIVES, systems
     from tasks import TASKS
 
     status, output, _ = train("--list")
     assert status == 0
     listed = {name for line in output.splitlines() for name in line.partition(": ")[2].split(", ")}
-    assert listed == {*TASKS, *lopt.ARCHITECTURES, *ESTIMATORS}
+    registered = (TASKS, lopt.ARCHITECTURES, ESTIMATORS, HORIZONS, OBJECTIVES, systems.SYSTEMS)
+    assert listed == {name for names in registered for name in names} | {"learned-optimizer"}
 
 
 # --- bad input -------------------------------------------------------------------------------------------
@@ -84,16 +85,16 @@ def test_list_shows_every_registered_name(train):
         ("tiny --optimizer learnable-adm", "'learnable-adm'; did you mean learnable-adam or"),
         ("tiny --optimizer-options colour=red", "optimizer learnable-adam: "),
         ("tiny --estimator pess", "unknown estimator 'pess'; did you mean pes or"),
-        ("tiny --estimator-options colour=red", "estimator pes: "),
+        ("tiny --estimator-options colour=red", "estimator pes has no colour: it takes"),
         ("tiny --estimator-options sigma=3", "--sigma"),
         ("tiny --sigma -0.1", "--sigma must be positive, not -0.1"),
         ("tiny --window 15", "window of 15 inner steps does not divide a horizon of 40"),
         ("tiny --window 15", "take a horizon of 30 or 45"),
         ("tiny --particles 10 --devices 4", "10 particles do not divide over 4 devices: take 8 or 12"),
         ("tiny --devices 1000", "1000 devices were asked for"),
-        ("tiny --chunk 0", "chunks of 0 do not divide"),
+        ("tiny --chunk 0", "--chunk must be at least 1"),
         ("tiny --checkpoint-seconds -1", "--checkpoint-seconds must not be negative"),
-        ("tiny --keep-last 0", "--keep-last must be positive"),
+        ("tiny --keep-last 0", "--keep-last must be at least 1, not 0"),
         ("tiny --coordinator 127.0.0.1:1", "--coordinator, --num-processes and --process-id go together"),
         ("tiny --init-from nowhere", "'nowhere' is neither a directory nor the name"),
         ("tiny --task quadratic quadratic", "--task names quadratic twice"),
@@ -106,7 +107,7 @@ def test_list_shows_every_registered_name(train):
             "tiny --task quadratic digits-mlp --task-weights 1 0",
             "--task-weights must be positive, not 1.0 0.0",
         ),
-        ("tiny --task-particles 4 4", "--task-particles takes a number for each task, 1 in"),
+        ("tiny --task-particles 4 4", "--task-particles takes a number for each of quadratic, not 2"),
         (
             "tiny --task quadratic digits-mlp --task-particles 4 6 --devices 4",
             "task digits-mlp: 6 particles do not divide over 4 devices: take 4 or 8",
@@ -172,7 +173,7 @@ def test_a_run_directory_that_can_not_be_made_is_refused(train, tmp_path):
 
 def test_another_configuration_is_refused_and_the_run_left_alone(train, tmp_path):
     """Even when that run has no checkpoint yet."""
-    RunDirectory(tmp_path).open(get_preset("tiny"), "lopt-train")
+    RunDirectory(tmp_path).open(get_preset("tiny").run(), "lopt-train")
     before = files(tmp_path)
     status, _, errors = train("tiny", "--run-dir", tmp_path, "--sigma", 0.2)
     assert (status, errors.count("\n")) == (1, 1)

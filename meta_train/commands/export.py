@@ -37,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
     from lopt import published
 
+    from ..host.files import one_line
     from ..host.imports import import_all
-    from ..runs.directory import RunDirectory, export_run
-    from ..runs.files import one_line
+    from ..problems.learned_optimizer import LearnedOptimizerTraining
+    from ..runs.directory import RunDirectory
+    from ..runs.export import export_run
 
     try:
         import_all(command.imports)
@@ -51,14 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     out = str(command.out_dir)
     loaded = f"./{out}" if out in published() else out  # such a name alone means the one that comes with lopt
-    print(f"wrote {out}; use it with lopt.as_optax({loaded!r}, horizon=STEPS)")
+    optimizer = isinstance(RunDirectory(command.run_dir).read_config().problem, LearnedOptimizerTraining)
+    use = f"lopt.as_optax({loaded!r}, horizon=STEPS)" if optimizer else f"meta_train.load_theta({out!r})"
+    print(f"wrote {out}; use it with {use}")
     return 0
 
 
 def _track(directory: RunDirectory, exported: Path) -> None:
     from ..trackers.wandb import WandB
-    from .session import log_optimizer, wandb_options
+    from .session import log_theta, wandb_options
 
     options = wandb_options(directory.read_config(), directory)
     with WandB(directory.path, options, run_id=directory.read_identity()["id"]) as tracker:
-        log_optimizer(tracker, directory, exported)
+        log_theta(tracker, directory, exported)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import logging
 import os
 import sys
@@ -13,17 +13,21 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lopt import PublishedOptimizerError, read_config
+from lopt import PublishedOptimizerError
 
-from ..config.build import Parts, build
-from ..config.run import RunConfig
+from ..config.json_form import encode
+from ..config.options import Options
+from ..config.run import Run
 from ..host.compiled_programs import keep_compiled_programs
 from ..host.imports import import_all
 from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
 from ..host.robustness import DivergedError
 from ..host.stopping import StopOnSignal
+from ..problems.learned_optimizer import LearnedOptimizerTraining
 from ..runs.checkpoints import CheckpointError
-from ..runs.directory import RunDirectory, RunDirectoryError, export_run
+from ..runs.directory import RunDirectory, RunDirectoryError
+from ..runs.export import export_run
+from ..runs.parts import Parts, build
 from ..runs.trainer import Trainer
 from ..trackers.base import NoTracker, Several, Tracker
 from ..trackers.json_lines import JsonLines
@@ -37,11 +41,11 @@ _WANDB_PATIENCE = 15.0
 """Seconds that W&B may take at the end: a run that is stopped has `Launch.stop_seconds` for everything."""
 
 
-def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
+def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
     """Launch or resume a run, until it is done or stopped by a signal.
 
     Args:
-        config: what to run.
+        options: what to run.
         run_dir: where.
         launch: how this process was started.
         line: what was typed, so that it can be typed again.
@@ -59,13 +63,14 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
             stop = stack.enter_context(StopOnSignal(launch.stop_seconds, launch.stopped_status, late))
             try:
                 # In this order, so that nothing is written for a run that can't begin.
-                directory.check(config)
-                _place(config, launch)
+                _place(options, launch)
                 import_all(launch.imports)
-                parts = build(config)
+                run = options.run()
+                directory.check(run)
+                parts = build(run)
                 if is_main():
                     stack.enter_context(directory.locked(line))
-                trainer, tracker = _begin(config, directory, parts, line)
+                trainer, tracker = _begin(run, directory, parts, line)
             except JoinError as error:
                 return _fail(error, CRASHED)
             except CheckpointError as error:
@@ -76,7 +81,7 @@ def run(config: RunConfig, run_dir: Path, launch: Launch, line: str) -> int:
                 return _fail(error)
             try:
                 _train(trainer, tracker, stop)
-                return _end(config, trainer, tracker, directory, launch, line)
+                return _end(run, trainer, tracker, directory, launch, line)
             except DivergedError as error:
                 return _fail(error)
             except (CheckpointError, PublishedOptimizerError, RunDirectoryError, OSError) as error:
@@ -97,29 +102,30 @@ def _fail(error: Exception, status: int = 1) -> int:
     return status
 
 
-def _place(config: RunConfig, launch: Launch) -> None:
+def _place(options: Options, launch: Launch) -> None:
     """Meet the other processes; alone, let a CPU stand for several devices, one per core."""
     if launch.several:
         launch.join()
-    elif config.backend != "vmap":
-        cores = config.devices or os.cpu_count() or 1
-        if config.devices is None:
-            cores = max(n for n in range(1, cores + 1) if not any(p % n for p in config.populations))
+    elif options.placement.backend != "vmap":
+        cores = options.placement.devices or os.cpu_count() or 1
+        if options.placement.devices is None:
+            counts = options.method.task_particles or (options.method.particles,)
+            cores = max(n for n in range(1, cores + 1) if not any(p % n for p in counts))
         jax.config.update("jax_num_cpu_devices", cores)
     keep_compiled_programs()
 
 
-def _begin(config: RunConfig, directory: RunDirectory, parts: Parts, line: str) -> tuple[Trainer, Tracker]:
-    run_id = _claim(directory, config, line)
-    trainer = Trainer(config, directory, parts, run_id)
+def _begin(run: Run, directory: RunDirectory, parts: Parts, line: str) -> tuple[Trainer, Tracker]:
+    run_id = _claim(directory, run, line)
+    trainer = Trainer(run, directory, parts, run_id)
     if trainer.meta_step and is_main():
         print(f"resuming {directory.path} at meta-step {trainer.meta_step}", file=sys.stderr)
-    return trainer, _tracker(config, directory, trainer.meta_step, run_id)
+    return trainer, _tracker(run, directory, trainer.meta_step, run_id)
 
 
-def _claim(directory: RunDirectory, config: RunConfig, line: str) -> str:
+def _claim(directory: RunDirectory, run: Run, line: str) -> str:
     """Take the directory for this run, in process 0; return the run's id in all."""
-    mine = directory.open(config, line) if is_main() else "0"
+    mine = directory.open(run, line) if is_main() else "0"
     run_id = f"{int(from_main(np.uint32(int(mine, 16)))):08x}"
     patience = time.monotonic() + _SHARED_PATIENCE
     while not directory.identity.is_file() or directory.read_identity()["id"] != run_id:
@@ -132,43 +138,50 @@ def _claim(directory: RunDirectory, config: RunConfig, line: str) -> str:
     return run_id
 
 
-def _tracker(config: RunConfig, directory: RunDirectory, done: int, run_id: str) -> Tracker:
+def _tracker(run: Run, directory: RunDirectory, done: int, run_id: str) -> Tracker:
     """Make what process 0 logs to: the JSON lines first, since they are what W&B catches up from."""
     if not is_main():
         return NoTracker()
     trackers: list[Tracker] = [JsonLines(directory.metrics, done)]
-    if config.tracker == "wandb":
-        about = dataclasses.asdict(config) | {"provenance": directory.read_identity()}
-        options = wandb_options(config, directory)
+    if run.show.tracker == "wandb":
+        about = encode(run) | {"provenance": directory.read_identity()}
+        options = wandb_options(run, directory)
         trackers.append(
             WandB(
                 *(directory.path, options, about, run_id, directory.metrics, done),
                 finish_timeout=_WANDB_PATIENCE,
             )
         )
-    if config.progress:
+    if run.show.progress:
         # Last: a display that was drawn before another tracker failed would stay on the screen.
-        trackers.append(ProgressBar(config.steps, done))
+        trackers.append(ProgressBar(run.loop.steps, done))
     return Several(trackers)
 
 
-def wandb_options(config: RunConfig, directory: RunDirectory) -> WandBOptions:
+def wandb_options(run: Run, directory: RunDirectory) -> WandBOptions:
     """Return where a run is in W&B."""
+    show = run.show
     return WandBOptions(
-        mode=config.wandb_mode,
-        project=config.wandb_project,
-        entity=config.wandb_entity,
-        group=config.wandb_group,
-        name=config.wandb_name or directory.path.resolve().name,
-        tags=config.wandb_tags,
-        notes=config.wandb_notes,
+        mode=show.wandb_mode,
+        project=show.wandb_project or os.environ.get("WANDB_PROJECT") or "lopt",
+        entity=show.wandb_entity or os.environ.get("WANDB_ENTITY") or None,
+        group=show.wandb_group,
+        name=show.wandb_name or os.environ.get("WANDB_NAME") or directory.path.resolve().name,
+        tags=show.wandb_tags,
+        notes=show.wandb_notes,
     )
 
 
-def log_optimizer(tracker: Tracker, directory: RunDirectory, exported: Path) -> None:
-    """Have an exported optimizer kept as an artifact of its run."""
-    origin = read_config(exported)["provenance"]
-    tracker.log_artifact(exported, f"{directory.path.resolve().name}-optimizer", "optimizer", origin)
+def log_theta(tracker: Tracker, directory: RunDirectory, exported: Path) -> None:
+    """Have a published theta kept as an artifact of its run."""
+    origin = json.loads((exported / "config.json").read_text())["provenance"]
+    kind = theta_kind(directory.read_config())
+    tracker.log_artifact(exported, f"{directory.path.resolve().name}-{kind}", kind, origin)
+
+
+def theta_kind(run: Run) -> str:
+    """Return what a run's theta is called where it is published."""
+    return "optimizer" if isinstance(run.problem, LearnedOptimizerTraining) else "theta"
 
 
 def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
@@ -185,28 +198,27 @@ def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
 
 
 def _end(
-    config: RunConfig,
+    run: Run,
     trainer: Trainer,
     tracker: Tracker,
     directory: RunDirectory,
     launch: Launch,
     line: str,
 ) -> int:
-    over = trainer.meta_step >= config.steps
-    if is_main() and over and config.tracker == "wandb":
-        log_optimizer(tracker, directory, export_run(directory.path, directory.path / "optimizer"))
+    over = trainer.meta_step >= run.loop.steps
+    if is_main() and over and run.show.tracker == "wandb":
+        log_theta(tracker, directory, export_run(directory.path, directory.path / theta_kind(run)))
     tracker.close()
     if is_main():
-        print(_farewell(trainer.meta_step, over, directory.path, launch, line), file=sys.stderr)
+        kind = theta_kind(run)
+        print(_farewell(trainer.meta_step, over, directory.path, kind, launch, line), file=sys.stderr)
     return 0 if over else launch.stopped_status
 
 
-def _farewell(meta_step: int, over: bool, path: Path, launch: Launch, line: str) -> str:
+def _farewell(meta_step: int, over: bool, path: Path, kind: str, launch: Launch, line: str) -> str:
     if over:
-        return (
-            f"done: {meta_step} meta-steps in {path}; next:\n"
-            f"  lopt-export {path} OUT_DIR\n  lopt-eval {path} --suite digits"
-        )
+        evaluate = f"\n  lopt-eval {path} --suite digits" if kind == "optimizer" else ""
+        return f"done: {meta_step} meta-steps in {path}; next:\n  lopt-export {path} OUT_DIR{evaluate}"
     return f"stopped at meta-step {meta_step}; {_again(launch, line)}"
 
 

@@ -7,32 +7,27 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+import lopt
+
+from ..config.options import Options
 from ..config.presets import PRESETS, get_preset
-from ..config.run import RunConfig
+from ..problems.base import PROBLEMS, Problem
+from ..problems.system import SystemProblem
 from .launch import Launch
 
-_USAGE = """lopt-train PRESET --run-dir DIR [--steps N] [--seed S] [options]
+_GROUPS = ("method", "loop", "placement", "show")
+_USAGE = """lopt-train [PRESET] --run-dir DIR [--steps N] [--seed S] [options]
 
-Meta-train a learned optimizer. A run directory that holds a checkpoint is resumed.
-`lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows names
-(with --import FILE... those of your own, too).
+Meta-train a learned optimizer, or with --problem NAME something else. A run directory that holds a checkpoint
+is resumed. `lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows
+names (with --import FILE... those of your own, too).
 
 presets:
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class Command:
-    """Meta-train a learned optimizer; a run directory that holds a checkpoint is resumed."""
-
-    run_dir: Path
-    """Where the run's configuration, metrics and checkpoints go."""
-    config: Annotated[RunConfig, tyro.conf.arg(name="")]
-    launch: Annotated[Launch, tyro.conf.arg(name="")] = Launch()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,21 +44,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "--list":
         return _list_names(arguments[1:])
     try:
-        preset = get_preset(arguments[0])
-        command = tyro.cli(
-            Command,
-            prog=f"lopt-train {arguments[0]}",
-            args=arguments[1:],
-            default=Command(tyro.MISSING, preset),
-            config=(tyro.conf.AvoidSubcommands,),
-        )
+        options, run_dir, launch = parse(arguments)
     except ValueError as error:
         print(f"lopt-train: {error}", file=sys.stderr)
         return 1
     from .session import run
 
-    line = "lopt-train " + shlex.join(arguments)
-    return run(command.config, command.run_dir, command.launch, line)
+    return run(options, run_dir, launch, "lopt-train " + shlex.join(arguments))
+
+
+def parse(arguments: list[str]) -> tuple[Options, Path, Launch]:
+    """Read a command line.
+
+    Raises:
+        ValueError: for unknown presets and problems, and values that make no sense.
+        SystemExit: for what is no option, and for --help.
+    """
+    named = arguments[:1] if not arguments[0].startswith("-") else []
+    preset, rest = get_preset(named[0]) if named else Options(), arguments[len(named) :]
+    if chosen := _values(rest, "--problem")[-1:]:
+        problem = _problem(chosen[0], _values(rest, "--import"))
+        if isinstance(problem, SystemProblem) or type(problem) is not type(preset.problem):
+            preset = dataclasses.replace(preset, problem=problem)
+    command = tyro.cli(
+        _command(preset),
+        prog=" ".join(("lopt-train", *named)),
+        args=rest,
+        config=(tyro.conf.AvoidSubcommands,),
+        description="Meta-train a learned optimizer, or what --problem says; a run directory that holds a "
+        "checkpoint is resumed.",
+    )
+    parts = {field.name: getattr(command, field.name) for field in dataclasses.fields(Options)}
+    return Options(**parts), command.run_dir, command.launch
+
+
+def _command(preset: Options) -> Any:
+    """Return a dataclass of every option, with a preset's values, for the problem that it is about."""
+    about = "What the run is about: learned-optimizer, a system of --list, or one of your own."
+    kind = PROBLEMS.name_of(preset.problem)
+    values = {"problem": preset.problem} | {name: getattr(preset, name) for name in _GROUPS}
+    # Without a prefix: then `--window`, and errors of their own checks are told in our one sentence.
+    bare = tyro.conf.arg(name="")
+    fields = [
+        ("run_dir", Annotated[Path, tyro.conf.arg(help="Where configuration, metrics and checkpoints go.")]),
+        ("kind", Annotated[str, tyro.conf.arg(name="problem", help=about)], _default(kind)),
+        *((n, Annotated[type(value), bare], _default(value)) for n, value in values.items()),
+        ("launch", Annotated[Launch, bare], _default(Launch())),
+    ]
+    return dataclasses.make_dataclass("Command", fields, frozen=True)
+
+
+def _default(value: Any) -> Any:
+    return dataclasses.field(default=value)
+
+
+def _values(arguments: Sequence[str], option: str) -> list[str]:
+    """Return what follows an option, before tyro reads the rest by what it says."""
+    found: list[str] = []
+    taking = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            name, equals, value = argument.partition("=")
+            taking = name == option
+            found += [value] if taking and equals else []
+        elif taking:
+            found.append(argument)
+    return found
+
+
+def _problem(name: str, imports: Sequence[str]) -> Problem:
+    """Return the problem of a name, as it is by default; a system's name means the system.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones, and files that can't be imported.
+    """
+    from ..host.imports import import_all
+    from ..systems.catalogue import SYSTEMS
+
+    if name not in PROBLEMS and name not in SYSTEMS:
+        import_all(imports)  # one of those registers it
+    if name in SYSTEMS:
+        return SystemProblem(name)
+    return lopt.look_up("problem", PROBLEMS | dict.fromkeys(SYSTEMS, SystemProblem), name)()
 
 
 def _about(name: str) -> str:
@@ -75,7 +137,10 @@ def _list_names(rest: Sequence[str]) -> int:
     from tasks import TASKS
 
     from ..estimators import ESTIMATORS
+    from ..horizons import HORIZONS
     from ..host.imports import import_all
+    from ..objectives import OBJECTIVES
+    from ..systems.catalogue import SYSTEMS
 
     if rest and rest[0] != "--import":
         print(f"lopt-train: --list takes nothing but --import FILE..., not {rest[0]}", file=sys.stderr)
@@ -85,6 +150,10 @@ def _list_names(rest: Sequence[str]) -> int:
     except ValueError as error:
         print(f"lopt-train: {error}", file=sys.stderr)
         return 1
-    for kind, names in (("task", TASKS), ("optimizer", ARCHITECTURES), ("estimator", ESTIMATORS)):
+    problems = (PROBLEMS.keys() - {"system"}) | SYSTEMS.keys()
+    for kind, names in (
+        *(("problem", problems), ("task", TASKS), ("optimizer", ARCHITECTURES), ("estimator", ESTIMATORS)),
+        *(("horizon", HORIZONS), ("objective", OBJECTIVES)),
+    ):
         print(f"--{kind}: " + ", ".join(sorted(names)))
     return 0

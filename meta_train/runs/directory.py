@@ -11,16 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
-
-import lopt
-from lopt import LearnedOptimizer
-
-from ..config.build import make_estimator, make_theta
-from ..config.run import RunConfig, differences
+from ..config.differences import differences
+from ..config.files import is_older, run_from_json
+from ..config.json_form import run_to_json
+from ..config.run import Run
+from ..host.files import one_line, read_whole, write_whole
 from ..host.provenance import provenance
-from .checkpoints import read_about, restore_theta
-from .files import belongs_to_run, one_line, read_whole, write_whole
+from .checkpoints import read_about
 from .lock import holder, this_process
 
 
@@ -67,7 +64,7 @@ class RunDirectory:
         """Who trains here at present, or did last."""
         return self.path / "lock.json"
 
-    def check(self, config: RunConfig) -> None:
+    def check(self, run: Run) -> None:
         """Check that a configuration may run here; touch nothing.
 
         Raises:
@@ -82,7 +79,12 @@ class RunDirectory:
                 held = self.read_config()
             except RunDirectoryError as error:
                 raise RunDirectoryError(f"{error}; take another --run-dir") from error
-            changed = differences(held, config)
+            if is_older(read_whole(self.config)):
+                raise RunDirectoryError(
+                    f"{self.path} was begun by an older version of lopt: lopt-export and lopt-eval read it, "
+                    "but it can't go on; take another --run-dir"
+                )
+            changed = differences(held, run)
             if changed:
                 raise RunDirectoryError(
                     f"{self.path} holds another run: {'; '.join(changed)}. Take the old values, "
@@ -93,7 +95,7 @@ class RunDirectory:
                 f"{self.path} is not empty and holds no lopt run (no config.json): take another --run-dir"
             )
 
-    def open(self, config: RunConfig, command: str) -> str:
+    def open(self, run: Run, command: str) -> str:
         """Claim the directory for a configuration, or take it up again.
 
         Returns:
@@ -102,9 +104,9 @@ class RunDirectory:
         Raises:
             RunDirectoryError: as `check` does, and when the directory can't be made.
         """
-        self.check(config)
+        self.check(run)
         self._make()
-        write_whole(self.config, config.to_json())
+        write_whole(self.config, run_to_json(run))
         if not self.identity.is_file():
             known = read_about(self.checkpoints) or {"id": secrets.token_hex(4)}
             identity = {"id": known["id"]} | provenance(command)
@@ -140,20 +142,30 @@ class RunDirectory:
         except OSError as error:
             raise RunDirectoryError(f"{self.path} can't be made: {error.strerror}") from error
 
-    def read_config(self) -> RunConfig:
+    def read_config(self) -> Run:
         """Read the run's configuration.
 
         Raises:
             RunDirectoryError: when there is none, or it is none.
         """
         try:
-            return RunConfig.from_json(read_whole(self.config))
+            return run_from_json(read_whole(self.config))
         except OSError as error:
             raise RunDirectoryError(
                 f"{self.path} is no run directory: it has no readable config.json ({error.strerror})"
             ) from error
         except ValueError as error:
-            raise RunDirectoryError(f"{self.path} is no run directory: its config.json is {error}") from error
+            raise RunDirectoryError(
+                f"{self.path} is no run directory: its config.json is {error}{self.import_hint()}"
+            ) from error
+
+    def import_hint(self) -> str:
+        """Say what may be missing where the run was trained with a user's own files."""
+        try:
+            own = "--import" in read_whole(self.identity)
+        except (OSError, ValueError):
+            own = False
+        return "; it was trained with --import: the same files are needed here" if own else ""
 
     def read_identity(self) -> dict[str, Any]:
         """Read the run's id and provenance.
@@ -173,72 +185,3 @@ class RunDirectory:
         if not isinstance(devices, list) or not all(isinstance(d, str) and d.isprintable() for d in devices):
             raise RunDirectoryError(f"{self.identity} is damaged: it does not say where the run comes from")
         return identity
-
-
-def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
-    """Return the learned optimizer of a run; the arguments are those of `read_run`."""
-    return read_run(run_dir, step, best)[0]
-
-
-def read_run(
-    run_dir: str | Path, step: int | None = None, best: bool = False
-) -> tuple[LearnedOptimizer, dict[str, Any]]:
-    """Return the learned optimizer of a run, and where it comes from.
-
-    Args:
-        run_dir: what `lopt-train` wrote.
-        step: meta-step of the checkpoint to take theta from; None for the newest.
-        best: take the best checkpoint by validation instead.
-
-    Returns:
-        The optimizer and its provenance: what `provenance` gives, the tasks, the estimator, the horizon
-        (least and most inner steps), and what it took up to that checkpoint: meta-steps, inner steps and
-        seconds.
-
-    Raises:
-        RunDirectoryError: when it is no run directory.
-        CheckpointError: when it holds no checkpoint.
-        ValueError: when its optimizer or estimator is not registered, with where to find it.
-    """
-    run = RunDirectory(Path(run_dir))
-    config, identity = run.read_config(), run.read_identity()
-    try:
-        estimator = make_estimator(config)
-        # Theta's structure alone: neither the run's data nor its devices need be on this machine.
-        theta = make_theta(config, jax.random.key(config.seed))
-    except ValueError as error:
-        own = "; it was trained with --import: the same files are needed here"
-        hint = own if "--import" in str(identity.get("command")) else ""
-        raise ValueError(f"{run_dir} can't be read: {error}{hint}") from error
-    optimizer, meta_step = restore_theta(run.checkpoints, theta, step, best)
-    about = read_about(run.checkpoints, meta_step) or {}
-    origin = {key: value for key, value in identity.items() if key != "id"}
-    return optimizer, origin | {
-        "tasks": list(config.task),
-        **({"task_weights": list(config.weights)} if config.task[1:] else {}),
-        "estimator": config.estimator,
-        "horizon": list(estimator.horizon.bounds()),
-        "meta_steps": meta_step,
-        "inner_steps": meta_step * sum(config.populations) * estimator.steps_per_window,
-        "seconds": about.get("seconds"),
-    }
-
-
-def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
-    """Publish a run's learned optimizer: `config.json` with its provenance, and `theta.safetensors`.
-
-    Args:
-        run_dir: as for `read_run`, like the rest.
-        out_dir: where to; a directory of its own, which may be inside the run's.
-        step: likewise.
-        best: likewise.
-
-    Raises:
-        RunDirectoryError: when `out_dir` is the run's own.
-        lopt.PublishedOptimizerError: when it holds something else, or can't be written.
-    """
-    if belongs_to_run(Path(run_dir), Path(out_dir)):
-        other = Path(run_dir, "optimizer")
-        raise RunDirectoryError(f"{out_dir} belongs to the run {run_dir}: take another OUT_DIR, {other} say")
-    optimizer, origin = read_run(run_dir, step, best)
-    return lopt.save(optimizer, out_dir, origin)

@@ -1,23 +1,24 @@
-"""What a run looks at from time to time: its validation, a tuned Adam beside it, hysteresis, theta itself."""
+"""What a run looks at from time to time: its validation, rivals beside it, hysteresis, theta itself."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from ..config.build import Parts
-from ..config.run import RunConfig
+from ..config.run import Run
 from ..host.processes import from_main, is_main
 from ..population.hysteresis import make_hysteresis_probe
 from ..population.mesh import first_particles, local_copy
 from ..population.step import MetaState
+from ..problems.base import Rival
 from ..trackers.metrics import grouped
 from ..trackers.values import Curves, Histogram, Value
-from .directory import RunDirectory, write_whole
+from .directory import RunDirectory
+from .parts import Parts
+from .references import read_references, write_references
 from .validation import Judge, Judgement, Reference
 
 _BINS = 32
@@ -27,21 +28,26 @@ class Evaluation:
     """Evaluates a run's state. Every process calls it; what only trackers want is process 0's work.
 
     Args:
-        config: the run's.
+        run: the run.
         parts: the run's.
-        directory: the run's; the tuned Adam is kept there.
+        directory: the run's; how rivals did is kept there.
     """
 
-    def __init__(self, config: RunConfig, parts: Parts, directory: RunDirectory) -> None:
-        self._config, self._directory = config, directory
-        self._judges = {one.label: Judge(parts, one, config.validation_episodes) for one in parts.judged}
-        self._weights = {one.label: one.weight for one in parts.judged}
-        # The first ones are on process 0; of a mixture's tasks, the first.
+    def __init__(self, run: Run, parts: Parts, directory: RunDirectory) -> None:
+        self._loop, self._directory = run.loop, directory
+        episodes = run.loop.validation_episodes
+        self._judges = {
+            trial.label: Judge(trial, parts.estimator, episodes, parts.key) for trial in parts.trials
+        }
+        self._weights = {trial.label: trial.weight for trial in parts.trials}
+        self._rivals: Mapping[str, Rival] | None = None
+        self._make_rivals = run.problem.rivals
+        self._references: dict[str, dict[str, Reference]] = {}
+        # The first ones are on process 0; of a mixture's members, the first.
         member = parts.mixture.members[0]
         self._first, self._dynamics = member.name, parts.dynamics[member.name]
-        self._replayed = min(config.hysteresis_particles, member.particles // jax.process_count())
+        self._replayed = min(run.loop.hysteresis_particles, member.particles // jax.process_count())
         self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
-        self._references: dict[str, Reference] = {}
 
     def __call__(self, state: MetaState, particles: Any) -> dict[str, Value]:
         """Return grouped values, `meta/valid_objective` among them: process 0's number in all processes."""
@@ -58,38 +64,36 @@ class Evaluation:
         return float(sum(self._weights[label] * float(value) for label, value in of.items()))
 
     def _compare(self, judged: Mapping[str, Judgement]) -> dict[str, Value]:
-        """Return curves and final losses, beside a tuned Adam's; where tasks are several, objectives too."""
-        if self._config.reference_rates and not self._references:
-            self._references = self._tuned_adams()
+        """Return curves and final losses, beside the rivals'; where trials are several, objectives too."""
+        if self._rivals is None:
+            self._rivals = {rival.name: rival for rival in self._make_rivals(self._loop.reference_rates)}
+            self._references = self._judge_rivals(self._rivals)
         values: dict[str, Value] = {}
         for label, one in judged.items():
-            place, adam = f"tasks/{label}", self._references.get(label)
+            place = f"tasks/{label}"
             lines = {"learned": tuple(float(x) for x in one.curve)}
             values[f"{place}/final_loss"] = lines["learned"][-1]
-            if adam is not None:
-                lines["tuned Adam"] = adam.curve
+            lines |= {r.title: self._references[name][label].curve for name, r in self._rivals.items()}
             values[f"{place}/curve"] = Curves(self._judges[label].steps, lines)
             if len(judged) > 1:
                 values[f"{place}/valid_objective"] = float(one.objective)
-                values |= {} if adam is None else {f"{place}/tuned_adam": adam.objective}
-        if self._references:
-            adams = {label: adam.objective for label, adam in self._references.items()}
-            values["meta/tuned_adam"] = self._mean(adams)
+                for name, found in self._references.items():
+                    values[f"{place}/{name}"] = found[label].objective
+        for name, found in self._references.items():
+            values[f"meta/{name}"] = self._mean({label: one.objective for label, one in found.items()})
         return values
 
-    def _tuned_adams(self) -> dict[str, Reference]:
-        """Tune Adam once in the life of a run, but for options of the validation that have changed since."""
-        file = self._directory.reference
-        options = {"episodes": self._config.validation_episodes, "rates": self._config.reference_rates}
-        kept = json.loads(file.read_text()) if file.is_file() else {}
-        if kept.get("options") == options and kept.get("adams", {}).keys() == self._judges.keys():
-            return {
-                label: Reference(adam["rate"], adam["objective"], tuple(adam["curve"]))
-                for label, adam in kept["adams"].items()
-            }
-        found = {label: judge.tuned_adam(options["rates"]) for label, judge in self._judges.items()}
-        adams = {label: adam._asdict() for label, adam in found.items()}
-        write_whole(file, json.dumps({"options": options, "adams": adams}, indent=1) + "\n")
+    def _judge_rivals(self, rivals: Mapping[str, Rival]) -> dict[str, dict[str, Reference]]:
+        """Judge rivals once in a run's life, and again when the validation's options have changed."""
+        options = {"episodes": self._loop.validation_episodes, "rates": self._loop.reference_rates}
+        kept = read_references(self._directory.reference, options, rivals, self._judges)
+        if kept is not None or not rivals:
+            return kept or {}
+        found = {
+            name: {label: judge.best_of(rival) for label, judge in self._judges.items()}
+            for name, rival in rivals.items()
+        }
+        write_references(self._directory.reference, options, found)
         return found
 
     def _hysteresis(self, state: MetaState, particles: Any) -> dict[str, Value]:

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..config.build import Parts, build
-from ..config.run import RunConfig
+from ..config.run import Run
 from ..host.processes import any_of, is_main
 from ..host.robustness import Watch
 from ..host.timing import Clock
@@ -21,6 +20,7 @@ from ..trackers.values import Value
 from .checkpoints import Checkpoints
 from .directory import RunDirectory
 from .evaluation import Evaluation
+from .parts import Parts, build
 
 
 class Record(NamedTuple):
@@ -52,9 +52,9 @@ class Trainer:
     Every process of a job makes one, and goes through its records.
 
     Args:
-        config: what to run.
+        run: what to run.
         directory: where; claimed already (`RunDirectory.open`).
-        parts: what `build(config)` gave, where that was done already.
+        parts: what `build(run)` gave, where that was done already.
         run_id: whose checkpoints these are.
         warn: told what does not stop the run.
 
@@ -64,19 +64,19 @@ class Trainer:
 
     def __init__(
         self,
-        config: RunConfig,
+        run: Run,
         directory: RunDirectory,
         parts: Parts | None = None,
         run_id: str = "",
         warn: Callable[[str], None] = tell,
     ) -> None:
-        parts = parts or build(config)
-        self._config, self._run_id = config, run_id
+        parts = parts or build(run)
+        self._loop, self._run_id = run.loop, run_id
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
         )
         self._dynamics = parts.mixture.devices.replicate(parts.dynamics)
-        self._checkpoints = Checkpoints(directory.checkpoints, config.keep_last, config.keep_hours, warn)
+        self._checkpoints = Checkpoints(directory.checkpoints, run.loop.keep_last, run.loop.keep_hours, warn)
         restored = self._checkpoints.restore(self._state, self._particles)
         if restored is not None:
             self._state, self._particles = restored
@@ -84,19 +84,19 @@ class Trainer:
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
         self._step = make_meta_step(
-            parts.estimator, parts.outer, parts.mixture, config.particle_clip, config.gradient_clip
+            parts.estimator, parts.outer, parts.mixture, run.method.particle_clip, run.method.gradient_clip
         )
         self._inner_steps = parts.mixture.particles * parts.estimator.steps_per_window
-        self._evaluation = Evaluation(config, parts, directory)
+        self._evaluation = Evaluation(run, parts, directory)
         self._valid: float | None = None
         self._best = self._checkpoints.best()
         self._saved_at = time.monotonic()
-        self._clock = Clock(self._inner_steps, config.steps)
+        self._clock = Clock(self._inner_steps, run.loop.steps)
         self._watch = Watch(warn)
 
     @property
     def theta(self) -> Any:
-        """The present theta: a learned optimizer."""
+        """The present theta."""
         return self._state.theta
 
     def records(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
@@ -116,10 +116,10 @@ class Trainer:
         pending: _Call | None = None
         while True:
             stopping, save = any_of((stop(), self._save_due()))
-            over = self.meta_step >= self._config.steps
+            over = self.meta_step >= self._loop.steps
             if pending is not None:
-                save |= _passed(pending, self._config.checkpoint_every)
-                validate = over or _passed(pending, self._config.validate_every)
+                save |= _passed(pending, self._loop.checkpoint_every)
+                validate = over or _passed(pending, self._loop.validate_every)
                 if stopping or over or save or validate:
                     yield self._record(pending, validate)
                     pending = None
@@ -142,7 +142,7 @@ class Trainer:
         self._checkpoints.close()
 
     def _call(self) -> _Call:
-        count = min(self._config.steps_per_call, self._config.steps - self.meta_step)
+        count = min(self._loop.steps_per_call, self._loop.steps - self.meta_step)
         constants = (self._dynamics, jnp.asarray(count, jnp.int32))
         self._state, self._particles, metrics = self._step(self._state, self._particles, constants)
         self.meta_step += count
@@ -166,7 +166,7 @@ class Trainer:
 
     def _save_due(self) -> bool:
         """Tell whether it is time to save, in the process whose clock counts."""
-        every = self._config.checkpoint_seconds
+        every = self._loop.checkpoint_seconds
         return is_main() and every > 0 and time.monotonic() - self._saved_at >= every
 
     def _is_best(self) -> bool:

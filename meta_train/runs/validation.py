@@ -1,4 +1,4 @@
-"""Judge theta, unperturbed, on fixed episodes, and an Adam with a tuned learning rate on the same ones."""
+"""Judge theta, unperturbed, on fixed episodes, and its rivals on the same ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from lopt import LearnableAdam
-
-from ..config.build import Judged, Parts
+from ..estimators import Estimator
 from ..population.mesh import local_copy
+from ..problems.base import Rival, Trial
 from ..unroll import advance, start
 
-ADAM_RATES = (1e-4, 1.0)
-"""The lowest and the highest learning rate that Adam is tuned over, on a logarithmic grid."""
 _CURVE_POINTS = 100
+_EPISODES = np.uint32(2**32 - 1)
+"""Folded into a run's key for the episodes of its validation; meta-steps count below it."""
 
 
 class Judgement(NamedTuple):
@@ -33,31 +32,32 @@ class Judgement(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """An Adam with the best of its learning rates."""
+    """The best of a rival's candidates on a trial."""
 
-    rate: float
+    setting: float
+    """What tells it from the others, such as its learning rate."""
     objective: float
     curve: tuple[float, ...]
 
 
 class Judge:
-    """Judges thetas on the same episodes of a task, on one device of this process.
+    """Judges thetas on the same episodes of a trial, on one device of this process.
 
     Args:
-        parts: the run's.
-        judged: one of what it is judged on: the task and the horizon.
+        trial: the system and the horizon.
+        estimator: the run's; what it estimates the gradient of is measured.
         episodes: how many.
+        key: the run's.
     """
 
-    def __init__(self, parts: Parts, judged: Judged, episodes: int) -> None:
-        estimator = parts.estimator
-        horizon, window = judged.horizon, estimator.window
+    def __init__(self, trial: Trial, estimator: Estimator, episodes: int, key: Key[Array, ""]) -> None:
+        horizon, window = trial.horizon, estimator.window
         windows = horizon // window
         ends = np.arange(1, windows + 1) * window
         self.steps = tuple(float(piece[-1]) for piece in _pieces(ends))
         """The curve's axis: inner steps done at the end of what a point averages."""
-        keys = jax.random.split(jax.random.fold_in(parts.key, np.uint32(2**32 - 1)), episodes)
-        self._dynamics = judged.dynamics
+        keys = jax.random.split(jax.random.fold_in(key, _EPISODES), episodes)
+        self._dynamics = trial.dynamics
 
         def judge(theta: Any, dynamics: Any) -> Judgement:
             def episode(key: Array) -> Judgement:
@@ -84,17 +84,12 @@ class Judge:
         judged = jax.device_get(self._judge(local_copy(theta), self._dynamics))
         return judged._replace(curve=_thinned(judged.curve))
 
-    def tuned_adam(self, rates: int) -> Reference:
-        """Judge Adam at each of `rates` learning rates, and return the best.
-
-        The rates are evenly spaced in their logarithm, from 1e-4 to 1.
-        """
-        grid = np.geomspace(*ADAM_RATES, rates, dtype=np.float32)
-        create = jax.vmap(lambda rate: LearnableAdam.create(jax.random.key(0), learning_rate=rate))
-        judged = jax.device_get(self._judge_each(create(jnp.asarray(grid)), self._dynamics))
-        best = int(np.argmin(judged.objective))
+    def best_of(self, rival: Rival) -> Reference:
+        """Judge each of a rival's candidates, and return the best; one that isn't finite is not."""
+        judged = jax.device_get(self._judge_each(rival.thetas, self._dynamics))
+        best = int(np.argmin(np.where(np.isfinite(judged.objective), judged.objective, np.inf)))
         curve = tuple(float(x) for x in _thinned(judged.curve[best]))
-        return Reference(float(grid[best]), float(judged.objective[best]), curve)
+        return Reference(rival.settings[best], float(judged.objective[best]), curve)
 
 
 def _pieces(values: np.ndarray) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Systems to try estimators on that are no inner training: networks over sequences, control, closed forms."""
 
 from .cart_pole import CartPole, Swinging
+from .catalogue import SYSTEMS, System, register_system
 from .characters import ALPHABET, random_characters, real_characters, repeated_character
 from .copy_task import Copying, Copyist, CopyTask
 from .gymnasium_swimmer import GymnasiumSwimmer, GymnasiumUnavailableError
@@ -15,6 +16,7 @@ __all__ = [
     "ALPHABET",
     "GUESS",
     "OPTIMUM",
+    "SYSTEMS",
     "TRUTH",
     "CartPole",
     "Cell",
@@ -33,11 +35,13 @@ __all__ = [
     "Swimmer",
     "Swimming",
     "Swinging",
+    "System",
     "ToyRegression",
     "influence",
     "long_term_loss",
     "random_characters",
     "real_characters",
+    "register_system",
     "repeated_character",
     "spectral_radius",
 ]

@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..config.run import RunConfig
+from ..config.files import run_from_json
+from ..config.run import Run
+from ..objectives import MeanLogLoss
 from .metrics import METRICS, OF_A_MIXTURE, OF_A_VALIDATION, OF_SEVERAL_VALIDATIONS
 
 META_STEP = "meta_step"  # every record has it: the axis of all panels but one
@@ -154,9 +157,9 @@ class Subject:
         """Add tasks that theta is judged on to what is known, if there are any."""
         return self.with_names(OF_A_VALIDATION, tasks) if tasks else self
 
-    def of_run(self, config: RunConfig) -> Subject:
+    def of_run(self, run: Run) -> Subject:
         """Add what a run logs for its tasks; nothing stands for what it does not log."""
-        tasks, judged = config.task, [one.label for one in config.validations]
+        tasks, judged = run.problem.names, run.problem.labels
         subject = self.with_names(OF_A_MIXTURE, tasks[1:] and tasks).with_names(OF_A_VALIDATION, judged)
         return subject.with_names(OF_SEVERAL_VALIDATIONS, judged[1:] and judged)
 
@@ -179,21 +182,18 @@ def read_subject(run_dir: Path) -> Subject:
         ValueError: when it is no run directory.
     """
     try:
-        text = (run_dir / "config.json").read_text()
-        if "task" not in json.loads(text):
-            raise KeyError("task")
-        config = RunConfig.from_json(text)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        run = run_from_json((run_dir / "config.json").read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(f"{run_dir} is no run directory: it has no config.json of a run") from error
     identity = run_dir / "run.json"
     subject = Subject(
-        config.wandb_project,
-        config.wandb_entity or "",
+        run.show.wandb_project or os.environ.get("WANDB_PROJECT") or "lopt",
+        run.show.wandb_entity or os.environ.get("WANDB_ENTITY") or "",
         known=match_templates(_logged(run_dir / "metrics.jsonl")),
         run_id=json.loads(identity.read_text()).get("id") if identity.is_file() else None,
-        positive=config.objective != "mean-log",
+        positive=not isinstance(run.method.estimator.objective, MeanLogLoss),
     )
-    return subject.of_run(config)
+    return subject.of_run(run)
 
 
 def match_templates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:

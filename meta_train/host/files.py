@@ -11,12 +11,12 @@ _MOST_BYTES = 2**22
 _MOST_SHOWN = 1000
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is never seen half written, though the process die or the disk be full."""
     partial = path.with_suffix(".tmp")
     try:
-        with partial.open("w") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

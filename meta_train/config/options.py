@@ -1,0 +1,193 @@
+"""A run as flat options: what `lopt-train` takes, what a preset is, and what the files of older runs hold.
+
+Importing this module imports nothing heavy, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import lopt
+
+from ..problems.base import Problem
+from ..problems.learned_optimizer import LearnedOptimizerTraining
+from ..problems.options import parse_options
+from .ranges import SIZE, Range, check_ranges, flag
+from .settings import Loop, Placement, Show
+
+if TYPE_CHECKING:
+    from ..estimators import Estimator
+    from ..horizons import Horizon
+    from .run import Method, Run
+
+PhaseName = Literal["lockstep", "staggered", "random"]
+_SHARED = ("horizon", "window", "objective", "phase", "sigma")
+"""Fields of estimators that have options of their own."""
+_LENGTHS = {
+    "low": "horizon_low",
+    "high": "horizon_high",
+    "steps": "horizon_high",
+    "meta_steps": "horizon_meta_steps",
+}
+"""Fields of horizons that have options of their own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodOptions:
+    """How theta is trained; `method` makes a `Method` of it."""
+
+    estimator: str = "pes"
+    """Gradient estimator."""
+    estimator_options: tuple[str, ...] = ()
+    """Further options of the estimator, as NAME=VALUE."""
+    window: Annotated[int, Range(1)] = 20
+    """Inner steps per window (the truncation length)."""
+    sigma: Annotated[float, SIZE] = 0.01
+    """Standard deviation of the perturbations of theta."""
+    phase: PhaseName = "staggered"
+    """Which part of an episode particles are in: all the same, spread by cutting the first episode short, or
+    spread and silent until every first episode is over."""
+
+    horizon: str = "log-uniform"
+    """Law of episode lengths: constant, log-uniform, curriculum, or one of your own."""
+    horizon_low: Annotated[int, Range(1)] = 100
+    """Shortest episode in inner steps; a multiple of the window (not used by constant)."""
+    horizon_high: Annotated[int, Range(1)] = 200
+    """Longest episode in inner steps; a multiple of the window."""
+    horizon_meta_steps: Annotated[int, Range(1)] = 1000
+    """How long a curriculum takes to reach the longest episode, in meta-steps."""
+    horizon_options: tuple[str, ...] = ()
+    """Further options of the law, as NAME=VALUE."""
+
+    objective: str = "mean"
+    """What an episode is judged by, a function of its losses: mean, sum, mean-log, last, minimum, or one of
+    your own."""
+    objective_options: tuple[str, ...] = ()
+    """Options of the objective, as NAME=VALUE."""
+
+    particles: Annotated[int, Range(1, 2**20)] = 16
+    """Size of the population, for each task; a particle is an antithetic pair."""
+    task_particles: Annotated[tuple[int, ...], Range(1, 2**20)] = ()
+    """Particles of each task of a mixture, in the order of the tasks; default: --particles for all."""
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    """Seed of everything random."""
+    learning_rate: Annotated[float, SIZE] = 3e-3
+    """Peak learning rate of the outer Adam."""
+    warmup: Annotated[int, Range()] = 20
+    """Meta-steps of linear warm-up."""
+    final_rate: Annotated[float, Range(0, 1)] = 0.1
+    """Learning rate at the end, as a fraction of the peak (cosine decay)."""
+    gradient_clip: Annotated[float, SIZE] = 1.0
+    """Bound on the norm of the averaged meta-gradient."""
+    particle_clip: Annotated[float | None, SIZE] = None
+    """Bound on the norm of one particle's estimate; default: none."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        for name in ("estimator_options", "horizon_options", "objective_options"):
+            parse_options(getattr(self, name), flag(name))
+
+    def method(self) -> Method:
+        """Make the method.
+
+        Raises:
+            ValueError: for unknown names, options that don't exist, and numbers that don't fit together.
+        """
+        from .run import Method
+
+        own = {field.name for field in dataclasses.fields(MethodOptions)}
+        shared = own & {field.name for field in dataclasses.fields(Method)} - {"estimator"}
+        return Method(self._estimator(), **{name: getattr(self, name) for name in shared})
+
+    def _estimator(self) -> Estimator:
+        """Make the estimator; sigma goes to those that perturb theta."""
+        from ..estimators import ESTIMATORS
+        from ..objectives import OBJECTIVES
+
+        further = parse_options(self.estimator_options, "--estimator-options")
+        for name in further.keys() & set(_SHARED):
+            raise ValueError(f"--estimator-options can't set {name}, which --{name} sets")
+        objective = parse_options(self.objective_options, "--objective-options")
+        options: dict[str, Any] = {
+            "horizon": self._horizon(),
+            "window": self.window,
+            "objective": OBJECTIVES.create(self.objective, **objective),
+            "phase": self.phase,
+        }
+        known = ESTIMATORS.get(self.estimator)
+        if known is not None and "sigma" in {field.name for field in dataclasses.fields(known)}:
+            options["sigma"] = self.sigma
+        return ESTIMATORS.create(self.estimator, **options, **further)
+
+    def _horizon(self) -> Horizon:
+        from ..horizons import HORIZONS
+
+        law = lopt.look_up("horizon", HORIZONS, self.horizon)
+        further = parse_options(self.horizon_options, "--horizon-options")
+        for name in further.keys() & _LENGTHS.keys():
+            raise ValueError(f"--horizon-options can't set {name}, which {flag(_LENGTHS[name])} sets")
+        fields = {field.name for field in dataclasses.fields(law) if field.init}
+        lengths = {name: getattr(self, option) for name, option in _LENGTHS.items() if name in fields}
+        return HORIZONS.create(self.horizon, **lengths, **further)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """A run as flat options, in groups; a preset is a set of values of them."""
+
+    problem: Problem = LearnedOptimizerTraining()
+    method: MethodOptions = MethodOptions()
+    loop: Loop = Loop()
+    placement: Placement = Placement()
+    show: Show = Show()
+
+    @classmethod
+    def of(cls, problem: Problem | None = None, **values: Any) -> Options:
+        """Make options of values by their flat names, the others being the defaults.
+
+        Args:
+            problem: what the run is about; default: a learned optimizer, and its fields may be given too.
+            values: the fields of all groups, by name.
+
+        Raises:
+            TypeError: for a name that is no option.
+        """
+        return cls(problem or LearnedOptimizerTraining()).replace(**values)
+
+    def replace(self, **values: Any) -> Options:
+        """Return options of which some, by their flat names, have other values.
+
+        Raises:
+            TypeError: for a name that is no option.
+        """
+        groups = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, group in groups.items():
+            fields = {field.name for field in dataclasses.fields(group)}
+            own = {key: values.pop(key) for key in [*values] if key in fields}
+            groups[name] = dataclasses.replace(group, **own) if own else group
+        if values:
+            raise TypeError(f"a run has no option {min(values)!r}")
+        return Options(**groups)
+
+    def run(self) -> Run:
+        """Make the run.
+
+        Raises:
+            ValueError: for unknown names and numbers that don't fit together, in one sentence.
+        """
+        from .run import Run
+
+        return Run(self.problem, self.method.method(), self.loop, self.placement, self.show)
+
+
+def flag_of(path: str) -> str:
+    """Return the option that sets what stands at a path of a run's configuration."""
+    *_, parent, name = ("", "", *path.split("."))
+    if parent == "horizon":
+        return flag(_LENGTHS.get(name, "horizon" if name == "kind" else f"horizon_options: {name}"))
+    if name == "kind":
+        return flag(parent)
+    if parent in ("estimator", "objective") and name not in _SHARED:
+        return f"--{parent}-options: {name}"
+    return flag(name)

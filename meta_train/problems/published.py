@@ -1,0 +1,83 @@
+"""Theta of any kind in a directory: `theta.safetensors`, and `config.json` that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+
+from ..dynamics import Theta
+from ..host.files import write_whole
+
+FORMAT = "lopt-theta 1"
+
+
+def named_arrays(theta: Theta) -> dict[str, np.ndarray]:
+    """Return theta's leaves by their paths, such as "cell.kernel"; a leaf that is all of theta is "theta"."""
+    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(theta))
+    named = ((jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves)
+    return {name or "theta": np.array(leaf, order="C") for name, leaf in named}
+
+
+def save_theta(
+    theta: Theta, directory: Path, problem: str, about: dict[str, Any], origin: dict[str, Any]
+) -> Path:
+    """Publish theta.
+
+    Args:
+        theta: a tree of arrays.
+        directory: where to; made where it does not exist.
+        problem: the registered name of what it is for.
+        about: what the problem says of itself, in JSON's types.
+        origin: where theta comes from, in JSON's types.
+
+    Returns:
+        The directory.
+
+    Raises:
+        OSError: when it can't be written.
+        ValueError: when the directory holds something else, or theta is not finite.
+    """
+    arrays = named_arrays(theta)
+    for name, array in arrays.items():
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"theta can't be published: {name} is not finite")
+    directory.mkdir(parents=True, exist_ok=True)
+    foreign = {path.name for path in directory.iterdir()} - {"config.json", "theta.safetensors"}
+    if foreign:
+        raise ValueError(f"{directory} holds {min(foreign)}: take another directory")
+    weights = safetensors.numpy.save(arrays)
+    config = {
+        "format": FORMAT,
+        "problem": problem,
+        "about": about,
+        "theta_sha256": hashlib.sha256(weights).hexdigest(),
+        "provenance": origin,
+    }
+    write_whole(directory / "theta.safetensors", weights)
+    write_whole(directory / "config.json", json.dumps(config, indent=2) + "\n")
+    return directory
+
+
+def load_theta(directory: str | Path) -> dict[str, np.ndarray]:
+    """Return what `save_theta` wrote: theta's leaves by their paths.
+
+    Raises:
+        ValueError: when the directory holds no such theta, or one that was altered.
+    """
+    place = Path(directory)
+    try:
+        config = json.loads((place / "config.json").read_text())
+        weights = (place / "theta.safetensors").read_bytes()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{place} holds no theta: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"{place} holds no theta of this kind: its format is not {FORMAT!r}")
+    if hashlib.sha256(weights).hexdigest() != config.get("theta_sha256"):
+        raise ValueError(f"{place / 'theta.safetensors'} is truncated or was altered")
+    return safetensors.numpy.load(weights)

@@ -1,0 +1,57 @@
+"""What `--validate-on` names: tasks that theta is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .options import check_names
+
+
+class Validation(NamedTuple):
+    """A task that theta is judged on."""
+
+    task: str
+    weight: float
+    """Those of a run sum to 1."""
+    horizon: int | None = None
+    """Inner steps; None for the longest that is trained on."""
+
+    @property
+    def label(self) -> str:
+        """Its name among the metrics: NAME, or NAME-HORIZON where a horizon was given."""
+        return self.task if self.horizon is None else f"{self.task}-{self.horizon}"
+
+    def check(self, window: int) -> None:
+        """Refuse a horizon that is no multiple of the window.
+
+        Raises:
+            ValueError: with the nearest ones that are.
+        """
+        if self.horizon is not None and self.horizon % window:
+            below = max(self.horizon // window, 1) * window
+            raise ValueError(
+                f"--validate-on {self.task}:{self.horizon}: a window of {window} inner steps does not divide "
+                f"that horizon: take {self.task}:{below} or {self.task}:{below + window}"
+            )
+
+
+def parse_validations(entries: Sequence[str]) -> tuple[Validation, ...]:
+    """Read NAME and NAME:HORIZON entries; they have the same weight.
+
+    Args:
+        entries: what `--validate-on` was given.
+
+    Raises:
+        ValueError: for an entry of another form, and for what is there twice.
+    """
+    found = []
+    for entry in entries:
+        task, colon, steps = entry.partition(":")
+        horizon = int(steps) if steps.isascii() and steps.isdecimal() and len(steps) < 10 else 0
+        if not task or (colon and not horizon):
+            raise ValueError(f"--validate-on takes NAME or NAME:HORIZON, as in quadratic:400, not {entry!r}")
+        found.append(Validation(task, 1 / len(entries), horizon or None))
+    if found:
+        check_names([one.label for one in found], "--validate-on")
+    return tuple(found)

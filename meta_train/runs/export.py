@@ -1,0 +1,109 @@
+"""What a run has found: its theta, with where it comes from, as a value or published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from lopt import LearnedOptimizer
+
+from ..config.run import Run
+from ..dynamics import Theta
+from ..estimators import ESTIMATORS
+from ..host.files import belongs_to_run
+from .checkpoints import read_about, restore_theta
+from .directory import RunDirectory, RunDirectoryError
+
+
+def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
+    """Return the learned optimizer of a run; the arguments are those of `read_theta`."""
+    return read_run(run_dir, step, best)[0]
+
+
+def read_run(
+    run_dir: str | Path, step: int | None = None, best: bool = False
+) -> tuple[LearnedOptimizer, dict[str, Any]]:
+    """Return the learned optimizer of a run, and where it comes from; as `read_theta`, for one kind of run.
+
+    Raises:
+        RunDirectoryError: also when the run is about something else.
+    """
+    theta, origin = read_theta(run_dir, step, best)
+    if not isinstance(theta, LearnedOptimizer):
+        about = ", ".join(RunDirectory(Path(run_dir)).read_config().problem.names)
+        raise RunDirectoryError(f"{run_dir} is about {about}, and holds no learned optimizer")
+    return theta, origin
+
+
+def read_theta(
+    run_dir: str | Path, step: int | None = None, best: bool = False
+) -> tuple[Theta, dict[str, Any]]:
+    """Return the theta of a run, and where it comes from.
+
+    Args:
+        run_dir: what `lopt-train` wrote.
+        step: meta-step of the checkpoint to take theta from; None for the newest.
+        best: take the best checkpoint by validation instead.
+
+    Returns:
+        Theta and its provenance: what `provenance` gives, what the problem says of itself, the estimator, the
+        horizon (least and most inner steps), and what it took up to that checkpoint: meta-steps, inner steps
+        and seconds.
+
+    Raises:
+        RunDirectoryError: when it is no run directory.
+        CheckpointError: when it holds no checkpoint.
+        ValueError: when the structure of theta can't be made here, with what to do.
+    """
+    theta, origin, _ = _read(run_dir, step, best)
+    return theta, origin
+
+
+def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
+    """Publish a run's theta, as its problem does: a learned optimizer is one that `lopt.load` reads.
+
+    Args:
+        run_dir: what `lopt-train` wrote.
+        out_dir: where to; a directory of its own, which may be inside the run's.
+        step: meta-step of the checkpoint to take theta from; None for the newest.
+        best: take the best checkpoint by validation instead.
+
+    Raises:
+        RunDirectoryError: when `out_dir` is the run's own.
+        lopt.PublishedOptimizerError: when it holds something else, or can't be written.
+    """
+    if belongs_to_run(Path(run_dir), Path(out_dir)):
+        other = Path(run_dir, "optimizer")
+        raise RunDirectoryError(f"{out_dir} belongs to the run {run_dir}: take another OUT_DIR, {other} say")
+    theta, origin, run = _read(run_dir, step, best)
+    return run.problem.publish(theta, Path(out_dir), origin)
+
+
+def _read(run_dir: str | Path, step: int | None, best: bool) -> tuple[Theta, dict[str, Any], Run]:
+    directory = RunDirectory(Path(run_dir))
+    run, identity = directory.read_config(), directory.read_identity()
+    method, estimator = run.method, run.method.estimator
+    try:
+        # Theta's structure alone: neither the run's data nor its devices need be on this machine.
+        structure = run.problem.theta(jax.random.key(method.seed))
+    except ValueError as error:
+        raise ValueError(f"{run_dir} can't be read: {error}{directory.import_hint()}") from error
+    theta, meta_step = restore_theta(directory.checkpoints, structure, step, best)
+    taken = read_about(directory.checkpoints, meta_step) or {}
+    origin = {key: value for key, value in identity.items() if key != "id"} | run.problem.about()
+    return (
+        theta,
+        origin
+        | {
+            "estimator": ESTIMATORS.name_of(estimator),
+            "horizon": list(estimator.horizon.bounds()),
+            "meta_steps": meta_step,
+            "inner_steps": meta_step
+            * sum(method.populations(run.problem.names).values())
+            * estimator.steps_per_window,
+            "seconds": taken.get("seconds"),
+        },
+        run,
+    )

@@ -1,0 +1,75 @@
+"""From a run's configuration to the objects that do the work."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from ..config.run import Method, Run
+from ..dynamics import Dynamics, Theta
+from ..estimators import Estimator
+from ..population.mesh import Devices
+from ..population.mixture import Member, Mixture
+from ..problems.base import Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a run is made of."""
+
+    dynamics: dict[str, Dynamics]
+    """What theta is trained on, by the member's name."""
+    trials: tuple[Trial, ...]
+    """What theta is judged on."""
+    estimator: Estimator
+    outer: optax.GradientTransformation
+    mixture: Mixture
+    """The members, with their particles and weights; a single one too."""
+    theta: Theta
+    """Theta at the start."""
+    key: Any
+    """The run's key."""
+
+
+def build(run: Run) -> Parts:
+    """Make the parts of a run.
+
+    Raises:
+        ValueError: for unknown names and numbers that don't fit together, in one sentence.
+        tasks.DatasetNotPreparedError: when a task needs data that is not on this machine.
+    """
+    estimator, members = run.method.estimator, run.problem.members()
+    populations = run.method.populations(run.problem.names)
+    placement = run.placement
+    devices = Devices(placement.devices, placement.backend, placement.reduction, placement.chunk)
+    mixture = Mixture(
+        tuple(Member(name, populations[name], member.weight) for name, member in members.items()), devices
+    )
+    dynamics = {name: member.dynamics for name, member in members.items()}
+    theta_key, key = jax.random.split(jax.random.key(run.method.seed))
+    theta = run.problem.theta(theta_key)
+    # Estimators that can't carry such a state say so here, before anything is written.
+    jax.eval_shape(lambda: [estimator.init(one, theta) for one in dynamics.values()])
+    trials = run.problem.trials(estimator)
+    outer = make_outer(run.method, run.loop.steps)
+    return Parts(dynamics, trials, estimator, outer, mixture, theta, key)
+
+
+def make_outer(method: Method, steps: int) -> optax.GradientTransformation:
+    """Make the outer optimizer: Adam with warm-up and cosine decay. The meta-step clips its gradient.
+
+    Args:
+        method: the run's.
+        steps: meta-steps of the whole run.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if method.warmup else method.learning_rate,
+        peak_value=method.learning_rate,
+        warmup_steps=method.warmup,
+        decay_steps=max(steps, method.warmup + 1),
+        end_value=method.learning_rate * method.final_rate,
+    )
+    return optax.adam(schedule)
