@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from .file_names import file_stem
+
 if TYPE_CHECKING:
+    from .report.write import Report
     from .statistics.results import Results
 
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
@@ -131,13 +134,13 @@ def _bad_usage(command: Command) -> str:
 
 
 def _out(command: Command) -> Path:
-    return command.out or Path("runs", "eval", command.suite)
+    return command.out or Path("runs", "eval", file_stem(command.suite))
 
 
 def _tell(message: str, code: int) -> int:
-    # Names and files may hold escape sequences, which a terminal would obey.
-    plain = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
-    print(f"lopt-eval: {plain}", file=sys.stderr)
+    from .report.quoting import on_terminal
+
+    print(f"lopt-eval: {on_terminal(message)}", file=sys.stderr)
     return code
 
 
@@ -184,20 +187,22 @@ def _run(command: Command, line: str) -> int:
     with _one_sentence(OSError):
         report = write_report(results, out)
         unfinished.remove()
-    print_results(results, report)
-    if command.tracker == "wandb":
-        _track(command, results, out)
+    try:
+        print_results(results, report)
+    finally:  # Nobody may be reading any more, as in `lopt-eval ... | head`.
+        if command.tracker == "wandb":
+            _track(command, results, report)
     return 0
 
 
-def _track(command: Command, results: Results, out: Path) -> None:
+def _track(command: Command, results: Results, report: Report) -> None:
     from meta_train import WandBOptions
 
     from .report.tracking import track
 
     options = WandBOptions(command.wandb_mode, command.wandb_project, command.wandb_entity)
     with _one_sentence(ValueError):
-        track(results, out, options)
+        track(results, report, options)
 
 
 @contextmanager
@@ -214,9 +219,11 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from lopt import plain
+
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total, what: print(f"[{done}/{total}] {what}", file=sys.stderr, flush=True)
+        yield lambda done, total, what: print(f"[{done}/{total}] {plain(what)}", file=sys.stderr, flush=True)
         return
     columns = (
         BarColumn(bar_width=10),
@@ -226,7 +233,7 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
     )
     with Progress(*columns, console=console) as bar:
         work = bar.add_task("", total=None)
-        yield lambda done, total, what: bar.update(work, completed=done, total=total, description=what)
+        yield lambda done, total, what: bar.update(work, completed=done, total=total, description=plain(what))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from .lstm import CoordinatewiseLSTM
 from .muon_star import MuonSTAR
 from .per_tensor import Grouped, Tensors
 from .placement import zeros_like
+from .plain_text import plain
 from .publish import PublishedOptimizerError, load, published, read_config, save
 from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
 from .star import STAR
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "look_up",
     "next_count",
+    "plain",
     "published",
     "read_config",
     "register",

@@ -11,10 +11,13 @@ A source tree has the three in its root, where the same line finds them.
 from __future__ import annotations
 
 import importlib
+import os
+import select
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 _PACKAGES = ("eval", "meta_train", "tasks")
 _LOPT = Path(__file__).resolve().parent
@@ -33,6 +36,8 @@ _NEEDED = (
     "tyro",
     "wandb",
 )
+_CLOSED_PIPE = 141
+"""Exit status of a command whose output nobody reads any more, as a shell has it: 128 + SIGPIPE."""
 
 
 class PlatformError(ImportError):
@@ -77,7 +82,25 @@ def _start(command: str, module: str) -> int:
     except PlatformError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1
-    return importlib.import_module(module).main()
+    main = importlib.import_module(module).main
+    try:
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads(sys.stdout):
+            raise  # another pipe of the program's
+        # What is still buffered has nowhere to go, and Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+
+
+def _nobody_reads(file: TextIO) -> bool:
+    """Tell whether a file is a pipe whose other end is closed, as in `lopt-data list | head -1`."""
+    poll = select.poll()
+    poll.register(file, 0)  # errors are told unasked
+    return bool(poll.poll(0))
 
 
 def _open(hiding: bool = False) -> None:

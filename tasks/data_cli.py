@@ -79,7 +79,7 @@ def _run(command: List | Prepare) -> int:
             find_source(command.name)
             path = prepare(command.name, data_dir)
             counts = ", ".join(f"{split} {count}" for split, count in _count_examples(path).items())
-            print(f"{command.name} is ready in {path}: {counts} examples.")
+            print(_plain(f"{command.name} is ready in {path}: {counts} examples."))
         else:
             _print_table(data_dir)
     except UnknownDatasetError as error:
@@ -90,8 +90,13 @@ def _run(command: List | Prepare) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    print(f"lopt-data: {error}", file=sys.stderr)
+    print(f"lopt-data: {_plain(str(error))}", file=sys.stderr)
     return code
+
+
+def _plain(text: str) -> str:
+    """Escape what a terminal would obey: a directory may be called anything."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def prepare(name: str, data_dir: Path) -> Path:
@@ -170,12 +175,12 @@ def _print_table(data_dir: Path) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from .datasets import DATASETS, SPLITS, find_prepared
 
-    table = Table(
-        title=f"Data sets in {data_dir}", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    title = Text(_plain(f"Data sets in {data_dir}"))  # in which brackets are not markup
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
     table.add_column("prepared in", overflow="fold")
     for split in SPLITS:
@@ -197,13 +202,12 @@ def _print_table(data_dir: Path) -> None:
             "-" if readable else todo,
         )
     console = Console()
-    console.print(table)
-    console.print(
-        "automatic: on first use, without a network.\n"
-        "download: by `lopt-data prepare NAME`, after `pip install 'lopt[prepare]'`.",
-        markup=False,
-        highlight=False,
-    )
+    # Printed by Python: rich ends the process, with its own status, when nobody reads what it writes.
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")
+    print("automatic: on first use, without a network.")
+    print("download: by `lopt-data prepare NAME`, after `pip install 'lopt[prepare]'`.")
 
 
 def _count_examples(path: Path) -> dict[str, int]:

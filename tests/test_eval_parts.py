@@ -130,8 +130,8 @@ def test_one_part_has_no_table_of_its_own(results):
     tasks = tuple(dataclasses.replace(one, part="in") for one in results.tasks[:2])
     alone = dataclasses.replace(results, tasks=tasks, origins={})
     assert parts_table(alone).rows == ()
-    assert "## Part by part" not in render(alone, {})
-    assert "## Part by part" in render(results, {})
+    assert "## Part by part" not in render(alone)
+    assert "## Part by part" in render(results)
 
 
 def test_tasks_are_marked_where_the_optimizer_was_meta_trained_on_them(results):
@@ -140,9 +140,9 @@ def test_tasks_are_marked_where_the_optimizer_was_meta_trained_on_them(results):
         (f"family {MARK}", "500", "mine"),
         (f"family {MARK}", "2000", "mine"),
     }
-    text = render(results, {})
+    text = render(results)
     assert f"{MARK}: the optimizer was meta-trained on this very task or family." in text
-    nothing = render(dataclasses.replace(results, origins={}), {})
+    nothing = render(dataclasses.replace(results, origins={}))
     assert MARK not in nothing
 
 

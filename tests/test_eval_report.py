@@ -12,8 +12,10 @@ from eval import Results, Row, TaskResult, compare, print_results, write_report
 from eval.report.bars import draw_bars
 from eval.report.cells import loss, ratio
 from eval.report.markdown import render
+from eval.report.plots import Picture
 from eval.report.tables import detail_table, main_table, overall_table, verdicts
 
+BOWL = Picture("bowl-3.png", "bowl, 3 inner steps")
 RATES = (1e-4, 1e-2, 1.0)
 SCORES = (2.0, 0.5, math.inf)
 
@@ -112,8 +114,8 @@ def test_of_many_baselines_the_main_table_has_the_reference_and_the_best_other(r
     assert own.best[:2] == (3, 5)
     print_results(many)
     assert max(map(len, capsys.readouterr().out.partition("Over 2")[0].splitlines())) <= 80
-    assert "shows the reference" in render(many, {})
-    assert "shows the reference" not in render(results, {})
+    assert "shows the reference" in render(many)
+    assert "shows the reference" not in render(results)
 
 
 def test_a_baseline_that_was_asked_about_has_a_row_of_its_own(results):
@@ -143,7 +145,8 @@ def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
 
 def test_the_section_on_all_tasks_says_what_its_numbers_rest_on(results):
     profiles = "Performance profiles over all tasks"
-    text = render(results, {"bowl, 3 inner steps": "bowl-3.png", profiles: "profiles.png"})
+    pictures = [BOWL, Picture("profiles.png", profiles, overall=True)]
+    text = render(results, pictures)
     section = text.partition("## Over all tasks\n\n")[2].partition("\n## ")[0]
     assert "against tuned Adam's of the same task and seed" in section
     assert "over 2 tasks x 2 seeds; in brackets 95% intervals over seeds" in section
@@ -159,13 +162,13 @@ def test_one_task_one_seed_and_a_negative_loss_are_told(results):
         return Row(**{k: v[:1] if isinstance(v, tuple) and k != "sweep" else v for k, v in fields})
 
     task = dataclasses.replace(results.tasks[0], rows=tuple(cut(row) for row in results.tasks[0].rows))
-    text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
+    text = render(dataclasses.replace(results, tasks=(task,), seeds=1))
     assert "over 1 task x 1 seed. A single seed gives no intervals. There is one task only" in text
     assert "| small | 1/1 | 1/1 | 2.00x | 1.00x | 2.50 | 1.00 | bowl (2.50) | 0/1 | all 3 |" in text
     assert "have no ratio" not in text
     below = dataclasses.replace(task.rows[0], final_loss=(-1.0,))
     task = dataclasses.replace(task, rows=(below, *task.rows[1:]))
-    text = render(dataclasses.replace(results, tasks=(task,), seeds=1), {})
+    text = render(dataclasses.replace(results, tasks=(task,), seeds=1))
     assert "Tasks with a negative loss have no ratio" in text
     assert "| small | 1/1 | 1/1 | 2.00x | 1.00x | - | 1.00 | bowl (2.50) |" in text
 
@@ -210,7 +213,7 @@ def test_the_verdicts_count_wins_and_warn(results):
 
 
 def test_the_report_states_table_protocol_and_provenance(results):
-    text = render(results, {"bowl, 3 inner steps": "bowl-3.png"})
+    text = render(results, [BOWL])
     for part in (
         "| bowl | 3 | small | **0.250** | 0.625 (0.01) |",
         "| valley | 3 | small | diverged | **0.625 (0.01)** |",
@@ -305,4 +308,4 @@ def test_results_from_before_there_were_accuracy_and_times_are_read(results):
     old = Results.from_json(json.dumps(values))
     assert old.tasks[0].row("small").held_out_accuracy == ()
     assert {cells[8] for cells in detail_table(old).rows} == {"-"}
-    assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] | - |" in render(old, {})
+    assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] | - |" in render(old)

@@ -10,6 +10,8 @@ import numpy as np
 from ..statistics.results import Results
 from ..statistics.scores import speed_up_scores, task_names
 from ..training.metrics import typical_speed_up
+from .quoting import in_figure
+from .tables import reference_label
 
 _FURTHEST = 8.0
 """Bars are cut at this many times as fast as the reference, or as slow."""
@@ -23,13 +25,13 @@ def draw_bars(figure: Any, results: Results, colours: Mapping[str, str]) -> None
         results: the benchmark.
         colours: of the optimizers to draw, by name, in order from the top.
     """
-    names = task_names(results)
+    names = [in_figure(name) for name in task_names(results)]
     scores = {name: speed_up_scores(results, name) for name in colours}
-    reference = results.tasks[0].row(results.reference).label
+    reference = in_figure(reference_label(results))
     height = 0.8 / len(scores)
     axes = figure.subplots()
     for i, (name, runs) in enumerate(scores.items()):
-        label = results.tasks[0].row(name).label
+        label = in_figure(results.tasks[0].row(name).label)
         for at, seeds in enumerate(runs):
             middle = typical_speed_up(seeds)
             y = at - 0.4 + (i + 0.5) * height

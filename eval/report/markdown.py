@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from ..statistics.aggregates import LEVEL, RESAMPLES, TRIM
 from ..statistics.comparisons import compare
@@ -14,7 +14,8 @@ from ..training.metrics import FINAL_SHARE, SMOOTHING
 from .cells import counted
 from .origins import MARK
 from .parts import parts_table
-from .plots import OVERALL
+from .plots import Picture
+from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_sentence, in_markdown
 from .tables import (
     Table,
     cost_table,
@@ -22,32 +23,38 @@ from .tables import (
     has_many_baselines,
     main_table,
     overall_table,
+    reference_label,
     sweep_table,
     verdicts,
 )
 
 
-def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
-    """Return the report.
+def title(results: Results) -> str:
+    """Return what the report is called."""
+    return f"Benchmark: {results.suite}"
+
+
+def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -> str:
+    """Return the report. What others have named or written is shown as it is, and is no Markdown.
 
     Args:
         results: the benchmark.
-        plots: file names by what they show, relative to the report.
-        note: a sentence to put where the plots would be.
+        pictures: what was drawn, in the report's own directory.
+        note: a sentence to put where the pictures would be.
     """
     seeds = counted(results.seeds, "seed")
     sections = [
-        f"# Benchmark: {results.suite}",
-        results.tests,
-        "\n".join(f"* {sentence}" for sentence in verdicts(results)),
+        f"# {in_markdown(title(results))}",
+        as_sentence(results.tests),
+        "\n".join(f"* {as_sentence(sentence)}" for sentence in verdicts(results)),
         *_parts(results),
         f"Mean training loss over the horizon and {seeds}; in parentheses the learning rate that was best; "
         "the lowest of a row is bold." + _marked(results) + _left_out(results),
         render_table(main_table(results)),
-        *_over_all_tasks(results, plots),
-        "## Training curves" if plots or note else "",
-        note,
-        *(f"![{caption}]({file})" for caption, file in plots.items() if caption not in OVERALL),
+        *_over_all_tasks(results, pictures),
+        "## Training curves" if pictures or note else "",
+        as_sentence(note),
+        *(_shown(one) for one in pictures if not one.overall),
         "## Every optimizer",
         "Means over the seeds, with the lowest and highest seed in brackets.",
         render_table(detail_table(results)),
@@ -64,12 +71,22 @@ def render(results: Results, plots: Mapping[str, str], note: str = "") -> str:
 def render_table(table: Table) -> str:
     """Return a table in Markdown, the best loss of a row in bold."""
     best = table.best or (None,) * len(table.rows)
+    header, *cells = ([in_markdown(cell) for cell in row] for row in (table.header, *table.rows))
     rows = [
         [f"**{cell}**" if column == bold else cell for column, cell in enumerate(row)]
-        for row, bold in zip(table.rows, best, strict=True)
+        for row, bold in zip(cells, best, strict=True)
     ]
-    rule = ["---"] + ["---:"] * (len(table.header) - 1)
-    return "\n".join(f"| {' | '.join(line)} |" for line in [table.header, rule, *rows])
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
+
+
+def _shown(picture: Picture) -> str:
+    return f"![{as_caption(picture.caption)}]({picture.file})"
+
+
+def _reference(results: Results) -> str:
+    """Return what the reference is called, for any place in Markdown: the protocol has it at line starts."""
+    return as_sentence(reference_label(results))
 
 
 def _parts(results: Results) -> list[str]:
@@ -77,9 +94,11 @@ def _parts(results: Results) -> list[str]:
     table = parts_table(results)
     if not table.rows:
         return []
-    reference = results.tasks[0].row(results.reference).label
+    reference = _reference(results)
     columns = [name for name in table.header if name.startswith("against ")]
-    untuned = "".join(f" The column {name} has the wins on mean and on final loss there." for name in columns)
+    untuned = "".join(
+        f" The column {in_markdown(name)} has the wins on mean and on final loss there." for name in columns
+    )
     said = (
         f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "
         "interquartile means over tasks and seeds, ratios are of mean training losses. Which tasks were "
@@ -95,17 +114,17 @@ def _marked(results: Results) -> str:
 
 
 def _left_out(results: Results) -> str:
-    reference = results.tasks[0].row(results.reference).label
+    reference = _reference(results)
     said = f" The table shows the reference, {reference}, and the best of the other baselines; all are below."
     return said if has_many_baselines(results) else ""
 
 
-def _over_all_tasks(results: Results, plots: Mapping[str, str]) -> list[str]:
+def _over_all_tasks(results: Results, pictures: Sequence[Picture]) -> list[str]:
     """Return the section on all tasks together; nothing where the reference is alone."""
     table = overall_table(results)
     if not table.rows:
         return []
-    reference = results.tasks[0].row(results.reference).label
+    reference = _reference(results)
     tasks, seeds = counted(len(results.tasks), "task"), counted(results.seeds, "seed")
     said = [
         f"Each run against {reference}'s of the same task and seed: larger is better, and 1 is as good. "
@@ -119,7 +138,7 @@ def _over_all_tasks(results: Results, plots: Mapping[str, str]) -> list[str]:
     scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))
     if scored < len(results.tasks):
         said.append("Tasks with a negative loss have no ratio and are left out there.")
-    drawn = [f"![{caption}]({plots[caption]})" for caption in OVERALL if caption in plots]
+    drawn = [_shown(one) for one in pictures if one.overall]
     return ["## Over all tasks", " ".join(said), render_table(table), *drawn]
 
 
@@ -136,7 +155,7 @@ def _costs(results: Results) -> list[str]:
 def _protocol(results: Results) -> str:
     seeds = counted(results.seeds, "seed")
     points = len(results.tasks[0].held_out_steps)
-    reference = results.tasks[0].row(results.reference).label
+    reference = _reference(results)
     return f"""\
 * **Runs.** Every optimizer trains from the same task instances, initialisations and batches: runs are
   paired by seed ({seeds}, drawn from --seed {results.seed}). A learned optimizer runs as it is,
@@ -183,14 +202,19 @@ def _protocol(results: Results) -> str:
 def _provenance(results: Results) -> str:
     environment = dict(results.environment)
     versions = environment.pop("versions", {})
-    lines = [f"* {key}: {_value(value)}" for key, value in environment.items() if value not in ("", None)]
-    lines += [f"* {name} {version}" for name, version in versions.items()]
-    for name, origin in results.origins.items():
-        lines.append(f"* {name}: `{json.dumps(origin)}`")
+    lines = [
+        f"* {as_sentence(key)}: {_value(value)}"
+        for key, value in environment.items()
+        if value not in ("", None)
+    ]
+    lines += [f"* {as_sentence(f'{name} {version}')}" for name, version in versions.items()]
+    lines += [
+        f"* {as_sentence(name)}: {as_code(json.dumps(origin))}" for name, origin in results.origins.items()
+    ]
     return "\n".join(lines)
 
 
 def _value(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return f"`{value}`" if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        return as_code(value)
+    return in_markdown(", ".join(map(str, value)) if isinstance(value, list) else value, MOST_OF_A_TEXT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from ..statistics.results import Results
@@ -9,18 +10,46 @@ from ..statistics.results import Results
 MARK = "†"
 """Stands behind a task that an optimizer was meta-trained on, by that very name."""
 UNKNOWN = "unknown"
+_TOO_MANY = 10**18
+"""Of whatever is counted: no meta-training took so many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What is known of a meta-training: None and () stand for what is not."""
+
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks that it was on."""
+    horizon: tuple[int, ...] = ()
+    """The shortest and the longest horizon, in inner steps."""
+    meta_steps: int | None = None
+    inner_steps: int | None = None
+    seconds: float | None = None
+    devices: tuple[str, ...] = ()
+
+
+def origin_of(results: Results, optimizer: str) -> Origin:
+    """Read where an optimizer comes from. Anybody may have written it: what makes no sense is not known."""
+    origin = results.origins.get(optimizer)
+    values = origin if isinstance(origin, dict) else {}
+    return Origin(
+        tasks=_words(values.get("tasks")),
+        horizon=tuple(x for x in _listed(values.get("horizon")) if _is_count(x)),
+        meta_steps=_whole(values.get("meta_steps")),
+        inner_steps=_whole(values.get("inner_steps")),
+        seconds=_seconds(values.get("seconds")),
+        devices=_words(values.get("devices")),
+    )
 
 
 def trained_tasks(results: Results, optimizer: str) -> tuple[str, ...]:
     """Return the names of the tasks that an optimizer was meta-trained on; () where they are not known."""
-    tasks = _origin(results, optimizer).get("tasks", ())
-    return (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    return origin_of(results, optimizer).tasks
 
 
 def trained_horizon(results: Results, optimizer: str) -> int | None:
     """Return the longest horizon of the meta-training, in inner steps; None where it is not known."""
-    horizon = _origin(results, optimizer).get("horizon")
-    return max(horizon) if horizon else None
+    return max(origin_of(results, optimizer).horizon, default=None)
 
 
 def origin_sentences(results: Results) -> list[str]:
@@ -39,26 +68,39 @@ def duration(seconds: float) -> str:
 
 
 def _sentence(results: Results, optimizer: str) -> str:
-    origin, tasks = _origin(results, optimizer), trained_tasks(results, optimizer)
-    if origin.get("meta_steps") == 0 and not tasks:
+    origin = origin_of(results, optimizer)
+    if origin.meta_steps == 0 and not origin.tasks:
         return f"{optimizer} was not meta-trained: its theta is as it is drawn."
-    seconds, devices = origin.get("seconds"), origin.get("devices")
-    low_high = origin.get("horizon")
-    horizon = UNKNOWN if not low_high else " to ".join(f"{x:,}" for x in dict.fromkeys(low_high))
-    marked = {task.task for task in results.tasks} & set(tasks)
-    where = f" (marked {MARK})" if marked else " (none of them here by that name)" if tasks else ""
+    horizon = " to ".join(f"{x:,}" for x in dict.fromkeys(origin.horizon)) or UNKNOWN
+    seconds = UNKNOWN if origin.seconds is None else duration(origin.seconds)
+    marked = {task.task for task in results.tasks} & set(origin.tasks)
+    where = f" (marked {MARK})" if marked else " (none of them here by that name)" if origin.tasks else ""
     return (
-        f"{optimizer} was meta-trained on {', '.join(tasks) or UNKNOWN + ' tasks'}{where}; "
-        f"meta-steps: {_count(origin.get('meta_steps'))}, inner steps: {_count(origin.get('inner_steps'))}, "
-        f"horizon: {horizon}, wall time: {UNKNOWN if seconds is None else duration(seconds)}, "
-        f"devices: {', '.join(devices) if devices else UNKNOWN}."
+        f"{optimizer} was meta-trained on {', '.join(origin.tasks) or UNKNOWN + ' tasks'}{where}; "
+        f"meta-steps: {_count(origin.meta_steps)}, inner steps: {_count(origin.inner_steps)}, "
+        f"horizon: {horizon}, wall time: {seconds}, devices: {', '.join(origin.devices) or UNKNOWN}."
     )
-
-
-def _origin(results: Results, optimizer: str) -> dict[str, Any]:
-    origin = results.origins.get(optimizer)
-    return origin if isinstance(origin, dict) else {}
 
 
 def _count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(word for word in _listed(value) if isinstance(word, str))
+
+
+def _whole(value: Any) -> int | None:
+    return value if _is_count(value) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _TOO_MANY
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if _is_count(value) or (isinstance(value, float) and 0 <= value < _TOO_MANY) else None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from ..statistics.scores import loss_scores, speed_up_scores
 from ..training.metrics import smoothed
 from .bars import draw_bars
 from .cells import counted
+from .quoting import in_figure
+from .tables import reference_label
 
 # Okabe and Ito's palette, which people with any colour vision tell apart; learned optimizers are warm.
 _LEARNED = ("#D55E00", "#CC79A7", "#E69F00", "#0072B2")
@@ -22,8 +28,6 @@ _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (9, 2)))
 """Once the colours are used up, lines differ in these."""
 PROFILES = "Performance profiles over all tasks"
 BARS = "Speed-up on each task"
-OVERALL = (PROFILES, BARS)
-"""Captions of the plots that are not a task's."""
 _CROWD = 4
 """With more optimizers than these, only learned ones get bands: many bands hide each other."""
 _MOST_PROFILES = 8
@@ -33,19 +37,55 @@ _FURTHEST = 16.0
 _SMOOTHING = 0.8  # The eye wants less than steps to target do.
 
 
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A PNG file of a report."""
+
+    file: str
+    """Its name in the report's directory."""
+    caption: str
+    overall: bool = False
+    """Whether it shows all tasks together, and not a task's runs."""
+
+
 class PlotsUnavailableError(RuntimeError):
     """Plots can't be drawn on this machine."""
 
 
-def draw(results: Results, directory: Path) -> dict[str, str]:
+def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
     """Draw a figure per task, training loss and held-out loss against inner steps, and two over all.
 
     Returns:
-        File names in `directory` by caption. `OVERALL` are the last, and there with several tasks only.
+        What was drawn, in `directory`; those over all are the last, and there with several tasks only.
 
     Raises:
         PlotsUnavailableError: when matplotlib is not installed.
     """
+    sheets = [
+        (
+            Picture(f"{task.stem}.png", f"{task.name}, {task.horizon} inner steps"),
+            (10, 4.2),
+            partial(_draw_task, results=results, task=task),
+        )
+        for task in results.tasks
+    ]
+    if len(results.tasks) > 1 and len(results.tasks[0].rows) > 1:
+        picture = Picture("profiles.png", PROFILES, overall=True)
+        sheets.append((picture, (9, 4.4), partial(_draw_profiles, results=results)))
+        if colours := _subjects(results):
+            size = (9, 1.4 + 0.26 * len(results.tasks) * max(1, 0.7 * len(colours)))
+            picture = Picture("speed-ups.png", BARS, overall=True)
+            sheets.append((picture, size, partial(draw_bars, results=results, colours=colours)))
+    with warnings.catch_warnings():
+        # A name may be in letters that matplotlib's font lacks: then it has boxes for them.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        for picture, size, fill in sheets:
+            _save(directory / picture.file, size, fill)
+    return tuple(picture for picture, *_ in sheets)
+
+
+def _save(file: Path, size: tuple[float, float], fill: Callable[[Any], None]) -> None:
+    """Write a figure of so many inches, once it is filled."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -53,27 +93,10 @@ def draw(results: Results, directory: Path) -> dict[str, str]:
         raise PlotsUnavailableError(
             "there are no plots without matplotlib: pip install matplotlib"
         ) from error
-    files = {}
-    for task in results.tasks:
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw_task(figure, results, task)
-        files[f"{task.name}, {task.horizon} inner steps"] = name = f"{task.stem}.png"
-        figure.savefig(directory / name, dpi=150)
-    if len(results.tasks) > 1 and len(results.tasks[0].rows) > 1:
-        figure = Figure(figsize=(9, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw_profiles(figure, results)
-        files[PROFILES] = name = "profiles.png"
-        figure.savefig(directory / name, dpi=150)
-        if colours := _subjects(results):
-            figure = Figure(figsize=(9, 1.4 + 0.26 * len(results.tasks) * max(1, 0.7 * len(colours))))
-            figure.set_layout_engine("constrained")
-            FigureCanvasAgg(figure)
-            draw_bars(figure, results, colours)
-            files[BARS] = name = "speed-ups.png"
-            figure.savefig(directory / name, dpi=150)
-    return files
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    fill(figure)
+    figure.savefig(file, dpi=150)
 
 
 def _subjects(results: Results) -> dict[str, str]:
@@ -85,7 +108,7 @@ def _subjects(results: Results) -> dict[str, str]:
 def _draw_task(figure: Any, results: Results, task: TaskResult) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     runs = f"mean and range of {results.seeds} seeds" if results.seeds > 1 else "1 seed"
-    figure.suptitle(f"{task.name} ({runs})", fontsize=13, fontweight="bold")
+    figure.suptitle(f"{in_figure(task.name)} ({runs})", fontsize=13, fontweight="bold")
     ends = []
     for row, look in _looks(task):
         learned = row.kind == "learned"
@@ -97,7 +120,7 @@ def _draw_task(figure: Any, results: Results, task: TaskResult) -> None:
         _draw_curves(right, task.held_out_steps, held_out, style | {"marker": "o", "markersize": 4}, band)
         ends.append((_last_finite(_mean(held_out)), _label(row), style))
     left.set(title="training batches (smoothed)", ylabel="loss")
-    right.set(title=f"held-out batches ({results.held_out} split)")
+    right.set(title=f"held-out batches ({in_figure(results.held_out)} split)")
     for axes in (left, right):
         axes.set(yscale="log", xlabel="inner steps", xlim=(0, 1.02 * task.horizon))
         axes.grid(alpha=0.25, linewidth=0.6)
@@ -120,7 +143,7 @@ def _looks(task: TaskResult) -> list[tuple[Row, dict[str, Any]]]:
 def _draw_profiles(figure: Any, results: Results) -> None:
     """Draw which share of the runs has at least a speed-up, and at least a final-loss ratio."""
     left, right = figure.subplots(1, 2, sharey=True)
-    reference = results.tasks[0].row(results.reference).label
+    reference = in_figure(reference_label(results))
     runs = f"{counted(len(results.tasks), 'task')} x {counted(results.seeds, 'seed')}"
     figure.get_layout_engine().set(wspace=0.06)
     figure.suptitle(f"Share of runs that do at least this well ({runs})", fontsize=13, fontweight="bold")
@@ -148,10 +171,10 @@ def _draw_panel(axes: Any, scores: list[np.ndarray], looks: list[tuple[Row, dict
         learned = row.kind == "learned"
         style = look | {"linewidth": 2.6 if learned else 1.6, "zorder": 3 if learned else 2}
         if len(values) == 0:
-            axes.plot([], [], label=row.label, **style)
+            axes.plot([], [], label=in_figure(row.label), **style)
             continue
         profile = performance_profile(values, thresholds, resample(*values.shape))
-        axes.plot(thresholds, profile.share, label=row.label, **style)
+        axes.plot(thresholds, profile.share, label=in_figure(row.label), **style)
         if values.shape[1] > 1 and (learned or len(looks) <= _CROWD):
             axes.fill_between(
                 thresholds, profile.low, profile.high, color=look["color"], alpha=0.15, linewidth=0
@@ -228,7 +251,8 @@ def _spread(heights: list[float], gap: float) -> list[float]:
 
 
 def _label(row: Row) -> str:
-    return f"{row.label} ({row.rate:.3g})" if row.kind == "tuned" else row.label
+    label = in_figure(row.label)
+    return f"{label} ({row.rate:.3g})" if row.kind == "tuned" else label
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ def main_table(results: Results) -> Table:
         best.append(columns.index(lowest) + 3 if math.isfinite(losses[lowest]) else None)
     labels = [row.label for row in baseline_rows(results, results.tasks[0])]
     if has_many_baselines(results):
-        labels = [results.tasks[0].row(results.reference).label, "best other"]
+        labels = [reference_label(results), "best other"]
     header = ("task", "horizon", "optimizer", "its loss", *labels, "speed-up", "seeds won")
     return Table(header, tuple(rows), tuple(best))
 
@@ -162,7 +162,7 @@ def verdicts(results: Results) -> list[str]:
         if name == results.reference:
             continue
         (one,) = compare(results, optimizers=(name,))
-        reference = results.tasks[0].row(results.reference).label
+        reference = reference_label(results)
         said.append(
             f"{name} has a lower mean training loss than {reference} on {one.tasks_won} of "
             f"{counted(one.tasks, 'task')}, and a lower final one on {one.tasks_won_final}."
@@ -180,6 +180,11 @@ def verdicts(results: Results) -> list[str]:
                 share = f"{sum(row.diverged)} of {counted(results.seeds, 'seed')}"
                 said.append(f"Warning: {row.label} diverged on {share} of {name}.")
     return said
+
+
+def reference_label(results: Results) -> str:
+    """Return how reports call the baseline that all are compared with."""
+    return results.tasks[0].row(results.reference).label
 
 
 def baseline_rows(results: Results, task: TaskResult) -> list[Row]:

@@ -7,11 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lopt import plain
+
 from ..statistics.results import Results
 from .cells import counted
 from .parts import parts_table
+from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT
 from .tables import Table as Cells
-from .tables import main_table, overall_table, verdicts
+from .tables import main_table, overall_table, reference_label, verdicts
 from .write import Report
 
 _SHOWN_OVERALL = (
@@ -34,27 +37,22 @@ def print_results(results: Results, report: Report | None = None) -> None:
         name = cells.header[at]
         text = name in ("task", "optimizer")
         table.add_column(
-            name.replace(" ", "\n"),
+            _text(name, " "),
             justify="left" if text else "right",
             no_wrap=name not in ("optimizer", "best other"),
             overflow="fold",
         )
     for row, best in zip(cells.rows, cells.best, strict=True):
-        lines = [cell.replace(" (", "\n(") for cell in row]
-        # As Text, so that brackets in a path are not taken for markup.
-        table.add_row(*(Text(lines[at], style="bold" if at == best else "") for at in shown))
-    Console().print(table)
+        table.add_row(*(_text(row[at], " (", "bold" if at == best else "") for at in shown))
+    _print(table)
     if len(results.tasks) > 1:
         _print_overall(results)
     # Not through rich: long paths must stay whole, to be copied.
-    print("\n".join(verdicts(results)))
+    said = verdicts(results)
     if report is not None:
-        plots = [f"plot    {path}" for path in report.plots] or [report.note]
-        print(
-            "\n".join(
-                [f"report  {report.markdown}", f"page    {report.html}", f"numbers {report.json}", *plots]
-            )
-        )
+        said += [f"report  {report.markdown}", f"page    {report.html}", f"numbers {report.json}"]
+        said += [f"plot    {path}" for path in report.plots] or [report.note]
+    print("\n".join(plain(line, MOST_OF_A_TEXT) for line in said))
 
 
 def _print_overall(results: Results) -> None:
@@ -62,7 +60,7 @@ def _print_overall(results: Results) -> None:
     cells = overall_table(results, results.subjects)
     if not cells.rows:
         return
-    reference = results.tasks[0].row(results.reference).label
+    reference = plain(reference_label(results))
     print(f"Over {len(results.tasks)} tasks, against {reference}: larger is better, and 1 is as good")
     _print_cells(cells, _SHOWN_OVERALL)
     parts = parts_table(results)
@@ -76,8 +74,28 @@ def _print_cells(cells: Cells, columns: tuple[str, ...]) -> None:
     shown = [at for at, name in enumerate(cells.header) if name in columns]
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for at in shown:
-        name = cells.header[at].replace(" ", "\n")
-        table.add_column(name, justify="right" if at else "left", no_wrap=at > 0, overflow="fold")
+        table.add_column(
+            _text(cells.header[at], " "), justify="right" if at else "left", no_wrap=at > 0, overflow="fold"
+        )
     for row in cells.rows:
-        table.add_row(*(Text(row[at].replace(" [", "\n[")) for at in shown))
-    Console().print(table)
+        table.add_row(*(_text(row[at], " [") for at in shown))
+    _print(table)
+
+
+def _text(cell: str, broken_at: str, style: str = "") -> Text:
+    """Return a cell in which brackets are not markup, and control characters are not obeyed.
+
+    Args:
+        cell: its text.
+        broken_at: a space, and what may follow it, that becomes the end of a line.
+        style: rich's.
+    """
+    return Text(plain(cell, MOST_OF_A_CELL).replace(broken_at, f"\n{broken_at[1:]}"), style)
+
+
+def _print(table: Table) -> None:
+    """Print a table by Python's own `print`: rich ends the process when nobody reads what it writes."""
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from meta_train import Curves, WandB, WandBOptions
 
+from ..file_names import file_stem
 from ..statistics.results import Results, TaskResult
+from .write import Report
 
 
-def track(results: Results, directory: Path, options: WandBOptions) -> None:
+def track(results: Results, report: Report, options: WandBOptions) -> None:
     """Log a benchmark as a W&B run of its own, of the job type "eval".
 
     Args:
         results: the numbers.
-        directory: where the report is; W&B keeps its files there too.
+        report: the files to send; W&B keeps its own beside them.
         options: where in W&B.
 
     Raises:
@@ -30,11 +31,10 @@ def track(results: Results, directory: Path, options: WandBOptions) -> None:
         "provenance": results.environment,
         "origins": results.origins,
     }
-    files = [path for path in directory.iterdir() if path.is_file()]
-    with WandB(directory, options, about, job_type="eval") as tracker:
+    with WandB(report.json.parent, options, about, job_type="eval") as tracker:
         tracker.log(0, {name: value for task in results.tasks for name, value in _values(task).items()})
-        for path in files:
-            tracker.log_artifact(path, f"{results.suite}-{path.name}", "evaluation")
+        for path in report.files:
+            tracker.log_artifact(path, f"{file_stem(results.suite)}-{path.name}", "evaluation")
 
 
 def _values(task: TaskResult) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..statistics.results import Results
 from .html import to_html
-from .markdown import render
+from .markdown import render, title
 from .plots import PlotsUnavailableError, draw
 
 
@@ -22,6 +22,11 @@ class Report:
     note: str
     """Why there are no plots; empty when there are."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.json, self.markdown, self.html, *self.plots)
+
 
 def write_report(results: Results, directory: str | Path) -> Report:
     """Write all files into a directory, which is made when it is not there.
@@ -33,12 +38,14 @@ def write_report(results: Results, directory: str | Path) -> Report:
     directory.mkdir(parents=True, exist_ok=True)
     numbers = directory / "eval.json"
     numbers.write_text(results.to_json())
-    note, plots = "", {}
+    note, pictures = "", ()
     try:
-        plots = draw(results, directory)
+        pictures = draw(results, directory)
     except PlotsUnavailableError as error:
         note = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    markdown = render(results, pictures, note)
     text, page = directory / "report.md", directory / "report.html"
-    text.write_text(render(results, plots, note))
-    page.write_text(to_html(text.read_text(), directory))
-    return Report(numbers, text, page, tuple(directory / name for name in plots.values()), note)
+    text.write_text(markdown, encoding="utf-8")
+    drawn = {one.file: (directory / one.file).read_bytes() for one in pictures}
+    page.write_text(to_html(markdown, title(results), drawn), encoding="utf-8")
+    return Report(numbers, text, page, tuple(directory / one.file for one in pictures), note)

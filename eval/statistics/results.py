@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any, Literal
 
+from ..file_names import file_stem
 from ..training.costs import Cost
 from ..training.metrics import seeds_won, typical_speed_up
 
@@ -99,7 +100,7 @@ class TaskResult:
     def stem(self) -> str:
         """What its files and series are called: other runs of a benchmark have other stems."""
         declared = "" if self.declared == 1 else f"-declared-{self.declared:g}x"
-        return f"{self.task}-{self.horizon}{declared}"
+        return file_stem(f"{self.task}-{self.horizon}{declared}")
 
     def row(self, optimizer: str) -> Row:
         """Return an optimizer's row."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from lopt import LearnedOptimizer
 
+from ..file_names import file_stem
 from .answers import UnusableError, decode_curves, encode_curves, read_record, write_record
 from .curves import Curves
 from .tuned_cache import Runs, made_now
@@ -43,7 +44,8 @@ class PartialResults:
         """
         self._made = self._made or made_now(self.command)
         question = self._question(rule, runs, declared)
-        path = self.directory / f"{runs.name}-{runs.horizon}-{declared}-{question['theta'][:12]}.json"
+        stem = file_stem(f"{runs.name}-{runs.horizon}-{declared}")
+        path = self.directory / f"{stem}-{question['theta'][:12]}.json"
         try:
             return decode_curves(read_record(path, question, runs.start)["answer"])
         except FileNotFoundError:

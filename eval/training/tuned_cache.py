@@ -28,6 +28,7 @@ from jaxtyping import Array, Key
 from meta_train import provenance
 from tasks import Split, Task
 
+from ..file_names import file_stem
 from .answers import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
 from .baselines import Baseline, Tuned
 from .curves import run_keys, training_curves
@@ -161,7 +162,7 @@ def made_now(command: str) -> dict[str, Any]:
 
 
 def _file(runs: Runs, name: str) -> str:
-    return f"{runs.name}-{runs.horizon}-{name}.json"
+    return f"{file_stem(f'{runs.name}-{runs.horizon}-{name}')}.json"
 
 
 def _answer(tuned: Tuned) -> dict[str, Any]:
