@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import reproductions
     from .protocol import benchmark
+    from .report.report_files import Report, write_report
     from .report.terminal import print_results
-    from .report.write import Report, write_report
-    from .statistics import aggregates
-    from .statistics.comparisons import Comparison, Summary, compare
+    from .statistics import many_runs
+    from .statistics.against_reference import Comparison, Summary, compare
     from .statistics.results import Results, Row, TaskResult
-    from .training import metrics, suites
+    from .training import curve_metrics, suites
     from .training.baselines import (
         BASELINES,
         REFERENCE,
@@ -49,13 +49,13 @@ _HOMES = {
         "log_grid",
         "tune",
     ),
-    "statistics.comparisons": ("Comparison", "Summary", "compare"),
+    "statistics.against_reference": ("Comparison", "Summary", "compare"),
     "training.costs": ("Cost", "measure_costs"),
     "training.curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
     "training.optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
     "training.partial_results": ("PartialResults",),
     "protocol": ("benchmark",),
-    "report.write": ("Report", "write_report"),
+    "report.report_files": ("Report", "write_report"),
     "statistics.results": ("Results", "Row", "TaskResult"),
     "training.rules": ("OptaxRule",),
     "training.suites": ("SUITES", "Entry", "Suite", "suite"),
@@ -65,8 +65,8 @@ _HOMES = {
 }
 
 _MODULES = {
-    "aggregates": ".statistics.aggregates",
-    "metrics": ".training.metrics",
+    "many_runs": ".statistics.many_runs",
+    "curve_metrics": ".training.curve_metrics",
     "reproductions": ".reproductions",
     "suites": ".training.suites",
 }
@@ -94,16 +94,16 @@ __all__ = [
     "TaskResult",
     "Tuned",
     "TunedCache",
-    "aggregates",
     "benchmark",
     "choose",
     "compare",
+    "curve_metrics",
     "families",
     "find",
     "find_all",
     "log_grid",
+    "many_runs",
     "measure_costs",
-    "metrics",
     "print_results",
     "reproductions",
     "run_keys",

@@ -17,7 +17,7 @@ import tyro
 from .file_names import file_stem
 
 if TYPE_CHECKING:
-    from .report.write import Report
+    from .report.report_files import Report
     from .statistics.results import Results
 
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
@@ -150,8 +150,8 @@ def _run(command: Command, line: str) -> int:
     from tasks import DatasetNotPreparedError
 
     from .protocol import benchmark
+    from .report.report_files import write_report
     from .report.terminal import print_results
-    from .report.write import write_report
     from .training.baselines import choose
     from .training.optimizers import find_all
     from .training.partial_results import PartialResults

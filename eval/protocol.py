@@ -17,8 +17,8 @@ from meta_train import provenance
 from tasks import Split
 from tasks import build as build_task
 
+from .statistics.from_curves import make_row, rounded, thinned
 from .statistics.results import Results, TaskResult
-from .statistics.rows import make_row, rounded, thinned
 from .training.baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune, whole
 from .training.costs import Cost, measure_costs
 from .training.curves import Curves, training_curves

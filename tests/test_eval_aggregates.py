@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from eval import Results, Row, TaskResult
-from eval.statistics.aggregates import (
+from eval.statistics.against_reference import Summary, compare, tasks_won
+from eval.statistics.many_runs import (
     bootstrap,
     expected_best,
     geometric_mean,
@@ -20,8 +21,7 @@ from eval.statistics.aggregates import (
     resample,
     trials_matched,
 )
-from eval.statistics.comparisons import Summary, compare, tasks_won
-from eval.statistics.scores import loss_scores, speed_up_scores, task_names, time_speed_up_scores
+from eval.statistics.paired_scores import loss_scores, speed_up_scores, task_names, time_speed_up_scores
 
 NAN, INF = math.nan, math.inf
 

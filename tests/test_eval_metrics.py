@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eval import metrics
+from eval import curve_metrics as metrics
 
 RAMP = np.arange(100.0, 0.0, -1.0)  # 100, 99, ..., 1
 

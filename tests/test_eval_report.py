@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from eval import Results, Row, TaskResult, compare, print_results, write_report
-from eval.report.bars import draw_bars
-from eval.report.cells import loss, ratio
 from eval.report.markdown import render
+from eval.report.number_formats import loss, ratio
 from eval.report.plots import Picture
+from eval.report.speed_up_bars import draw_bars
 from eval.report.tables import detail_table, main_table, overall_table, verdicts
 
 BOWL = Picture("bowl-3.png", "bowl, 3 inner steps")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import eval.protocol
-import eval.training.answers
+import eval.training.answer_files
 import eval.training.tuned_cache
 import tasks
 from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark, choose, families
@@ -280,8 +280,8 @@ def test_floats_are_kept_exactly(dtype):
     values = bits.astype(f"u{dtype().itemsize}").view(dtype)
     values = np.where(np.isnan(values), np.inf, values)
     assert np.isinf(values).any() or dtype is np.float64
-    text = json.dumps(eval.training.answers.plain(values), allow_nan=False)
-    back = eval.training.answers.array(json.loads(text)).astype(dtype)
+    text = json.dumps(eval.training.answer_files.plain(values), allow_nan=False)
+    back = eval.training.answer_files.array(json.loads(text)).astype(dtype)
     np.testing.assert_array_equal(back.view(f"u{dtype().itemsize}"), values.view(f"u{dtype().itemsize}"))
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..statistics.aggregates import LEVEL, RESAMPLES, TRIM
-from ..statistics.comparisons import compare
+from ..statistics.against_reference import compare
+from ..statistics.many_runs import LEVEL, RESAMPLES, TRIM
 from ..statistics.results import Results
 from ..training.costs import NETWORK_SIZE
+from ..training.curve_metrics import FINAL_SHARE, SMOOTHING
 from ..training.curves import BATCHES
-from ..training.metrics import FINAL_SHARE, SMOOTHING
-from .cells import counted
+from .number_formats import counted
 from .origins import MARK
-from .parts import parts_table
 from .plots import Picture
 from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_sentence, in_markdown
+from .suite_parts import parts_table
 from .tables import (
     Table,
     cost_table,

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..statistics.aggregates import performance_profile, resample
+from ..statistics.many_runs import performance_profile, resample
+from ..statistics.paired_scores import loss_scores, speed_up_scores
 from ..statistics.results import Results, Row, TaskResult
-from ..statistics.scores import loss_scores, speed_up_scores
-from ..training.metrics import smoothed
-from .bars import draw_bars
-from .cells import counted
+from ..training.curve_metrics import smoothed
+from .number_formats import counted
 from .quoting import in_figure
+from .speed_up_bars import draw_bars
 from .tables import reference_label
 
 # Okabe and Ito's palette, which people with any colour vision tell apart; learned optimizers are warm.

@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ..statistics.comparisons import compare
+from ..statistics.against_reference import compare
+from ..statistics.paired_scores import run_names, task_names
 from ..statistics.results import Results, Row, TaskResult
-from ..statistics.scores import run_names, task_names
-from .cells import (
+from .number_formats import (
     counted,
     loss,
     mean,
@@ -66,7 +66,7 @@ def main_table(results: Results) -> Table:
 
 
 def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> Table:
-    """Return a row per optimizer but the reference: what all tasks say together (see `comparisons`).
+    """Return a row per optimizer but the reference: what all tasks say together (see `against_reference`).
 
     Args:
         results: the benchmark.

@@ -10,12 +10,12 @@ from rich.text import Text
 from lopt import plain
 
 from ..statistics.results import Results
-from .cells import counted
-from .parts import parts_table
+from .number_formats import counted
 from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT
+from .report_files import Report
+from .suite_parts import parts_table
 from .tables import Table as Cells
 from .tables import main_table, overall_table, reference_label, verdicts
-from .write import Report
 
 _SHOWN_OVERALL = (
     "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time", "final-loss ratio",

@@ -10,7 +10,7 @@ from meta_train import Curves, WandB, WandBOptions
 
 from ..file_names import file_stem
 from ..statistics.results import Results, TaskResult
-from .write import Report
+from .report_files import Report
 
 
 def track(results: Results, report: Report, options: WandBOptions) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..file_names import file_stem
 from ..training.costs import Cost
-from ..training.metrics import seeds_won, typical_speed_up
+from ..training.curve_metrics import seeds_won, typical_speed_up
 
 Kind = Literal["learned", "tuned", "untuned"]
 Floats = tuple[float, ...]
@@ -58,7 +58,7 @@ class Row:
 
     @property
     def typical_speed_up(self) -> float | None:
-        """The median over seeds (see `metrics.typical_speed_up`); None for never."""
+        """The median over seeds (see `curve_metrics.typical_speed_up`); None for never."""
         median = typical_speed_up([math.nan if x is None else x for x in self.speed_up])
         return None if math.isnan(median) else median
 

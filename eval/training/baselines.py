@@ -16,8 +16,8 @@ from optax import contrib
 from lopt import look_up
 from tasks import Split, Task
 
+from .curve_metrics import mean_loss
 from .curves import Curves, stack, sweep_curves
-from .metrics import mean_loss
 from .rules import OptaxRule
 
 GRID_POINTS = 15

@@ -17,7 +17,7 @@ from lopt import LearnedOptimizer
 from meta_train import InnerState, InnerTraining
 from tasks import Split, Task
 
-from .metrics import diverged
+from .curve_metrics import diverged
 from .rules import OptaxRule
 
 POINTS = 10
@@ -36,7 +36,7 @@ class Curves(struct.PyTreeNode):
     held_out: Float[np.ndarray, "*rules seeds points"]
     """Loss on the held-out split after `steps` inner steps, a mean over several batches; likewise."""
     diverged: Bool[np.ndarray, "*rules seeds"]
-    """See `metrics.diverged`."""
+    """See `curve_metrics.diverged`."""
     steps: tuple[int, ...] = struct.field(pytree_node=False)
     """Where `held_out` was measured, in inner steps done; the last is the horizon."""
     accuracy: Float[np.ndarray, "*rules seeds"] | None = None

@@ -17,7 +17,7 @@ import numpy as np
 from lopt import LearnedOptimizer
 
 from ..file_names import file_stem
-from .answers import UnusableError, decode_curves, encode_curves, read_record, write_record
+from .answer_files import UnusableError, decode_curves, encode_curves, read_record, write_record
 from .curves import Curves
 from .tuned_cache import Runs, made_now
 

@@ -29,7 +29,7 @@ from meta_train import provenance
 from tasks import Split, Task
 
 from ..file_names import file_stem
-from .answers import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
+from .answer_files import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
 from .baselines import Baseline, Tuned
 from .curves import run_keys, training_curves
 from .rules import OptaxRule

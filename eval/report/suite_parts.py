@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..statistics.comparisons import Comparison, compare, tasks_won
+from ..statistics.against_reference import Comparison, compare, tasks_won
 from ..statistics.results import Results
-from .cells import of_summary, ratio, times
+from .number_formats import of_summary, ratio, times
 from .origins import trained_horizon, trained_tasks
 from .tables import Table
 

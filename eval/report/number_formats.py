@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..statistics.aggregates import Estimate
-from ..statistics.comparisons import Summary
+from ..statistics.against_reference import Summary
+from ..statistics.many_runs import Estimate
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .aggregates import (
+from .many_runs import (
     RESAMPLES,
     Estimate,
     bootstrap,
@@ -23,8 +23,7 @@ from .aggregates import (
     resample,
     trials_matched,
 )
-from .results import Kind, Results
-from .scores import (
+from .paired_scores import (
     Loss,
     loss_scores,
     losses_of,
@@ -34,6 +33,7 @@ from .scores import (
     task_names,
     time_speed_up_scores,
 )
+from .results import Kind, Results
 
 
 @dataclasses.dataclass(frozen=True)

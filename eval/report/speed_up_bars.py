@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..statistics.paired_scores import speed_up_scores, task_names
 from ..statistics.results import Results
-from ..statistics.scores import speed_up_scores, task_names
-from ..training.metrics import typical_speed_up
+from ..training.curve_metrics import typical_speed_up
 from .quoting import in_figure
 from .tables import reference_label
 

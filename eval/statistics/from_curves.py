@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..training.baselines import Tuned
+from ..training.curve_metrics import final_loss, mean_loss, speed_up, steps_to_target, target_of
 from ..training.curves import Curves
-from ..training.metrics import final_loss, mean_loss, speed_up, steps_to_target, target_of
 from .results import Row
 
 CURVE_POINTS = 250
