@@ -4,6 +4,7 @@ This is the part that an end user imports. It needs jax, flax, optax and safeten
 packages above it.
 """
 
+from . import strict_json
 from .adafactor_mlp import AdafactorMLP
 from .as_optax import as_optax
 from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
@@ -46,6 +47,7 @@ __all__ = [
     "register",
     "save",
     "static_fields",
+    "strict_json",
     "theta_size",
     "zeros_like",
 ]

@@ -9,11 +9,25 @@ import sys
 import pytest
 
 from eval import Results, Row, TaskResult, compare, print_results, write_report
+from eval.report.columns import (
+    ACCURACY,
+    BEST_OTHER,
+    OPTIMIZER,
+    OWN_LOSS,
+    SECONDS,
+    SPEED_UP,
+    STEPS,
+    TRIALS,
+    Column,
+    Table,
+    loss_of,
+)
 from eval.report.markdown import render
 from eval.report.number_formats import loss, ratio
 from eval.report.plots import Picture
 from eval.report.speed_up_bars import draw_bars
-from eval.report.tables import detail_table, main_table, overall_table, verdicts
+from eval.report.tables import detail_table, main_table, overall_table
+from eval.report.verdicts import verdicts
 
 BOWL = Picture("bowl-3.png", "bowl, 3 inner steps")
 RATES = (1e-4, 1e-2, 1.0)
@@ -95,7 +109,20 @@ def test_the_main_table_has_the_losses_rates_speed_up_and_seeds_won(results):
     cells = ("bowl", "3", "small", "0.250", "0.625 (0.01)", "0.750 (1)", "1.50", "2.00x", "2/2")
     assert table.rows[0] == cells
     assert table.rows[1] == ("valley", "3", "small", "diverged", *cells[4:7], "never", "0/2")
-    assert table.best == (3, 4)
+    assert table.best == (OWN_LOSS, loss_of("adam", ""))
+
+
+def test_columns_go_by_their_ids_and_not_by_their_headings():
+    steps, named = STEPS.headed("steps"), Column("named", "steps to target")
+    table = Table((OPTIMIZER, named, steps), (("a", "1", "2"), ("b", "3", "4")), (steps, None))
+    assert table.cells(STEPS) == ("2", "4")
+    narrow = table.only(STEPS, OPTIMIZER, TRIALS)
+    assert (narrow.header, narrow.rows, narrow.best) == (
+        ("optimizer", "steps"), (("a", "2"), ("b", "4")), table.best
+    )  # fmt: skip
+    assert table.without(named) == narrow
+    with pytest.raises(ValueError, match="not in tuple"):
+        table.cells(TRIALS)
 
 
 def test_of_many_baselines_the_main_table_has_the_reference_and_the_best_other(results, capsys):
@@ -106,12 +133,12 @@ def test_of_many_baselines_the_main_table_has_the_reference_and_the_best_other(r
     table = main_table(many)
     assert table.header[3:6] == ("its loss", "tuned Adam", "best other")
     assert table.rows[0][3:6] == ("0.250", "0.625 (0.01)", "0.125 (Lion)")
-    assert table.best == (5, 5)
+    assert table.best == (BEST_OTHER, BEST_OTHER)
     assert {len(cells) for cells in (table.header, *table.rows)} == {8}
     own = main_table(dataclasses.replace(many, subjects=("lion", "adam")))
     assert own.rows[0][2:6] == ("lion", "0.125 (0.01)", "0.625 (0.01)", "0.750 (SGD-m)")
     assert own.rows[1][2:6] == ("adam", "0.625 (0.01)", "-", "0.125 (Lion)")
-    assert own.best[:2] == (3, 5)
+    assert own.best[:2] == (OWN_LOSS, BEST_OTHER)
     print_results(many)
     assert max(map(len, capsys.readouterr().out.partition("Over 2")[0].splitlines())) <= 80
     assert "shows the reference" in render(many)
@@ -122,7 +149,7 @@ def test_a_baseline_that_was_asked_about_has_a_row_of_its_own(results):
     table = main_table(dataclasses.replace(results, subjects=("adam",)))
     assert table.rows[0][2:5] == ("adam", "0.625 (0.01)", "-")
     assert table.rows[0][-2:] == ("1.00x", "-")
-    assert table.best[0] == 3
+    assert table.best[0] == OWN_LOSS
 
 
 def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
@@ -140,7 +167,7 @@ def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
     assert [row[0] for row in table.rows] == ["small", "tuned SGD-m", "Adam 1e-3"]
     assert overall_table(results, ["small"]).rows == table.rows[:1]
     first = dataclasses.replace(results, tasks=results.tasks[:1])
-    assert overall_table(first).rows[0][-1] == "all 3"
+    assert overall_table(first).cells(TRIALS)[0] == "all 3"
 
 
 def test_the_section_on_all_tasks_says_what_its_numbers_rest_on(results):
@@ -287,16 +314,15 @@ def test_without_matplotlib_the_rest_is_written_and_one_sentence_says_how_to_get
 
 def test_the_detail_table_has_accuracy_and_seconds_to_target(results):
     table = detail_table(results)
-    rows = {cells[:2]: dict(zip(table.header, cells, strict=True)) for cells in table.rows}
-    in_time = "seconds to target (speed-up)"
+    rows = {cells[:2]: dict(zip(table.columns, cells, strict=True)) for cells in table.rows}
     small, adam = rows["bowl", "small"], rows["bowl", "tuned Adam (0.01)"]
     # A step takes twice as long as Adam's, and the median seed needs half as many.
-    assert (small["steps to target"], small["speed-up"], small[in_time]) == ("1", "2.00x", "0.00200 (1.00x)")
-    assert adam[in_time] == "0.00300 (1.00x)"
-    assert rows["valley", "small"][in_time] == "never"
-    assert rows["bowl", "Adam 1e-3"][in_time] == "-"
-    assert small["held-out accuracy"] == "62.5% [50.0, 75.0]"
-    assert adam["held-out accuracy"] == "-"
+    assert (small[STEPS], small[SPEED_UP], small[SECONDS]) == ("1", "2.00x", "0.00200 (1.00x)")
+    assert adam[SECONDS] == "0.00300 (1.00x)"
+    assert rows["valley", "small"][SECONDS] == "never"
+    assert rows["bowl", "Adam 1e-3"][SECONDS] == "-"
+    assert small[ACCURACY] == "62.5% [50.0, 75.0]"
+    assert adam[ACCURACY] == "-"
 
 
 def test_results_from_before_there_were_accuracy_and_times_are_read(results):
@@ -307,5 +333,5 @@ def test_results_from_before_there_were_accuracy_and_times_are_read(results):
             del row["held_out_accuracy"], row["seconds_per_step"]
     old = Results.from_json(json.dumps(values))
     assert old.tasks[0].row("small").held_out_accuracy == ()
-    assert {cells[8] for cells in detail_table(old).rows} == {"-"}
+    assert set(detail_table(old).cells(SECONDS)) == {"-"}
     assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] | - |" in render(old)

@@ -280,8 +280,8 @@ def test_floats_are_kept_exactly(dtype):
     values = bits.astype(f"u{dtype().itemsize}").view(dtype)
     values = np.where(np.isnan(values), np.inf, values)
     assert np.isinf(values).any() or dtype is np.float64
-    text = json.dumps(eval.training.answer_files.plain(values), allow_nan=False)
-    back = eval.training.answer_files.array(json.loads(text)).astype(dtype)
+    text = json.dumps(eval.training.answer_files.encode_floats(values), allow_nan=False)
+    back = eval.training.answer_files.decode_floats(json.loads(text)).astype(dtype)
     np.testing.assert_array_equal(back.view(f"u{dtype().itemsize}"), values.view(f"u{dtype().itemsize}"))
 
 

@@ -11,22 +11,23 @@ from ..statistics.results import Results
 from ..training.costs import NETWORK_SIZE
 from ..training.curve_metrics import FINAL_SHARE, SMOOTHING
 from ..training.curves import BATCHES
+from .columns import AGAINST_UNTUNED, Table
 from .number_formats import counted
 from .origins import MARK
 from .plots import Picture
 from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_sentence, in_markdown
 from .suite_parts import parts_table
 from .tables import (
-    Table,
     cost_table,
     detail_table,
     has_many_baselines,
+    is_marked,
     main_table,
     overall_table,
     reference_label,
     sweep_table,
-    verdicts,
 )
+from .verdicts import verdicts
 
 
 def title(results: Results) -> str:
@@ -70,11 +71,10 @@ def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -
 
 def render_table(table: Table) -> str:
     """Return a table in Markdown, the best loss of a row in bold."""
-    best = table.best or (None,) * len(table.rows)
     header, *cells = ([in_markdown(cell) for cell in row] for row in (table.header, *table.rows))
     rows = [
-        [f"**{cell}**" if column == bold else cell for column, cell in enumerate(row)]
-        for row, bold in zip(cells, best, strict=True)
+        [f"**{cell}**" if column == best else cell for column, cell in zip(table.columns, row, strict=True)]
+        for row, best in zip(cells, table.best or (None,) * len(cells), strict=True)
     ]
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
@@ -95,10 +95,8 @@ def _parts(results: Results) -> list[str]:
     if not table.rows:
         return []
     reference = _reference(results)
-    columns = [name for name in table.header if name.startswith("against ")]
-    untuned = "".join(
-        f" The column {in_markdown(name)} has the wins on mean and on final loss there." for name in columns
-    )
+    headings = [in_markdown(one.heading) for one in table.columns if one == AGAINST_UNTUNED]
+    untuned = "".join(f" The column {one} has the wins on mean and on final loss there." for one in headings)
     said = (
         f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "
         "interquartile means over tasks and seeds, ratios are of mean training losses. Which tasks were "
@@ -109,7 +107,7 @@ def _parts(results: Results) -> list[str]:
 
 def _marked(results: Results) -> str:
     """Return what the mark means, where it is there."""
-    there = any(row[0].endswith(MARK) for row in main_table(results).rows)
+    there = any(is_marked(results, task, name) for task in results.tasks for name in results.subjects)
     return f" {MARK}: the optimizer was meta-trained on this very task or family." if there else ""
 
 
@@ -126,13 +124,15 @@ def _over_all_tasks(results: Results, pictures: Sequence[Picture]) -> list[str]:
         return []
     reference = _reference(results)
     tasks, seeds = counted(len(results.tasks), "task"), counted(results.seeds, "seed")
+    intervals = (
+        f"; in brackets {LEVEL:.0%} intervals over seeds, for these very tasks."
+        if results.seeds > 1
+        else ". A single seed gives no intervals."
+    )
     said = [
         f"Each run against {reference}'s of the same task and seed: larger is better, and 1 is as good. "
-        f"Interquartile means over {tasks} x {seeds}; in brackets {LEVEL:.0%} intervals over seeds, for "
-        "these very tasks."
+        f"Interquartile means over {tasks} x {seeds}{intervals}"
     ]
-    if results.seeds == 1:
-        said = [said[0].partition("; in brackets")[0] + ". A single seed gives no intervals."]
     if len(results.tasks) == 1:
         said.append("There is one task only: other tasks may say otherwise.")
     scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))

@@ -6,9 +6,19 @@ import dataclasses
 
 from ..statistics.against_reference import Comparison, compare, tasks_won
 from ..statistics.results import Results
+from .columns import (
+    AGAINST_UNTUNED,
+    DIVERGED,
+    GROUP,
+    OPTIMIZER,
+    SPEED_UP,
+    WON_FINAL,
+    WON_MEAN,
+    WORST_TASK,
+    Table,
+)
 from .number_formats import of_summary, ratio, times
 from .origins import trained_horizon, trained_tasks
-from .tables import Table
 
 UNTUNED = "adam-1e-3"
 """The untuned baseline that wins are counted against, too, where it is there."""
@@ -61,15 +71,10 @@ def parts_table(results: Results) -> Table:
     for subject in subjects:
         found = groups(results, subject)
         rows += [_row(results, subject, group, named, untuned) for group in found if len(found) > 1]
-    header = (
-        "tasks",
-        *(("optimizer",) if named else ()),
-        "won on mean loss",
-        "won on final loss",
-        "speed-up",
-    )
-    against = () if untuned is None else (f"against {untuned}",)
-    return Table((*header, "diverged", *against, "worst task (ratio)"), tuple(rows))
+    against = () if untuned is None else (AGAINST_UNTUNED.headed(f"against {untuned}"),)
+    who = (OPTIMIZER,) if named else ()
+    columns = (GROUP, *who, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED, *against, WORST_TASK)
+    return Table(columns, tuple(rows))
 
 
 def _row(results: Results, subject: str, group: Group, named: bool, untuned: str | None) -> tuple[str, ...]:

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 from ..statistics.against_reference import compare
 from ..statistics.paired_scores import run_names, task_names
 from ..statistics.results import Results, Row, TaskResult
+from .columns import (
+    ACCURACY,
+    AT_END,
+    BASELINE,
+    BEST_OTHER,
+    CHOSEN,
+    DIVERGED,
+    FINAL_LOSS,
+    FINAL_RATIO,
+    HELD_OUT_LOSS,
+    HORIZON,
+    IMPROVEMENT,
+    MEAN_LOSS,
+    OPERATIONS,
+    OPTIMIZER,
+    OWN_LOSS,
+    RATES,
+    SECONDS,
+    SEEDS_WON,
+    SPEED_UP,
+    STATE_BYTES,
+    STEP_TIME,
+    STEPS,
+    TASK,
+    TASKS_WON,
+    TIME_SPEED_UP,
+    TRIALS,
+    WON_FINAL,
+    WORST_TASK,
+    Column,
+    Table,
+    loss_of,
+)
 from .number_formats import (
-    counted,
     loss,
     mean,
     of_summary,
@@ -22,20 +53,10 @@ from .number_formats import (
     with_rate,
     with_spread,
 )
-from .origins import MARK, origin_sentences, trained_tasks
+from .origins import MARK, trained_tasks
 
 MOST_COLUMNS = 4
 """Most baselines that the main table has a column for."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of text."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    best: tuple[int | None, ...] = ()
-    """Per row, the column of its best loss; () where there is none to point at."""
 
 
 def main_table(results: Results) -> Table:
@@ -45,24 +66,34 @@ def main_table(results: Results) -> Table:
     the best of the others are there. `MARK` stands behind a task that the subject was meta-trained on.
     """
     rows, best = [], []
+    shown = _baseline_columns(results)
     for task, subject in _pairs(results):
-        marked = task.task in trained_tasks(results, subject.optimizer)
-        name = f"{task.name} {MARK}" if marked else task.name
-        cells = _baseline_cells(results, task, subject)
-        own = with_rate(mean(subject.mean_loss), subject.rate if subject.kind == "tuned" else None)
-        reference = task.row(results.reference)
-        won = f"{subject.seeds_won(reference)}/{results.seeds}" if subject is not reference else "-"
-        head = (name, str(task.horizon), subject.optimizer, own)
-        rows.append((*head, *cells.values(), times(subject.typical_speed_up), won))
-        columns = [subject.optimizer, *cells]
-        losses = {name: mean(task.row(name).mean_loss) for name in columns}
+        reference, cells = task.row(results.reference), _baseline_cells(results, task, subject)
+        rows.append(
+            (
+                f"{task.name} {MARK}" if is_marked(results, task, subject.optimizer) else task.name,
+                str(task.horizon),
+                subject.optimizer,
+                with_rate(mean(subject.mean_loss), subject.rate if subject.kind == "tuned" else None),
+                *cells.values(),
+                times(subject.typical_speed_up),
+                f"{subject.seeds_won(reference)}/{results.seeds}" if subject is not reference else "-",
+            )
+        )
+        # The subject comes first, so that it has a tie; as a baseline, too, it is in its own column.
+        places = {subject.optimizer: OWN_LOSS}
+        for name, column in zip(cells, shown, strict=True):
+            places.setdefault(name, column)
+        losses = {name: mean(task.row(name).mean_loss) for name in places}
         lowest = min(losses, key=lambda name: losses[name])
-        best.append(columns.index(lowest) + 3 if math.isfinite(losses[lowest]) else None)
-    labels = [row.label for row in baseline_rows(results, results.tasks[0])]
-    if has_many_baselines(results):
-        labels = [reference_label(results), "best other"]
-    header = ("task", "horizon", "optimizer", "its loss", *labels, "speed-up", "seeds won")
-    return Table(header, tuple(rows), tuple(best))
+        best.append(places[lowest] if math.isfinite(losses[lowest]) else None)
+    columns = (TASK, HORIZON, OPTIMIZER, OWN_LOSS, *shown, SPEED_UP, SEEDS_WON)
+    return Table(columns, tuple(rows), tuple(best))
+
+
+def is_marked(results: Results, task: TaskResult, optimizer: str) -> bool:
+    """Tell whether an optimizer was meta-trained on a task, by that very name."""
+    return task.task in trained_tasks(results, optimizer)
 
 
 def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> Table:
@@ -88,9 +119,8 @@ def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> 
         for one in compare(results)
         if one.optimizer != results.reference and (optimizers is None or one.optimizer in optimizers)
     ]
-    header = ("optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time")
-    header += ("final-loss ratio", "probability of improvement")
-    return Table((*header, "worst task (ratio)", "diverged", "best of k trials"), tuple(rows))
+    columns = (OPTIMIZER, TASKS_WON, WON_FINAL, SPEED_UP, TIME_SPEED_UP, FINAL_RATIO, IMPROVEMENT)
+    return Table((*columns, WORST_TASK, DIVERGED, TRIALS), tuple(rows))
 
 
 def detail_table(results: Results) -> Table:
@@ -113,10 +143,9 @@ def detail_table(results: Results) -> Table:
             )
             for row in task.rows
         ]
-    header = ("task", "optimizer", "mean over the horizon", "final training loss")
-    header += (f"held-out loss ({results.held_out})", "held-out accuracy", "steps to target", "speed-up")
-    header += ("seconds to target (speed-up)", "diverged")
-    return Table(header, tuple(rows))
+    held_out = HELD_OUT_LOSS.headed(f"held-out loss ({results.held_out})")
+    columns = (TASK, OPTIMIZER, MEAN_LOSS, FINAL_LOSS, held_out, ACCURACY, STEPS, SPEED_UP, SECONDS, DIVERGED)
+    return Table(columns, tuple(rows))
 
 
 def cost_table(results: Results) -> Table:
@@ -130,10 +159,7 @@ def cost_table(results: Results) -> Table:
         )
         for name, cost in results.costs.items()
     ]
-    return Table(
-        ("optimizer", "time of an update", "operations per parameter", "state bytes per parameter"),
-        tuple(rows),
-    )
+    return Table((OPTIMIZER, STEP_TIME, OPERATIONS, STATE_BYTES), tuple(rows))
 
 
 def sweep_table(results: Results) -> Table:
@@ -147,39 +173,11 @@ def sweep_table(results: Results) -> Table:
             loss(min(score for _, score in row.sweep)),
             "yes" if row.at_grid_end else "no",
         )
-        for name, task in _runs(results)
+        for name, task in tuned_runs(results)
         for row in task.rows
         if row.sweep
     ]
-    header = ("task", "baseline", "learning rates tried", "chosen", "its loss", "at an end of the grid")
-    return Table(header, tuple(rows))
-
-
-def verdicts(results: Results) -> list[str]:
-    """Return a sentence or two per subject, and one per thing that a reader should be warned of."""
-    said = origin_sentences(results)
-    for name in results.subjects:
-        if name == results.reference:
-            continue
-        (one,) = compare(results, optimizers=(name,))
-        reference = reference_label(results)
-        said.append(
-            f"{name} has a lower mean training loss than {reference} on {one.tasks_won} of "
-            f"{counted(one.tasks, 'task')}, and a lower final one on {one.tasks_won_final}."
-        )
-    for name, task in _runs(results):
-        said += [
-            f"Warning: {row.label} is best at {rate(row.rate)} on {name}, an end of its grid: "
-            "a better learning rate may lie outside."
-            for row in task.rows
-            if row.at_grid_end
-        ]
-    for name, task in zip(task_names(results), results.tasks, strict=True):
-        for row in task.rows:
-            if any(row.diverged) and (row.kind == "learned" or row.optimizer in results.subjects):
-                share = f"{sum(row.diverged)} of {counted(results.seeds, 'seed')}"
-                said.append(f"Warning: {row.label} diverged on {share} of {name}.")
-    return said
+    return Table((TASK, BASELINE, RATES, CHOSEN, OWN_LOSS, AT_END), tuple(rows))
 
 
 def reference_label(results: Results) -> str:
@@ -195,6 +193,13 @@ def baseline_rows(results: Results, task: TaskResult) -> list[Row]:
 def has_many_baselines(results: Results) -> bool:
     """Tell whether the main table leaves baselines out."""
     return len(baseline_rows(results, results.tasks[0])) > MOST_COLUMNS
+
+
+def _baseline_columns(results: Results) -> tuple[Column, ...]:
+    """Return the columns of the main table that are baselines', in the order of `_baseline_cells`."""
+    if has_many_baselines(results):
+        return loss_of(results.reference, reference_label(results)), BEST_OTHER
+    return tuple(loss_of(row.optimizer, row.label) for row in baseline_rows(results, results.tasks[0]))
 
 
 def _baseline_cells(results: Results, task: TaskResult, subject: Row) -> dict[str, str]:
@@ -225,7 +230,7 @@ def _pairs(results: Results) -> list[tuple[TaskResult, Row]]:
     return [(task, task.row(name)) for task in results.tasks for name in results.subjects]
 
 
-def _runs(results: Results) -> list[tuple[str, TaskResult]]:
+def tuned_runs(results: Results) -> list[tuple[str, TaskResult]]:
     """Return each task and horizon once: baselines are told the true horizon whatever is declared."""
     found: dict[str, TaskResult] = {}
     for name, task in zip(run_names(results), results.tasks, strict=True):

@@ -10,40 +10,51 @@ from rich.text import Text
 from lopt import plain
 
 from ..statistics.results import Results
+from .columns import (
+    BEST_OTHER,
+    DIVERGED,
+    FINAL_RATIO,
+    GROUP,
+    HORIZON,
+    OPTIMIZER,
+    SPEED_UP,
+    TASK,
+    TASKS_WON,
+    TIME_SPEED_UP,
+    TRIALS,
+    WON_FINAL,
+    WON_MEAN,
+)
+from .columns import Table as Cells
 from .number_formats import counted
 from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT
 from .report_files import Report
 from .suite_parts import parts_table
-from .tables import Table as Cells
-from .tables import main_table, overall_table, reference_label, verdicts
+from .tables import main_table, overall_table, reference_label
+from .verdicts import verdicts
 
-_SHOWN_OVERALL = (
-    "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time", "final-loss ratio",
-    "best of k trials",
-)  # fmt: skip
-_SHOWN_PARTS = ("tasks", "optimizer", "won on mean loss", "won on final loss", "speed-up", "diverged")
+_SHOWN_OVERALL = (OPTIMIZER, TASKS_WON, WON_FINAL, SPEED_UP, TIME_SPEED_UP, FINAL_RATIO, TRIALS)
+_SHOWN_PARTS = (GROUP, OPTIMIZER, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED)
 
 
 def print_results(results: Results, report: Report | None = None) -> None:
     """Print the main table, what to think of it, and where the report's files are."""
-    cells = main_table(results)
     horizons = sorted({task.horizon for task in results.tasks})
     # Eighty columns are few: a horizon that all tasks share is told once, learning rates go below.
-    shown = [at for at, name in enumerate(cells.header) if name != "horizon" or len(horizons) > 1]
+    cells = main_table(results) if len(horizons) > 1 else main_table(results).without(HORIZON)
     steps = f"{horizons[0]} inner steps" if len(horizons) == 1 else "the horizon"
     print(f"Mean training loss over {steps} and {counted(results.seeds, 'seed')} (learning rate below)")
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for at in shown:
-        name = cells.header[at]
-        text = name in ("task", "optimizer")
+    for column in cells.columns:
         table.add_column(
-            _text(name, " "),
-            justify="left" if text else "right",
-            no_wrap=name not in ("optimizer", "best other"),
+            _text(column.heading, " "),
+            justify="left" if column in (TASK, OPTIMIZER) else "right",
+            no_wrap=column not in (OPTIMIZER, BEST_OTHER),
             overflow="fold",
         )
     for row, best in zip(cells.rows, cells.best, strict=True):
-        table.add_row(*(_text(row[at], " (", "bold" if at == best else "") for at in shown))
+        styles = ("bold" if column == best else "" for column in cells.columns)
+        table.add_row(*(_text(cell, " (", style) for cell, style in zip(row, styles, strict=True)))
     _print(table)
     if len(results.tasks) > 1:
         _print_overall(results)
@@ -62,23 +73,21 @@ def _print_overall(results: Results) -> None:
         return
     reference = plain(reference_label(results))
     print(f"Over {len(results.tasks)} tasks, against {reference}: larger is better, and 1 is as good")
-    _print_cells(cells, _SHOWN_OVERALL)
+    _print_cells(cells.only(*_SHOWN_OVERALL))
     parts = parts_table(results)
     if parts.rows:
         print("Part by part")
-        _print_cells(parts, _SHOWN_PARTS)
+        _print_cells(parts.only(*_SHOWN_PARTS))
 
 
-def _print_cells(cells: Cells, columns: tuple[str, ...]) -> None:
-    """Print some columns of a table; what is in brackets goes below."""
-    shown = [at for at, name in enumerate(cells.header) if name in columns]
+def _print_cells(cells: Cells) -> None:
+    """Print a table; what is in brackets goes below."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for at in shown:
-        table.add_column(
-            _text(cells.header[at], " "), justify="right" if at else "left", no_wrap=at > 0, overflow="fold"
-        )
+    for at, heading in enumerate(cells.header):
+        justify = "right" if at else "left"
+        table.add_column(_text(heading, " "), justify=justify, no_wrap=at > 0, overflow="fold")
     for row in cells.rows:
-        table.add_row(*(_text(row[at], " [") for at in shown))
+        table.add_row(*(_text(cell, " [") for cell in row))
     _print(table)
 
 

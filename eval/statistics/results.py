@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any, Literal
 
+from lopt import strict_json
+
 from ..file_names import file_stem
 from ..training.costs import Cost
 from ..training.curve_metrics import seeds_won, typical_speed_up
@@ -135,7 +137,7 @@ class Results:
     def to_json(self) -> str:
         """Return JSON text; a loss that is not finite, and "never", are null there."""
         values = {"format": _FORMAT} | dataclasses.asdict(self)
-        return json.dumps(_without_infinities(values), indent=1, allow_nan=False) + "\n"
+        return json.dumps(strict_json.encode(values), indent=1, allow_nan=False) + "\n"
 
     def without_curves(self) -> Results:
         """Return the same numbers without what is for the eye alone: a hundredth of the size."""
@@ -178,14 +180,6 @@ def _read_task(values: dict[str, Any]) -> TaskResult:
 
 
 def _tuples(value: Any, losses: bool) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(item, losses) for item in value)
-    return math.inf if value is None and losses else value
-
-
-def _without_infinities(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_infinities(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_infinities(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if losses:
+        value = strict_json.decode(value, math.inf)
+    return tuple(_tuples(item, False) for item in value) if isinstance(value, list) else value

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lopt import strict_json
+
 from .curves import Curves
 
 FORMAT = 1
@@ -58,52 +60,46 @@ def read_record(path: Path, question: dict[str, Any], start: list[Any]) -> dict[
             told = f"it is for {entry} {has}, not {wanted}"
             raise UnusableError(told if isinstance(wanted, int | str) else f"its {entry} differs")
     # Other machines round otherwise.
-    if not np.allclose(array(record["start"]), array(start), rtol=1e-3, atol=0):
+    if not np.allclose(decode_floats(record["start"]), decode_floats(start), rtol=1e-3, atol=0):
         raise UnusableError("its runs start from other losses, so the task has changed")
     return record
 
 
 def encode_curves(curves: Curves) -> dict[str, Any]:
     """Return the curves of one rule's runs as JSON has them."""
-    accuracy = {} if curves.accuracy is None else {"accuracy": plain(curves.accuracy)}
+    accuracy = {} if curves.accuracy is None else {"accuracy": encode_floats(curves.accuracy)}
     return {
         "dtype": str(curves.train.dtype),
         "steps": list(curves.steps),
         "diverged": curves.diverged.tolist(),
         **accuracy,
-        "train": [plain(curve) for curve in curves.train],
-        "held_out": [plain(curve) for curve in curves.held_out],
+        "train": [encode_floats(curve) for curve in curves.train],
+        "held_out": [encode_floats(curve) for curve in curves.held_out],
     }
 
 
 def decode_curves(answer: dict[str, Any]) -> Curves:
     """Return what `encode_curves` was given."""
     dtype = answer["dtype"]
-    train, held_out = (array(answer[name]).astype(dtype) for name in ("train", "held_out"))
+    train, held_out = (decode_floats(answer[name]).astype(dtype) for name in ("train", "held_out"))
     # Files from before accuracy was measured lack it.
-    accuracy = array(answer["accuracy"]).astype(dtype) if "accuracy" in answer else None
+    accuracy = decode_floats(answer["accuracy"]).astype(dtype) if "accuracy" in answer else None
     return Curves(train, held_out, np.array(answer["diverged"], bool), tuple(answer["steps"]), accuracy)
 
 
-def plain(values: np.ndarray) -> list[float | None]:
+def encode_floats(values: np.ndarray) -> list[float | None]:
     """Return floats as JSON has them, exactly: the shortest that read back the same; null is infinity."""
     short = [float(str(value)) for value in values]
-    return [
-        None if math.isinf(brief) else brief if values.dtype.type(brief) == value else float(value)
-        for brief, value in zip(short, values, strict=True)
-    ]
+    exact = values.dtype.type
+    return strict_json.encode(
+        [brief if exact(brief) == value else float(value) for brief, value in zip(short, values, strict=True)]
+    )
 
 
-def array(values: Any) -> np.ndarray:
-    """Return what `plain` was given, in float64; lists of it become further axes."""
-    return np.array(_with_infinities(values), np.float64)
+def decode_floats(values: Any) -> np.ndarray:
+    """Return what `encode_floats` was given, in float64; lists of it become further axes."""
+    return np.array(strict_json.decode(values, math.inf), np.float64)
 
 
 def _digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _with_infinities(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_with_infinities(item) for item in value]
-    return math.inf if value is None else value

@@ -29,7 +29,15 @@ from meta_train import provenance
 from tasks import Split, Task
 
 from ..file_names import file_stem
-from .answer_files import UnusableError, array, decode_curves, encode_curves, plain, read_record, write_record
+from .answer_files import (
+    UnusableError,
+    decode_curves,
+    decode_floats,
+    encode_curves,
+    encode_floats,
+    read_record,
+    write_record,
+)
 from .baselines import Baseline, Tuned
 from .curves import run_keys, training_curves
 from .rules import OptaxRule
@@ -72,7 +80,7 @@ class Runs:
             batches=1,
             with_accuracy=False,
         )
-        return [plain(curves.train[:, 0]), plain(curves.held_out[:, 0])]
+        return [encode_floats(curves.train[:, 0]), encode_floats(curves.held_out[:, 0])]
 
     def question(self, name: str, family: Mapping[str, Baseline]) -> dict[str, Any]:
         """Return everything else that decides what a baseline's tuned runs are."""
@@ -166,10 +174,10 @@ def _file(runs: Runs, name: str) -> str:
 
 
 def _answer(tuned: Tuned) -> dict[str, Any]:
-    scores = plain(np.asarray(tuned.scores))
+    scores = encode_floats(np.asarray(tuned.scores))
     return {"rate": tuned.rate, "scores": scores} | encode_curves(tuned.curves)
 
 
 def _tuned(answer: dict[str, Any], baseline: Baseline) -> Tuned:
-    scores = tuple(array(answer["scores"]).tolist())
+    scores = tuple(decode_floats(answer["scores"]).tolist())
     return Tuned(answer["rate"], decode_curves(answer), baseline.rates, scores)

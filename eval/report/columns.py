@@ -1,0 +1,93 @@
+"""The columns of a report's tables: code goes by these, readers by their headings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table. Two are the same where their ids are, whatever their headings."""
+
+    id: str
+    heading: str = dataclasses.field(compare=False)
+
+    def headed(self, heading: str) -> Column:
+        """Return the column with a heading that depends on the benchmark."""
+        return dataclasses.replace(self, heading=heading)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of text."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: tuple[Column | None, ...] = ()
+    """Per row, where its best loss is; () where there is none to point at."""
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The headings."""
+        return tuple(column.heading for column in self.columns)
+
+    def only(self, *columns: Column) -> Table:
+        """Return the table with some of its columns; those that it does not have are left out."""
+        kept = [at for at, column in enumerate(self.columns) if column in columns]
+        rows = tuple(tuple(row[at] for at in kept) for row in self.rows)
+        return Table(tuple(self.columns[at] for at in kept), rows, self.best)
+
+    def without(self, *columns: Column) -> Table:
+        """Return the table without some of its columns."""
+        return self.only(*(column for column in self.columns if column not in columns))
+
+    def cells(self, column: Column) -> tuple[str, ...]:
+        """Return the cells of a column, from the top.
+
+        Raises:
+            ValueError: when the table does not have it.
+        """
+        at = self.columns.index(column)
+        return tuple(row[at] for row in self.rows)
+
+
+TASK = Column("task", "task")
+HORIZON = Column("horizon", "horizon")
+OPTIMIZER = Column("optimizer", "optimizer")
+OWN_LOSS = Column("own-loss", "its loss")
+BEST_OTHER = Column("best-other", "best other")
+SPEED_UP = Column("speed-up", "speed-up")
+SEEDS_WON = Column("seeds-won", "seeds won")
+
+GROUP = Column("group", "tasks")
+WON_MEAN = Column("won-mean", "won on mean loss")
+WON_FINAL = Column("won-final", "won on final loss")
+TASKS_WON = Column("tasks-won", "tasks won")
+TIME_SPEED_UP = Column("time-speed-up", "speed-up in time")
+FINAL_RATIO = Column("final-ratio", "final-loss ratio")
+IMPROVEMENT = Column("improvement", "probability of improvement")
+AGAINST_UNTUNED = Column("against-untuned", "against the untuned baseline")
+WORST_TASK = Column("worst-task", "worst task (ratio)")
+DIVERGED = Column("diverged", "diverged")
+TRIALS = Column("trials", "best of k trials")
+
+MEAN_LOSS = Column("mean-loss", "mean over the horizon")
+FINAL_LOSS = Column("final-loss", "final training loss")
+HELD_OUT_LOSS = Column("held-out-loss", "held-out loss")
+ACCURACY = Column("accuracy", "held-out accuracy")
+STEPS = Column("steps", "steps to target")
+SECONDS = Column("seconds", "seconds to target (speed-up)")
+
+STEP_TIME = Column("step-time", "time of an update")
+OPERATIONS = Column("operations", "operations per parameter")
+STATE_BYTES = Column("state-bytes", "state bytes per parameter")
+
+BASELINE = Column("baseline", "baseline")
+RATES = Column("rates", "learning rates tried")
+CHOSEN = Column("chosen", "chosen")
+AT_END = Column("at-end", "at an end of the grid")
+
+
+def loss_of(optimizer: str, heading: str) -> Column:
+    """Return the column of a baseline's losses."""
+    return Column(f"loss of {optimizer}", heading)
