@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from meta_train import CheckpointError, RunDirectory, Trainer, load_run_optimizer, run_to_json
+from meta_train.runs.literal_path import literal
 
 from .small_runs import SMALL_RUN
 
@@ -79,6 +81,23 @@ def test_the_clock_saves_too(tmp_path):
     never = CONFIG.replace(checkpoint_every=0, checkpoint_seconds=0, validate_every=1000)
     drive(tmp_path / "never", never)
     assert saved(tmp_path / "never") == [0, 12]  # the first validation is the best so far, and the end
+
+
+@pytest.mark.parametrize("name", ["lr=[1,2]", "[!a]-[", "a**b?"])
+def test_brackets_and_stars_in_a_path_are_nothing_special(whole, tmp_path, name):
+    """Hydra names directories so, and orbax looks for files below them by a pattern."""
+    path = tmp_path / name / "run"
+    assert_same(drive(path)[0], whole[1])
+    theta, steps, warnings = drive(path, dataclasses.replace(CONFIG, steps=14))
+    assert (steps, warnings) == ([14], [])
+    assert_same(load_run_optimizer(path), theta)
+    assert_same(load_run_optimizer(path, step=12), whole[1])
+    load_run_optimizer(path, best=True)
+
+
+def test_a_local_path_is_no_address_of_a_bucket():
+    assert str(literal(Path("/s3/run")) / "checkpoints") == "/s3/run/checkpoints"
+    assert not literal(Path("/s3/run")).exists()
 
 
 def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(whole):

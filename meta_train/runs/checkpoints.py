@@ -20,9 +20,11 @@ import orbax.checkpoint as ocp
 from ..host.checksums import damage, has_checksums, write_checksums
 from ..host.processes import from_main, is_main
 from ..population.step import MetaState
+from .literal_path import literal
 
 Warn = Callable[[str], None]
-_SCORE = "valid_objective"
+SCORE = "valid_objective"
+"""The metric by which checkpoints are compared."""
 
 
 class CheckpointError(RuntimeError):
@@ -40,14 +42,13 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep_last: int, keep_hours: float, warn: Warn) -> None:
-        # orbax fails on relative paths, and only in the background.
         self._directory, self._warn = directory.resolve(), warn
         self._options = _options(keep_last, keep_hours, self._before_commit)
         self._saving: int | None = None
         if is_main():
             self._set_damaged_aside()
         from_main(0)  # the others look when that is done
-        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+        self._manager = ocp.CheckpointManager(literal(self._directory), options=self._options)
 
     def latest(self) -> int | None:
         """Return the meta-step of the newest checkpoint, or None."""
@@ -57,7 +58,7 @@ class Checkpoints:
         """Return the lowest validation objective of a checkpoint; infinity where there is none."""
         step = self._manager.best_step()
         metrics = None if step is None else self._manager.metrics(step)
-        return math.inf if not metrics else metrics[_SCORE]
+        return math.inf if not metrics else metrics[SCORE]
 
     def save(
         self,
@@ -84,7 +85,7 @@ class Checkpoints:
         items = ocp.args.Composite(
             run=ocp.args.StandardSave({"run": state, "particles": particles}), about=ocp.args.JsonSave(about)
         )
-        metrics = None if valid is None or not math.isfinite(valid) else {_SCORE: valid}
+        metrics = None if valid is None or not math.isfinite(valid) else {SCORE: valid}
         with _told(self._directory):
             self._manager.wait_until_finished()
             self._saving = meta_step
@@ -101,7 +102,7 @@ class Checkpoints:
         Raises:
             CheckpointError: when there are checkpoints, and none can be restored; when a whole one can't be.
         """
-        abstract = jax.tree.map(_abstract, {"run": state, "particles": particles})
+        abstract = jax.tree.map(shape_of, {"run": state, "particles": particles})
         failed = None
         while (step := self.latest()) is not None:
             try:
@@ -146,7 +147,7 @@ class Checkpoints:
 
     def _reload(self) -> None:
         self._manager.close()
-        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+        self._manager = ocp.CheckpointManager(literal(self._directory), options=self._options)
 
     def _before_commit(self) -> None:
         """Write checksums beside what was written, under its temporary name."""
@@ -174,7 +175,7 @@ class Checkpoints:
 
 def _options(keep_last: int, keep_hours: float, before_commit: Callable[[], None]) -> Any:
     policies = ocp.checkpoint_managers
-    score = lambda metrics: metrics[_SCORE]  # noqa: E731
+    score = lambda metrics: metrics[SCORE]  # noqa: E731
     best = policies.BestN(get_metric_fn=score, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     kept = [policies.LatestN(keep_last), best]
     if keep_hours:
@@ -193,73 +194,6 @@ def steps_in(directory: Path) -> list[int]:
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
-
-
-def restore_theta(
-    directory: Path, theta: Any, step: int | None = None, best: bool = False
-) -> tuple[Any, int]:
-    """Read theta alone.
-
-    Args:
-        directory: the run's checkpoints.
-        theta: a tree of theta's structure, shapes and dtypes.
-        step: the checkpoint's meta-step; None for the newest.
-        best: take the best by validation instead.
-
-    Returns:
-        Theta and its meta-step.
-
-    Raises:
-        CheckpointError: when there is none, or it does not fit.
-    """
-    run = directory.parent
-    if not directory.is_dir():
-        raise CheckpointError(f"{run} holds no checkpoint")
-    options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics[_SCORE], best_mode="min")
-    with ocp.CheckpointManager(directory.resolve(), options=options) as manager:
-        chosen = _choose(manager, run, step, best)
-        wrong = damage(directory / str(chosen))
-        if wrong is not None:
-            others = ", ".join(str(other) for other in manager.all_steps() if other != chosen)
-            raise CheckpointError(
-                f"checkpoint {chosen} of {run} is damaged ({wrong}): take another ({others})"
-            )
-        one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        item = {"run": {"theta": jax.tree.map(lambda x: _abstract(x, one), theta)}}
-        arguments = ocp.checkpoint_utils.construct_restore_args(item)
-        partial = ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
-        try:
-            restored = manager.restore(chosen, args=ocp.args.Composite(run=partial))["run"]
-        except Exception as error:  # orbax raises bare exceptions on damaged files
-            raise CheckpointError(
-                f"checkpoint {chosen} of {run} can't be restored: {reason(error)}"
-            ) from error
-    return restored["run"]["theta"], chosen
-
-
-def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | None:
-    """Read what a checkpoint, by default the newest, knows about its run; None where it can't be read."""
-    if not steps_in(directory):
-        return None
-    with ocp.CheckpointManager(directory.resolve()) as manager:
-        try:
-            return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
-        except Exception:  # orbax raises bare exceptions on damaged files
-            return None
-
-
-def _choose(manager: ocp.CheckpointManager, run: Path, step: int | None, best: bool) -> int:
-    steps = sorted(manager.all_steps())
-    if not steps:
-        raise CheckpointError(f"{run} holds no checkpoint yet")
-    if best:
-        chosen = manager.best_step()
-        if chosen is None:
-            raise CheckpointError(f"{run} holds no checkpoint that was validated")
-        return chosen
-    if step is not None and step not in steps:
-        raise CheckpointError(f"{run} holds no checkpoint {step}, but {', '.join(map(str, steps))}")
-    return steps[-1] if step is None else step
 
 
 @contextmanager
@@ -283,5 +217,6 @@ def reason(error: BaseException) -> str:
     return (text.splitlines() or [type(error).__name__])[0][:200]
 
 
-def _abstract(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
+def shape_of(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
+    """Return an array's shape and dtype, with its own placement or another."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding)

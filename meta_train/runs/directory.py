@@ -17,8 +17,8 @@ from ..config.json_form import run_to_json
 from ..config.run import Run
 from ..host.files import one_line, read_whole, write_whole
 from ..host.provenance import provenance
-from .checkpoints import read_about
 from .lock import holder, this_process
+from .stored_theta import read_about
 
 
 class RunDirectoryError(RuntimeError):

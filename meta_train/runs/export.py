@@ -13,8 +13,8 @@ from ..config.run import Run
 from ..dynamics import Theta
 from ..estimators import ESTIMATORS
 from ..host.files import belongs_to_run
-from .checkpoints import read_about, restore_theta
 from .directory import RunDirectory, RunDirectoryError
+from .stored_theta import read_about, restore_theta
 
 
 def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool = False) -> LearnedOptimizer:
