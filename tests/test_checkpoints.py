@@ -8,7 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from meta_train import CheckpointError, RunDirectory, Trainer, load_run_optimizer, run_to_json
+from meta_train import (
+    CheckpointError,
+    RunDirectory,
+    RunDirectoryError,
+    Trainer,
+    load_run_optimizer,
+    run_to_json,
+)
 from meta_train.runs.literal_path import literal
 
 from .small_runs import SMALL_RUN
@@ -173,6 +180,37 @@ def test_when_all_are_damaged_the_run_does_not_begin_anew_by_itself(run):
         CheckpointError, match=r"no checkpoint of .* can be restored; the damaged ones are in"
     ):
         drive(run)
+
+
+def delete(checkpoints):
+    shutil.rmtree(checkpoints)
+
+
+def unmount(checkpoints):
+    shutil.rmtree(checkpoints)
+    checkpoints.mkdir()
+
+
+def delete_each(checkpoints):
+    for step in saved(checkpoints.parent):
+        shutil.rmtree(checkpoints / str(step))
+
+
+@pytest.mark.parametrize("loss", [delete, unmount, delete_each])
+def test_when_checkpoints_are_gone_the_run_does_not_begin_anew_by_itself(run, loss):
+    (run / "metrics.jsonl").write_text('{"meta_step": 0}\n{"meta_step": 2}\n')
+    loss(run / "checkpoints")
+    for _ in range(2):  # nor the second time
+        with pytest.raises(RunDirectoryError, match=r"no checkpoint of it: .*/checkpoints back, or mount it"):
+            drive(run)
+
+
+def test_a_run_that_was_killed_before_its_first_save_begins_anew(tmp_path, whole):
+    directory = RunDirectory(tmp_path / "run")
+    directory.open(CONFIG.run(), "lopt-train")
+    directory.metrics.write_text('{"meta_step": 0}\n{"meta_step": 2}\n')
+    (directory.checkpoints / "0.orbax-checkpoint-tmp").mkdir()
+    assert_same(drive(directory.path)[0], whole[1])
 
 
 def test_a_whole_checkpoint_that_does_not_fit_is_left_where_it_is(run):

@@ -21,6 +21,7 @@ from ..host.checksums import damage, has_checksums, write_checksums
 from ..host.processes import from_main, is_main
 from ..population.step import MetaState
 from .literal_path import literal
+from .lost_checkpoints import mark
 
 Warn = Callable[[str], None]
 SCORE = "valid_objective"
@@ -87,7 +88,7 @@ class Checkpoints:
         )
         metrics = None if valid is None or not math.isfinite(valid) else {SCORE: valid}
         with _told(self._directory):
-            self._manager.wait_until_finished()
+            self._finish_saving()
             self._saving = meta_step
             self._manager.save(meta_step, args=items, metrics=metrics, force=True)
 
@@ -142,8 +143,13 @@ class Checkpoints:
             CheckpointError: when it can't be written.
         """
         with _told(self._directory):
-            self._manager.wait_until_finished()
+            self._finish_saving()
         self._manager.close()
+
+    def _finish_saving(self) -> None:
+        self._manager.wait_until_finished()
+        if self._saving is not None and is_main():
+            mark(self._directory, saved=True)
 
     def _reload(self) -> None:
         self._manager.close()

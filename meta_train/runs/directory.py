@@ -17,7 +17,9 @@ from ..config.json_form import run_to_json
 from ..config.run import Run
 from ..host.files import one_line, read_whole, write_whole
 from ..host.provenance import provenance
+from .checkpoints import steps_in
 from .lock import holder, this_process
+from .lost_checkpoints import are_lost, mark
 from .stored_theta import read_about
 
 
@@ -90,10 +92,21 @@ class RunDirectory:
                     f"{self.path} holds another run: {'; '.join(changed)}. Take the old values, "
                     "or another --run-dir"
                 )
+            self._check_checkpoints()
         elif names - {"lock.json", "config.tmp"}:
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no lopt run (no config.json): take another --run-dir"
             )
+
+    def _check_checkpoints(self) -> None:
+        """Refuse a run that would begin anew, and empty its metrics, because its checkpoints are gone."""
+        damaged = self.path / "damaged"  # what is in there, the restoring says
+        if damaged.exists() or steps_in(self.checkpoints) or not are_lost(self.checkpoints, self.metrics):
+            return
+        raise RunDirectoryError(
+            f"{self.path} holds a run that has done meta-steps, and no checkpoint of it: put "
+            f"{self.checkpoints} back, or mount it, or take another --run-dir"
+        )
 
     def open(self, run: Run, command: str) -> str:
         """Claim the directory for a configuration, or take it up again.
@@ -106,6 +119,7 @@ class RunDirectory:
         """
         self.check(run)
         self._make()
+        mark(self.checkpoints)
         write_whole(self.config, run_to_json(run))
         if not self.identity.is_file():
             known = read_about(self.checkpoints) or {"id": secrets.token_hex(4)}

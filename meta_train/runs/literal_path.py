@@ -14,7 +14,9 @@ from etils.epath.gpath import PosixGPath
 class LiteralPath(PosixGPath):
     """A local path for orbax. Its own `glob` takes the path it starts from for a part of the pattern."""
 
-    _uri_scheme = None  # or else /gs, /s3, /az and /hf would be the addresses of buckets
+    @property
+    def _uri_scheme(self) -> None:
+        """Be none: /gs, /s3, /az and /hf are folders here, and would be the addresses of buckets."""
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """Yield what matches a pattern below this path."""
