@@ -1,5 +1,6 @@
 """A run is exported where it was not trained, and says truly how it was."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -74,6 +75,66 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
     assert before < after["seconds"] < 600
 
 
+# --- what a run started from -----------------------------------------------------------------------------
+
+
+FROM_A_START = (
+    "tiny --run-dir run --init-from published --particles 4 --devices 1 --window 5 --horizon-high 10 "
+    "--no-progress --reference-rates 0 --hysteresis-particles 0 --validation-episodes 1 --steps"
+)
+
+
+def small_lstm(seed, scale):
+    """An optimizer with a static field that no checkpoint holds."""
+    key = jax.random.key(seed)
+    return lopt.create("coordinatewise-lstm", key, hidden_size=2, hidden_layers=1, output_scale=scale)
+
+
+def remove(published):
+    shutil.rmtree(published)
+
+
+def republish(published):
+    lopt.save(small_lstm(2, 7.0), published)
+
+
+def damage(published):
+    (published / "config.json").write_text("{}")
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """A directory with a published optimizer, and a run that did a meta-step from there."""
+    place = tmp_path_factory.mktemp("started")
+    lopt.save(small_lstm(1, 0.5), place / "published", {"command": "mine"})
+    with contextlib.chdir(place):
+        assert train_here(*FROM_A_START.split(), 1) == 0
+    return place
+
+
+@pytest.mark.parametrize("change", [remove, republish, damage])
+def test_a_run_is_exported_with_what_it_started_from(started, tmp_path, monkeypatch, change):
+    monkeypatch.chdir(shutil.copytree(started, tmp_path / "place"))
+    change(Path("published"))
+    assert lopt.static_fields(lopt.load(export_run("run", "out")))["output_scale"] == 0.5
+    jax.tree.map(np.testing.assert_array_equal, lopt.load("run/start"), small_lstm(1, 0.5))
+    assert lopt.read_config("run/start")["provenance"] == {"command": "mine"}
+
+
+def test_a_run_goes_on_though_what_it_started_from_has_changed(started, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(started, tmp_path / "place"))
+    republish(Path("published"))
+    assert train_here(*FROM_A_START.split(), 2) == 0
+    exported, origin = read_run("run")
+    assert origin["meta_steps"] == 2
+    assert lopt.static_fields(exported)["output_scale"] == 0.5
+    jax.tree.map(np.testing.assert_array_equal, lopt.load("run/start"), small_lstm(1, 0.5))
+
+
+def test_a_run_from_a_start_of_its_own_keeps_none(trained):
+    assert not (trained[0].path / "start").exists()
+
+
 # --- what an export must not overwrite -------------------------------------------------------------------
 
 
@@ -101,7 +162,7 @@ def error_line(capsys, program="lopt-export") -> str:
     "out",
     [
         *("run", "./run/", "run/../run", "link", "link/.", "run/checkpoints", "link/checkpoints/x"),
-        *("run/damaged", "run/wandb/x", "below/up"),
+        *("run/damaged", "run/start", "run/wandb/x", "below/up"),
     ],
 )
 def test_a_run_is_not_exported_onto_itself_however_that_is_spelt(run, out, capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -67,7 +68,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
                 import_all(launch.imports)
                 run = options.run()
                 directory.check(run)
-                parts = build(run)
+                parts = build(dataclasses.replace(run, problem=run.problem.kept_in(run_dir)))
                 if is_main():
                     stack.enter_context(directory.locked(line))
                 trainer, tracker = _begin(run, directory, parts, line)
@@ -117,6 +118,8 @@ def _place(options: Options, launch: Launch) -> None:
 
 def _begin(run: Run, directory: RunDirectory, parts: Parts, line: str) -> tuple[Trainer, Tracker]:
     run_id = _claim(directory, run, line)
+    if is_main():
+        run.problem.keep(directory.path, parts.theta)
     trainer = Trainer(run, directory, parts, run_id)
     if trainer.meta_step and is_main():
         print(f"resuming {directory.path} at meta-step {trainer.meta_step}", file=sys.stderr)

@@ -49,7 +49,7 @@ def belongs_to_run(run_dir: Path, path: Path) -> bool:
     if not real.is_relative_to(run):
         return False
     inside = real.relative_to(run).parts
-    return not inside or inside[0] in ("checkpoints", "damaged", "wandb")
+    return not inside or inside[0] in ("checkpoints", "damaged", "start", "wandb")
 
 
 def one_line(text: object) -> str:

@@ -108,6 +108,18 @@ class Problem(abc.ABC):
             ValueError: saying what to choose instead.
         """
 
+    def keep(self, run_dir: Path, theta: Theta) -> None:  # noqa: B027 (most read nothing from elsewhere)
+        """Keep in a run's directory what `theta` read from elsewhere; the first copy stays.
+
+        Args:
+            run_dir: the run's directory.
+            theta: as it was at the start.
+        """
+
+    def kept_in(self, run_dir: Path) -> Problem:
+        """Return the problem with what `keep` kept in the place of what it was read from."""
+        return self
+
     def about(self) -> dict[str, Any]:
         """Return, in JSON's types, what a published theta says of what it was trained on."""
         return {"trained_on": list(self.names)}

@@ -26,6 +26,10 @@ ADAM_RATES = (1e-4, 1.0)
 """The lowest and the highest learning rate that Adam is tuned over, on a logarithmic grid."""
 
 
+_START = "start"
+"""Where a run keeps what it started from."""
+
+
 @PROBLEMS.register("learned-optimizer")
 @dataclasses.dataclass(frozen=True)
 class LearnedOptimizerTraining(Problem):
@@ -117,6 +121,23 @@ class LearnedOptimizerTraining(Problem):
             return lopt.create(self.optimizer, key, **options)
         except TypeError as error:
             raise ValueError(f"optimizer {self.optimizer}: {error}") from error
+
+    def keep(self, run_dir: Path, theta: LearnedOptimizer) -> None:
+        """Keep the published optimizer of `init_from`, so that the original may move or change.
+
+        Raises:
+            lopt.PublishedOptimizerError: when it can't be written.
+        """
+        kept = run_dir / _START
+        if self.init_from is not None and not kept.exists():
+            lopt.save(theta, kept, lopt.read_config(self.init_from)["provenance"])
+
+    def kept_in(self, run_dir: Path) -> LearnedOptimizerTraining:
+        """Return the problem that starts from the copy, where there is one."""
+        kept = (run_dir / _START).resolve()
+        if self.init_from is None or not kept.exists():
+            return self
+        return dataclasses.replace(self, init_from=str(kept))
 
     def about(self) -> dict[str, Any]:
         """Return the tasks, and their weights where they are several."""

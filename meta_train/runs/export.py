@@ -87,7 +87,7 @@ def _read(run_dir: str | Path, step: int | None, best: bool) -> tuple[Theta, dic
     method, estimator = run.method, run.method.estimator
     try:
         # Theta's structure alone: neither the run's data nor its devices need be on this machine.
-        structure = run.problem.theta(jax.random.key(method.seed))
+        structure = run.problem.kept_in(directory.path).theta(jax.random.key(method.seed))
     except ValueError as error:
         raise ValueError(f"{run_dir} can't be read: {error}{directory.import_hint()}") from error
     theta, meta_step = restore_theta(directory.checkpoints, structure, step, best)
