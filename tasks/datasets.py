@@ -158,10 +158,19 @@ def find_source(name: str) -> Source:
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return the TFDS root: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Return the TFDS root: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+
+    Raises:
+        DatasetNotPreparedError: when that is in a home directory, and there is none.
+    """
     # Asked now, not when TFDS was imported, which is when TFDS itself reads the variable.
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser().resolve()
+    try:
+        return Path(chosen).expanduser().resolve()
+    except RuntimeError as error:
+        raise DatasetNotPreparedError(
+            f"there is no home directory for {str(chosen)!r}: set TFDS_DATA_DIR, or write the directory out."
+        ) from error
 
 
 def array_record_root(data_dir: Path) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import json
 import os
 import socket
 from typing import IO, Any
+
+from ..host.home import user_name
 
 
 def this_process(command: str) -> dict[str, Any]:
@@ -15,7 +16,7 @@ def this_process(command: str) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "user": getpass.getuser(),
+        "user": user_name(),
         "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command,
     }

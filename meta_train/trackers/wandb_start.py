@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..host.home import home
+
 _files_in: str | None = None  # where files of artifacts are kept now, unless the user says
 
 
@@ -62,6 +64,8 @@ def start_run(
     except ModuleNotFoundError as error:
         raise ValueError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
     _keep_files_in(directory.absolute() / "wandb")
+    if home() is None:
+        os.environ["HOME"] = str(directory.absolute() / "wandb")  # it wants one, and fails without
     place: dict[str, Any] = {
         **(dataclasses.asdict(options) | {"tags": options.tags or None}),
         **{"dir": directory, "config": dict(config), "job_type": job_type},
