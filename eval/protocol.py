@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 
 from lopt import LearnedOptimizer
-from meta_train import provenance
+from meta_train import provenance, usable_cores
 from tasks import Split
 from tasks import build as build_task
 
@@ -87,7 +86,7 @@ def benchmark(
         tasks.append(work.do(entry, its))
         # Programs hold memory maps, of which Linux grants a process 65,530: a long suite ran out of them.
         jax.clear_caches()
-    environment = provenance(command) | {"platform": platform.platform(), "cores": os.cpu_count()}
+    environment = provenance(command) | {"platform": platform.platform(), "cores": usable_cores()}
     if cache is not None and cache.reused:
         environment["reused_baselines"] = [f"{count} from {where}" for where, count in cache.reused.items()]
     return Results(

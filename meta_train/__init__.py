@@ -36,6 +36,7 @@ from .estimators import (
 )
 from .horizons import HORIZONS, ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
 from .host.compiled_programs import keep_compiled_programs
+from .host.cores import usable_cores
 from .host.imports import import_all
 from .host.provenance import provenance
 from .host.robustness import DivergedError
@@ -173,4 +174,5 @@ __all__ = [
     "save_theta",
     "start",
     "systems",
+    "usable_cores",
 ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     meta_step.add_argument("--tasks", nargs="+", choices=SIDES, default=list(SIDES))
     meta_step.add_argument("--particles", nargs="+", type=int, default=[4, 16, 64])
     meta_step.add_argument("--windows", nargs="+", type=int, default=[10, 50])
-    meta_step.add_argument("--devices", type=int, default=os.cpu_count(), help="default: one per core")
+    meta_step.add_argument("--devices", type=int, help="default: one per core")
     meta_step.add_argument("--chunk", type=int, help="particles that a device runs at once; default: all")
     meta_step.add_argument("--seconds", type=float, default=8.0, help="time to repeat each case for")
     meta_step.add_argument("--json", type=Path, help="write the results here too")
@@ -76,8 +75,11 @@ def run_grid(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from meta_train import usable_cores
+
+    devices = arguments.devices or usable_cores()
     columns = ("optimizer", "task", "particles", "window", "compile s", "ms / meta-step", "inner steps / s")
-    table = Table(*columns, "resident MB", "temporaries MB", title=f"{arguments.devices} devices")
+    table = Table(*columns, "resident MB", "temporaries MB", title=f"{devices} devices")
     results = []
     for optimizer in arguments.optimizers:
         for task in arguments.tasks:
@@ -88,7 +90,7 @@ def run_grid(arguments: argparse.Namespace) -> int:
                         "task": task,
                         "particles": particles,
                         "window": window,
-                        "devices": arguments.devices,
+                        "devices": devices,
                         "chunk": arguments.chunk,
                         "seconds": arguments.seconds,
                     }
@@ -171,8 +173,9 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
 
     import jax
 
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    from meta_train import RunDirectory, Trainer, get_preset
+    from meta_train import RunDirectory, Trainer, get_preset, usable_cores
+
+    jax.config.update("jax_num_cpu_devices", usable_cores())
 
     endless = {"steps": 10**9, "validate_every": 10**9, "reference_rates": 0, "hysteresis_particles": 0}
     run = get_preset(preset).replace(**endless).run()

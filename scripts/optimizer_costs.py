@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lopt
+from meta_train import usable_cores
 
 LEGEND = (
     "(x): as a multiple of optax.adam, compiled before and after in the same process, and run in turn.\n"
@@ -183,7 +184,7 @@ def describe() -> dict[str, Any]:
     return {
         "machine": {
             "processor": _processor(),
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
             "backend": jax.default_backend(),
             "load": os.getloadavg()[0],
         },

@@ -20,6 +20,7 @@ from ..config.json_form import encode
 from ..config.options import Options
 from ..config.run import Run
 from ..host.compiled_programs import keep_compiled_programs
+from ..host.cores import usable_cores
 from ..host.imports import import_all
 from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
 from ..host.robustness import DivergedError
@@ -108,7 +109,7 @@ def _place(options: Options, launch: Launch) -> None:
     if launch.several:
         launch.join()
     elif options.placement.backend != "vmap":
-        cores = options.placement.devices or os.cpu_count() or 1
+        cores = options.placement.devices or usable_cores()
         if options.placement.devices is None:
             counts = options.method.task_particles or (options.method.particles,)
             cores = max(n for n in range(1, cores + 1) if not any(p % n for p in counts))
