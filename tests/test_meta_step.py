@@ -27,7 +27,7 @@ PARTICLES = 8
 METRICS = {
     *("loss", "objective", "finished", "diverged"),
     *("particle_norm", "clipped", "dropped", "gradient_norm", "theta_norm", "age"),
-    *("update_norm", "gradient_clipped", "skipped"),
+    *("update_norm", "gradient_clipped", "skipped", "silent"),
     *("particle_variance", "signal_to_noise", "particle_cosine", "variance_growth"),
 }
 

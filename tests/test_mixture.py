@@ -155,11 +155,13 @@ def test_the_first_meta_step_measures_the_scales_and_leaves_theta_alone():
     norms = {name: np.mean(np.linalg.norm(estimates(run, name), axis=1)) for name in ("up", "down")}
     metrics = run()
     np.testing.assert_array_equal(run.theta, np.asarray(THETA))
+    assert (metrics["silent"], metrics["skipped"], int(run.state.outer.count)) == (1, 0, 0)
     assert run.scales == pytest.approx(norms, rel=1e-5)
     for name in ("scale", "particle_norm"):
         assert metrics[f"tasks/down/{name}"] == pytest.approx(norms["down"], rel=1e-5)
-    run()
+    assert run()["silent"] == 0
     assert np.all(run.theta != np.asarray(THETA))
+    assert int(run.state.outer.count) == 1
 
 
 # --- no task drowns the others ---------------------------------------------------------------------------
@@ -251,7 +253,7 @@ def test_a_meta_step_needs_one_all_reduce_of_theta_and_the_metrics():
         .as_text()
     )
     reduced = re.findall(r"= f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)
-    metrics = 5 + 4 + 3  # of the episode, of the estimate, and for the diagnostics
+    metrics = 5 + 5 + 3  # of the episode, of the estimate, and for the diagnostics
     assert reduced == [str(THETA.size + 2 * metrics)]
     assert len(re.findall(r" all-reduce(?:-start)?\(", text)) == 1
 

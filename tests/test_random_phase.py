@@ -1,5 +1,6 @@
 """Particles at uniformly random phases of their episodes give the whole gradient at every meta-step (T17)."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,7 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import NRES, PES, ConstantHorizon, Dynamics, FullES, LogUniformHorizon, SumLoss, TruncatedBPTT
+from meta_train import (
+    NRES,
+    PES,
+    ConstantHorizon,
+    Dynamics,
+    FullES,
+    LogUniformHorizon,
+    SumLoss,
+    TruncatedBPTT,
+    build,
+    get_preset,
+)
 
 WINDOWS, PARAMETERS, PARTICLES = 8, 5, 40_000
 SHARED = {"horizon": ConstantHorizon(WINDOWS), "window": 1, "objective": SumLoss()}
@@ -88,6 +100,28 @@ def test_without_burn_in_the_first_episode_is_biased():
     np.testing.assert_allclose(staggered[:, 0].mean(0), DRAWN[0], atol=0.05)
     random, _ = drawn(NRES(**SHARED, phase="random"))
     np.testing.assert_array_equal(staggered[:, WINDOWS:], random[:, WINDOWS:])  # and the same later
+
+
+def test_the_learning_rate_begins_after_the_silence_and_ends_with_the_run():
+    config = dataclasses.replace(
+        get_preset("tiny"),
+        task=("quadratic",),
+        steps=50,
+        warmup=4,
+        phase="random",
+        window=20,
+        horizon_high=200,
+    )
+    parts = build(config)
+    outer, moves = parts.outer.init(parts.theta), []
+    ones = jax.tree.map(jnp.ones_like, parts.theta)
+    assert parts.estimator.silence == 10
+    for _ in range(50 - 10 + 1):
+        updates, outer = parts.outer.update(ones, outer)
+        moves.append(float(jnp.abs(jax.tree.leaves(updates)[0]).max()))
+    assert moves[0] == 0
+    np.testing.assert_allclose(max(moves), config.learning_rate, rtol=1e-4)
+    np.testing.assert_allclose(moves[-1], config.learning_rate * config.final_rate, rtol=1e-3)
 
 
 def test_lockstep_particles_see_one_window_at_a_time():

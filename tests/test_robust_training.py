@@ -47,9 +47,18 @@ class Trouble(Dynamics):
         return 1e3 if self.kind in ("nan", "inf") else 3e38
 
 
-def train(dynamics, meta_steps=6, *, outer=None, particle_clip=None, gradient_clip=None, theta=(1.0, -1.0)):
+def train(
+    dynamics,
+    meta_steps=6,
+    *,
+    outer=None,
+    particle_clip=None,
+    gradient_clip=None,
+    theta=(1.0, -1.0),
+    phase="staggered",
+):
     """Do some meta-steps; return theta, the outer state before and after, and the last call's metrics."""
-    estimator = PES(ConstantHorizon(4), window=2, sigma=0.1)
+    estimator = PES(ConstantHorizon(4), window=2, sigma=0.1, phase=phase)
     outer, mixture = outer or optax.adam(0.1), Mixture.of(PARTICLES, Devices(backend="vmap"))
     start, dynamics = jnp.asarray(theta), {"only": dynamics}
     state, particles = init_run(dynamics, estimator, outer, mixture, start, jax.random.key(0))
@@ -113,6 +122,28 @@ def test_a_meta_step_that_would_leave_theta_infinite_is_skipped():
     assert np.all(np.isfinite(theta))
     assert metrics["skipped"] > 0.5
     assert np.isfinite(metrics["theta_norm"])
+
+
+def test_silent_meta_steps_leave_theta_and_the_outer_optimizer_as_they_are():
+    """No information is no gradient of zero: Adam's moments would shrink, and its warm-up run down."""
+    theta, before, after, metrics = train(Trouble(), meta_steps=2, phase="random")
+    np.testing.assert_array_equal(theta, np.float32([1.0, -1.0]))
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+    assert (metrics["silent"], metrics["skipped"], metrics["update_norm"]) == (1, 0, 0)
+
+
+def test_after_the_silence_the_outer_optimizer_takes_its_first_step():
+    """That of Adam is its learning rate, whatever the gradient; after two zeros it would be half as large."""
+    theta, _, after, metrics = train(Trouble(), meta_steps=3, phase="random")
+    np.testing.assert_allclose(np.abs(theta - [1, -1]), 0.1, rtol=1e-4)
+    assert after[0].count == 1
+    np.testing.assert_allclose(metrics["silent"], 2 / 3)
+
+
+def test_a_silent_meta_step_without_a_finite_estimate_is_skipped_as_any_other():
+    _, _, _, metrics = train(Trouble("huge"), meta_steps=3, phase="random")
+    assert metrics["silent"] + metrics["skipped"] == 1
+    assert metrics["skipped"] >= 1 / 3
 
 
 # --- the watch -------------------------------------------------------------------------------------------

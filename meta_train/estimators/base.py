@@ -25,6 +25,8 @@ class Estimate(NamedTuple):
     """Estimate of the meta-gradient, shaped like theta."""
     metrics: dict[str, Float[Array, ""]]
     """Scalars by name, as `Estimator.report` makes them."""
+    silent: Bool[Array, ""] | bool = False
+    """Whether it says nothing yet: its gradient is zeros that stand for no information, not for a minimum."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Estimator(abc.ABC):
             "lockstep": all in the same, as far as horizons are the same;
             "staggered": spread over all parts, since a particle's first episode is cut to a random number of
             windows ("step-unlocked");
-            "random": staggered, and estimates are zero for as many meta-steps as the longest episode has
+            "random": staggered, and estimates are silent for as many meta-steps as the longest episode has
             windows, so that no cut episode counts; these windows are part of the budget.
             An estimator that runs whole episodes has no phases.
 
@@ -102,6 +104,13 @@ class Estimator(abc.ABC):
         """Inner steps that one `step` unrolls: a window, or the longest episode."""
         return self.horizon.bounds()[1] if self.whole_episodes else self.window
 
+    @property
+    def silence(self) -> int:
+        """Meta-steps at a run's start whose estimates are silent; theta does not move in them."""
+        if self.phase != "random" or self.whole_episodes:
+            return 0
+        return self.horizon.bounds()[1] // self.window
+
     def draw_horizon(
         self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]
     ) -> Int[Array, ""]:
@@ -130,7 +139,7 @@ class Estimator(abc.ABC):
     def report(
         self, gradient: Theta, episodes: Episode, window: Window, meta_step: Int[Array, ""]
     ) -> Estimate:
-        """Make the estimate of a step: the gradient, unless it is burning in, and the metrics that all have.
+        """Make the estimate of a step: the gradient, zeros while it is silent, and the metrics that all have.
 
         Args:
             gradient: shaped like theta.
@@ -138,8 +147,8 @@ class Estimator(abc.ABC):
             window: what the step gave, stacked like the episodes.
             meta_step: meta-steps done so far.
         """
-        if self.phase == "random" and not self.whole_episodes:
-            silent = meta_step < self.horizon.bounds()[1] // self.window
+        silent = meta_step < self.silence
+        if self.silence:
             gradient = jax.tree.map(lambda g: jnp.where(silent, 0, g), gradient)
         over = finished(episodes)
         metrics = {
@@ -149,4 +158,4 @@ class Estimator(abc.ABC):
             "diverged": jnp.mean(episodes.diverged),
             "age": jnp.mean(episodes.age.astype(jnp.float32)),
         }
-        return Estimate(gradient, metrics)
+        return Estimate(gradient, metrics, jnp.asarray(silent))

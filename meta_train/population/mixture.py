@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..dynamics import Theta
 from ..estimators import Estimate
@@ -46,13 +46,18 @@ class Scale(struct.PyTreeNode):
         return cls(jnp.zeros(()), jnp.zeros((), jnp.int32))
 
     @property
+    def known(self) -> Bool[Array, ""]:
+        """Whether there was an estimate that was not zero."""
+        return self.value > _TINY
+
+    @property
     def inverse(self) -> Float[Array, ""]:
         """What estimates are multiplied by: 0 while the scale is not known."""
-        return jnp.where(self.value > _TINY, 1 / jnp.maximum(self.value, _TINY), 0)
+        return jnp.where(self.known, 1 / jnp.maximum(self.value, _TINY), 0)
 
     def bounded(self, norm: Float[Array, ""]) -> Float[Array, ""]:
         """Return a particle's norm as it counts for the scale: one outlier does not blow it up."""
-        return jnp.where(self.value > _TINY, jnp.minimum(norm, OUTLIER * self.value), norm)
+        return jnp.where(self.known, jnp.minimum(norm, OUTLIER * self.value), norm)
 
     def updated(self, norm: Float[Array, ""], share: Float[Array, ""]) -> Scale:
         """Take in a meta-step; one in which all estimates are zero or not finite tells nothing.
@@ -225,6 +230,7 @@ def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[
         "particle_norm": jnp.where(usable, norm, 0),
         "clipped": (usable & (kept < 1)).astype(jnp.float32),
         "dropped": (~usable).astype(jnp.float32),
+        "_telling": (usable & ~jnp.asarray(estimate.silent)).astype(jnp.float32),
     }
     if scale is not None:
         counts["_bounded_norm"] = jnp.where(usable, scale.bounded(norm), 0)
@@ -237,6 +243,22 @@ def follow(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> dict[st
         name: scale.updated(means[name]["_bounded_norm"], 1 - means[name]["dropped"])
         for name, scale in scales.items()
     }
+
+
+def informed(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> Bool[Array, ""]:
+    """Tell whether a meta-step's gradient says anything: whether any task has an estimate that counts.
+
+    Those don't that are not finite, that are silent, or whose task's scale is not known.
+
+    Args:
+        scales: before the meta-step; empty for a single task.
+        means: metrics by task.
+    """
+    counts = [
+        (found["_telling"] > 0) & (scales[name].known if name in scales else True)
+        for name, found in means.items()
+    ]
+    return jnp.any(jnp.stack(counts))
 
 
 def per_episode(averages: Metrics) -> Metrics:

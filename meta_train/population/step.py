@@ -14,7 +14,7 @@ from jaxtyping import Array, Int, Key
 from ..dynamics import Dynamics, Theta
 from ..estimators import Estimator
 from .diagnostics import agreement, diagnose, particle_moments
-from .mixture import Member, Mixture, Scale, follow, guard, per_episode
+from .mixture import Member, Mixture, Scale, follow, guard, informed, per_episode
 
 
 class MetaState(struct.PyTreeNode):
@@ -88,9 +88,13 @@ def make_meta_step(
         A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
         without returning to the host. Particles and dynamics are dicts by the task's name. It donates the
         first two arguments and returns their successors and the call's metrics: a flat dict of scalars,
-        averages over its meta-steps. A meta-step that would leave theta not finite, or in which no particle
-        has a finite estimate, is skipped: theta and the outer optimizer stay as they are, and the particles
-        go on. A mixture's first meta-step measures the scales of its tasks, and leaves theta where it is.
+        averages over its meta-steps.
+
+        Theta and the outer optimizer stay as they are, while the particles go on, in a meta-step that is
+          * `skipped`: theta would not stay finite, or no particle has a finite estimate;
+          * `silent`: there is nothing to go by yet. With phase "random" these are as many as the longest
+            episode has windows; in a mixture the first one, which measures the scales.
+        So the outer optimizer's schedule begins after the silence, and warm-up is not used up in it.
     """
     one = _one(estimator, outer, mixture, particle_clip, gradient_clip)
     return mixture.devices.compile(_repeat(one, mixture.particles))
@@ -129,8 +133,11 @@ def _one(
         scales = follow(state.scales, means)
         weighed = mixture.weigh(means, scales)
         weighed |= agreement(gradient, weighed, mixture.particles)
-        usable = jnp.any(jnp.stack([found["dropped"] < 1 for found in means.values()]))
-        moved, outcome = _move(outer, gradient_clip, gradient, state, usable)
+        broken = jnp.all(jnp.stack([found["dropped"] >= 1 for found in means.values()]))
+        tells = informed(state.scales, means)
+        moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
+        silent = ~tells & ~broken
+        outcome |= {"skipped": outcome["skipped"] * ~silent, "silent": silent.astype(jnp.float32)}
         return moved.replace(scales=scales), particles, weighed | outcome
 
     return one
@@ -162,9 +169,9 @@ def _move(
     clip: float | None,
     gradient: Theta,
     state: MetaState,
-    usable: Array,
+    tells: Array,
 ) -> tuple[MetaState, Metrics]:
-    """Let the outer optimizer move theta, unless it would not stay finite."""
+    """Let the outer optimizer move theta, if the gradient tells anything and theta stays finite."""
     # Under jax_enable_x64 a task may be float64; theta and what moves it are not.
     gradient = optax.tree.cast_like(gradient, state.theta)
     norm = optax.tree.norm(gradient)
@@ -172,7 +179,7 @@ def _move(
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
     updates, outer_state = outer.update(gradient, state.outer, state.theta)
     theta = optax.apply_updates(state.theta, updates)
-    ok = usable & jnp.isfinite(optax.tree.norm(theta))
+    ok = tells & jnp.isfinite(optax.tree.norm(theta))
     choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731
     theta, outer_state = jax.tree.map(choose, (theta, outer_state), (state.theta, state.outer))
     metrics = {

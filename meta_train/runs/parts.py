@@ -63,13 +63,14 @@ def make_outer(method: Method, steps: int) -> optax.GradientTransformation:
 
     Args:
         method: the run's.
-        steps: meta-steps of the whole run.
+        steps: meta-steps of the whole run. The schedule begins after those in which theta does not move
+            (`Estimator.silence`), so it is shorter by as many, and the run ends at the final rate.
     """
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if method.warmup else method.learning_rate,
         peak_value=method.learning_rate,
         warmup_steps=method.warmup,
-        decay_steps=max(steps, method.warmup + 1),
+        decay_steps=max(steps - method.estimator.silence, method.warmup + 1),
         end_value=method.learning_rate * method.final_rate,
     )
     return optax.adam(schedule)

@@ -15,6 +15,8 @@ METRICS: dict[str, str] = {
     "inner_steps": "inner steps done so far, over all particles and members: the other axis",
     "meta/loss": "mean loss of the inner steps; in a mixture, the tasks' mean by their weights",
     "meta/objective": "mean objective of the episodes that ended; in a mixture, by the tasks' weights",
+    "meta/silent": "share of meta-steps in which theta stays, as nothing is known yet: the first ones, with "
+    "--phase random; in a mixture the very first",
     "meta/finished": "share of episodes that ended, per window",
     "meta/age": "mean age of the episodes, in inner steps",
     "meta/valid_objective": "objective of the unperturbed theta on fixed episodes, a mean over --validate-on",
