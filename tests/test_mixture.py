@@ -193,7 +193,47 @@ def test_one_outlier_does_not_blow_a_scale_up():
     settled = run.scales["up"]
     run.dynamics = hills(up=1e6)
     run()
-    assert run.scales["up"] < 1.05 * settled
+    assert run.scales["up"] < 1.2 * settled
+
+
+class Mostly(Hill):
+    """A hill that most episodes can't see: their estimates are zero."""
+
+    alive: float = 0.15
+
+    def init(self, theta, horizon, key):
+        return jax.random.bernoulli(key, self.alive), super().init(theta, horizon, key)
+
+    def step(self, theta, state, key):
+        alive, hill = state
+        return state, jnp.where(alive, super().step(theta, hill, key)[1], 0.0)
+
+
+@pytest.mark.parametrize("particles", [1, 8])
+def test_a_scale_is_the_true_mean_norm_where_few_estimates_are_not_zero(particles):
+    """A bound on each particle's norm, which is 6.7 times the mean, would shrink it by 1 % a meta-step."""
+
+    @jax.jit
+    def scale_after(norms):
+        step = lambda scale, norm: (scale.updated(jnp.mean(norm), jnp.ones(())), scale.value)  # noqa: E731
+        return jax.lax.scan(step, Scale.unknown(), norms)[1]
+
+    alive_key, norm_key = jax.random.split(jax.random.key(5))
+    norms = 0.5 + jax.random.uniform(norm_key, (20_000, particles))
+    norms = norms * jax.random.bernoulli(alive_key, 0.15, norms.shape)
+    values = np.asarray(scale_after(norms))[2_000:]
+    np.testing.assert_allclose(values.mean(), np.mean(norms), rtol=0.05)
+
+
+def test_a_task_with_few_episodes_alive_keeps_its_scale_in_a_run():
+    """Adding the norms of 300 meta-steps up by hand."""
+    run, norms = Run({"up": Mostly(1.0, 2.0), "down": hills()["down"]}, rate=0.0), []
+    for _ in range(300):
+        norms.append(float(run()["tasks/up/particle_norm"]))
+    weights = 0.99 ** np.arange(200)[::-1]
+    expected = weights @ norms[-200:] / weights.sum()
+    assert np.mean(np.equal(norms, 0)) > 0.1
+    np.testing.assert_allclose(run.scales["up"], expected, rtol=0.2)
 
 
 def test_a_task_without_finite_estimates_leaves_the_others_as_they_are():
@@ -253,7 +293,7 @@ def test_a_meta_step_needs_one_all_reduce_of_theta_and_the_metrics():
         .as_text()
     )
     reduced = re.findall(r"= f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)
-    metrics = 5 + 5 + 3  # of the episode, of the estimate, and for the diagnostics
+    metrics = 5 + 4 + 3  # of the episode, of the estimate, and for the diagnostics
     assert reduced == [str(THETA.size + 2 * metrics)]
     assert len(re.findall(r" all-reduce(?:-start)?\(", text)) == 1
 

@@ -24,8 +24,12 @@ Metrics = dict[str, Array]
 
 MEMORY = 0.99
 """What a scale keeps of itself in a meta-step, once it is settled."""
-OUTLIER = 4.0
-"""A norm counts for its task's scale as this many times the present one at most."""
+OUTLIER = 16.0
+"""A meta-step's mean norm counts for the scale as this many times the present one at most.
+
+So one meta-step raises a settled scale by 15 % at most. The scale is the true mean as long as more than one
+in so many meta-steps has an estimate that is not zero; below that it would be too small, and shrink.
+"""
 ONLY = "only"
 """The task's name where a run has one that needs none."""
 _TINY = 1e-30
@@ -55,23 +59,24 @@ class Scale(struct.PyTreeNode):
         """What estimates are multiplied by: 0 while the scale is not known."""
         return jnp.where(self.known, 1 / jnp.maximum(self.value, _TINY), 0)
 
-    def bounded(self, norm: Float[Array, ""]) -> Float[Array, ""]:
-        """Return a particle's norm as it counts for the scale: one outlier does not blow it up."""
-        return jnp.where(self.known, jnp.minimum(norm, OUTLIER * self.value), norm)
-
     def updated(self, norm: Float[Array, ""], share: Float[Array, ""]) -> Scale:
-        """Take in a meta-step; one in which all estimates are zero or not finite tells nothing.
+        """Take in a meta-step; one in which no estimate tells anything leaves the scale as it is.
+
+        Zeros count, once there was something else: where few episodes are alive, the mean is small.
 
         Early on a meta-step weighs more, and the very first are soon forgotten: estimates are smaller before
-        the first episodes have grown old.
+        the first episodes have grown old. The mean over particles is bounded, not each particle's norm: if
+        most of these are zero, the others are many times the mean, and a bound on them would lower it without
+        end.
 
         Args:
-            norm: sum of the bounded norms over the task's particles, divided by their number.
-            share: of the particles whose estimates are finite.
+            norm: sum of the norms over the task's particles, divided by their number.
+            share: of the particles whose estimates are finite and not silent.
         """
-        tells = (norm > _TINY) & jnp.isfinite(norm)
         mean = norm / jnp.maximum(share, _TINY)
-        rate = jnp.maximum(1 - MEMORY, 2 / (self.seen + 2))
+        tells = (share > 0) & jnp.isfinite(mean) & (self.known | (mean > _TINY))
+        mean = jnp.where(self.known, jnp.minimum(mean, OUTLIER * self.value), mean)
+        rate = jnp.where(self.known, jnp.maximum(1 - MEMORY, 2 / (self.seen + 2)), 1.0)
         value = self.value + rate * (mean - self.value)
         return Scale(jnp.where(tells, value, self.value), self.seen + tells.astype(jnp.int32))
 
@@ -232,15 +237,13 @@ def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[
         "dropped": (~usable).astype(jnp.float32),
         "_telling": (usable & ~jnp.asarray(estimate.silent)).astype(jnp.float32),
     }
-    if scale is not None:
-        counts["_bounded_norm"] = jnp.where(usable, scale.bounded(norm), 0)
     return gradient, estimate.metrics | counts
 
 
 def follow(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> dict[str, Scale]:
     """Return the scales after a meta-step whose metrics, by task, are given."""
     return {
-        name: scale.updated(means[name]["_bounded_norm"], 1 - means[name]["dropped"])
+        name: scale.updated(means[name]["particle_norm"], means[name]["_telling"])
         for name, scale in scales.items()
     }
 
