@@ -69,7 +69,7 @@ from .trackers import (
     WandBOptions,
 )
 from .trackers.metrics import METRICS
-from .unroll import Episode, Window, advance, blank, finished, renew, start
+from .unroll import Episode, Length, Window, advance, blank, finished, renew, start
 
 __all__ = [
     "ARTBP",
@@ -109,6 +109,7 @@ __all__ = [
     "LastLoss",
     "Launch",
     "LearnedOptimizerTraining",
+    "Length",
     "LogUniformHorizon",
     "Loop",
     "MeanLogLoss",

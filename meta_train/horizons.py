@@ -7,9 +7,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from .registry import Registry
+
+_TAKEN, _AGAIN = 0x74616B65, 0x61676169
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,37 @@ class Horizon(abc.ABC):
     @abc.abstractmethod
     def bounds(self) -> tuple[int, int]:
         """Return the shortest and the longest length that may be drawn, in inner steps."""
+
+    def sample_in_progress(
+        self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""], wanted: Bool[Array, ""]
+    ) -> Int[Array, ""]:
+        """Draw the length of the episode that is in progress at a random time, or just a length.
+
+        Of two kinds of episodes that begin equally often, one is in the longer kind more of the time: the
+        length is distributed in proportion to law x length. It is drawn by rejection, so for any law.
+
+        Args:
+            key: a typed PRNG key.
+            window: inner steps per window.
+            meta_step: meta-steps done so far.
+            wanted: whether it is to be one in progress; else it is what `sample` draws.
+        """
+        drawn = self.sample(key, window, meta_step)
+        shortest, longest = self.bounds()
+        if shortest == longest:
+            return drawn
+
+        def taken(key: Key[Array, ""], steps: Int[Array, ""]) -> Bool[Array, ""]:
+            # A stream of its own: small numbers may be the law's.
+            return longest * jax.random.uniform(jax.random.fold_in(key, _TAKEN)) < steps
+
+        def again(tried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            key = jax.random.fold_in(tried[0], _AGAIN)
+            steps = self.sample(key, window, meta_step)
+            return key, steps, taken(key, steps)
+
+        tried = (key, drawn, ~wanted | taken(key, drawn))
+        return jax.lax.while_loop(lambda tried: ~tried[2], again, tried)[1]
 
     def check(self, window: int) -> None:
         """Refuse bounds that are no multiples of the window: a window never straddles an episode's end.

@@ -25,7 +25,19 @@ class Episode(struct.PyTreeNode):
     age: Int[Array, ""]
     """Steps done; changes every window."""
     horizon: Int[Array, ""]
-    """Steps to do; a multiple of the window; changes every episode."""
+    """Steps of a whole episode, as the dynamics and the objective see it; a multiple of the window; changes
+    every episode."""
+    ends: Int[Array, ""]
+    """Steps after which it is over: the horizon, or less where it is cut short; changes every episode."""
+
+
+class Length(NamedTuple):
+    """How long an episode is."""
+
+    horizon: Int[Array, ""]
+    """Steps of the whole episode: what it is judged by does not depend on where it is cut."""
+    ends: Int[Array, ""]
+    """Steps after which it is over; at most the horizon."""
 
 
 class Window(NamedTuple):
@@ -37,14 +49,21 @@ class Window(NamedTuple):
     """Mean of the step losses, clipped to the ceiling."""
 
 
-def start(dynamics: Dynamics, theta: Theta, horizon: Int[Array, ""], key: Key[Array, ""]) -> Episode:
-    """Start an episode of `horizon` steps."""
+def start(
+    dynamics: Dynamics,
+    theta: Theta,
+    horizon: Int[Array, ""],
+    key: Key[Array, ""],
+    ends: Int[Array, ""] | None = None,
+) -> Episode:
+    """Start an episode of `horizon` steps, or one that is cut short after `ends` of them."""
     return Episode(
         state=dynamics.init(theta, horizon, key),
         objective=jnp.zeros(()),
         diverged=jnp.zeros((), bool),
         age=jnp.zeros((), jnp.int32),
         horizon=jnp.asarray(horizon, jnp.int32),
+        ends=jnp.asarray(horizon if ends is None else ends, jnp.int32),
     )
 
 
@@ -87,7 +106,7 @@ def advance(
     body = jax.checkpoint(step, prevent_cse=False) if rematerialise else step
     carry, (added, losses) = jax.lax.scan(body, carry, (ages, jax.random.split(key, window)))
     state, so_far, diverged = carry
-    advanced = Episode(state, so_far, diverged, episode.age + window, episode.horizon)
+    advanced = Episode(state, so_far, diverged, episode.age + window, episode.horizon, episode.ends)
     return advanced, Window(jnp.sum(added), jnp.mean(losses))
 
 
@@ -133,15 +152,13 @@ def complete(
 
 
 def finished(episode: Episode) -> Bool[Array, ""]:
-    """Tell whether the episode has reached its horizon."""
-    return episode.age >= episode.horizon
+    """Tell whether the episode is over: at its horizon, or where it is cut short."""
+    return episode.age >= episode.ends
 
 
-def renew(
-    dynamics: Dynamics, theta: Theta, episode: Episode, horizon: Int[Array, ""], key: Key[Array, ""]
-) -> Episode:
-    """Start another episode of `horizon` steps where this one is over; else leave it alone."""
-    over, fresh = finished(episode), start(dynamics, theta, horizon, key)
+def renew(dynamics: Dynamics, theta: Theta, episode: Episode, length: Length, key: Key[Array, ""]) -> Episode:
+    """Start another episode of a length where this one is over; else leave it alone."""
+    over, fresh = finished(episode), start(dynamics, theta, length.horizon, key, length.ends)
     return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, episode)
 
 

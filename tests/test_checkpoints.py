@@ -95,7 +95,7 @@ def test_brackets_and_stars_in_a_path_are_nothing_special(whole, tmp_path, name)
     """Hydra names directories so, and orbax looks for files below them by a pattern."""
     path = tmp_path / name / "run"
     assert_same(drive(path)[0], whole[1])
-    theta, steps, warnings = drive(path, dataclasses.replace(CONFIG, steps=14))
+    theta, steps, warnings = drive(path, CONFIG.replace(steps=14))
     assert (steps, warnings) == ([14], [])
     assert_same(load_run_optimizer(path), theta)
     assert_same(load_run_optimizer(path, step=12), whole[1])

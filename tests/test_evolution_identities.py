@@ -217,13 +217,14 @@ def test_first_episodes_are_cut_uniformly_and_later_ones_not_at_all():
     estimator = family(phase="staggered")["pes"]
     system, theta = ScalarLinear.draw(STEPS), jnp.asarray(THETA)
     states: PairState = sample_estimates(estimator, system, theta, keys, 2 * WINDOWS)[1]
-    horizon, episode = np.asarray(states.pair.horizon[..., 0]), np.asarray(states.episodes)
-    first = horizon[:, 0]
+    ends, episode = np.asarray(states.pair.ends[..., 0]), np.asarray(states.episodes)
+    first = ends[:, 0]
     counts = np.array([np.sum(first == WINDOW * (w + 1)) for w in range(WINDOWS)])
     assert counts.sum() == particles  # multiples of the window, none longer than the horizon
     expected = particles / WINDOWS
     assert np.all(np.abs(counts - expected) < 4 * np.sqrt(expected * (1 - 1 / WINDOWS)))
-    assert np.all(horizon[episode > 1] == STEPS)
+    assert np.all(ends[episode > 1] == STEPS)
+    assert np.all(states.pair.horizon == STEPS)  # which is what they are judged by
     assert episode.max() >= 2
 
 

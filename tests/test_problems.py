@@ -182,7 +182,8 @@ def test_a_mixture_of_its_members_has_a_scale_each(tmp_path):
 
 def test_its_fields_are_options_of_the_command(tmp_path, capsys):
     line = "--problem tuning --log-rate -3 --window 5 --horizon constant --horizon-high 10 --steps 2"
-    rest = "--particles 2 --devices 1 --reference-rates 2 --hysteresis-particles 0 --validation-episodes 1 --run-dir"
+    line += " --particles 2 --devices 1"
+    rest = "--reference-rates 2 --hysteresis-particles 0 --validation-episodes 1 --run-dir"
     assert train_here(*line.split(), *rest.split(), tmp_path / "run") == 0
     assert RunDirectory(tmp_path / "run").read_config().problem == Tuning(log_rate=-3.0)
     assert "lopt-export" in capsys.readouterr().err

@@ -14,11 +14,15 @@ from meta_train import (
     ConstantHorizon,
     Dynamics,
     FullES,
+    Horizon,
     LogUniformHorizon,
+    MeanLoss,
     SumLoss,
     TruncatedBPTT,
+    blank,
     build,
     get_preset,
+    renew,
 )
 
 WINDOWS, PARAMETERS, PARTICLES = 8, 5, 40_000
@@ -149,6 +153,94 @@ def test_estimators_of_whole_episodes_have_no_phase_and_no_burn_in():
 def test_a_phase_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="phase must be lockstep, staggered or random, not 'breakstep'"):
         PES(**SHARED, phase="breakstep")
+
+
+# --- episodes of different lengths -----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Horizon):
+    """Any length from 1 to `steps`, with the same probability."""
+
+    steps: int = WINDOWS
+
+    def sample(self, key, window, meta_step):
+        return jax.random.randint(key, (), 1, self.steps + 1)
+
+    def bounds(self):
+        return 1, self.steps
+
+
+class Plain(Uniform):
+    """As if a particle's first length were drawn from the law itself."""
+
+    def sample_in_progress(self, key, window, meta_step, wanted):
+        return self.sample(key, window, meta_step)
+
+
+class Still(Dynamics):
+    """Nothing happens."""
+
+    def init(self, theta, horizon, key):
+        return ()
+
+    def step(self, theta, state, key):
+        return (), jnp.zeros(())
+
+
+@functools.cache
+def deviation(law, meta_step):
+    """How far the counts of (length, age) are from equal ones, in standard deviations of chi-square."""
+    estimator = TruncatedBPTT(law(), 1, SumLoss(), "random")
+
+    def particle(key):
+        def step(episode, now):
+            key, meta_step = now
+            length = estimator.draw_length(key, meta_step == 0, meta_step)
+            episode = renew(Still(), (), episode, length, key)
+            return episode.replace(age=episode.age + 1), None
+
+        steps = (jax.random.split(key, meta_step + 1), jnp.arange(meta_step + 1))
+        episode, _ = jax.lax.scan(step, blank(Still(), ()), steps)
+        return episode.horizon, episode.age
+
+    keys = jax.random.split(jax.random.key(3), PARTICLES)
+    lengths, ages = map(np.asarray, jax.jit(jax.vmap(particle))(keys))
+    pairs = [(length, age) for length in range(1, WINDOWS + 1) for age in range(1, length + 1)]
+    counts = np.array([np.sum((lengths == length) & (ages == age)) for length, age in pairs])
+    assert counts.sum() == PARTICLES
+    expected, freedom = PARTICLES / len(pairs), len(pairs) - 1
+    return (np.sum((counts - expected) ** 2) / expected - freedom) / np.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("meta_step", [WINDOWS, WINDOWS + 1, 2 * WINDOWS + 2])
+def test_after_the_burn_in_every_window_of_every_length_is_as_frequent_as_in_the_long_run(meta_step):
+    """Renewal theory: length L at age a with probability law(L) / mean length, for a = 1 to L."""
+    assert abs(deviation(Uniform, meta_step)) < 4
+    assert deviation(Plain, WINDOWS) > 20
+
+
+def test_the_first_estimates_are_the_gradient_where_lengths_are_drawn():
+    """The mean over episodes of their windows' gradients, over their mean length."""
+    windows = DRAWN / np.arange(1, WINDOWS + 1)[:, None]  # what truncated backpropagation gives of each
+    expected = np.mean(np.cumsum(windows, 0), 0) / ((WINDOWS + 1) / 2)
+    for law, holds in ((Uniform, True), (Plain, False)):
+        estimates, _ = drawn(TruncatedBPTT(law(), 1, SumLoss(), "random"), steps=WINDOWS + 1)
+        np.testing.assert_array_equal(estimates[:, :WINDOWS], 0)
+        assert (np.abs(z_scores(estimates[:, WINDOWS], expected)).max() < 4) == holds
+
+
+@pytest.mark.parametrize("phase", ["staggered", "random"])
+def test_a_first_episode_that_is_cut_short_is_judged_as_a_part_of_a_whole_one(phase):
+    """Not c of J windows as an episode of c: its mean loss would be J / c times as loud."""
+    estimator = TruncatedBPTT(ConstantHorizon(WINDOWS), 1, MeanLoss(), phase)
+    keys = jax.random.split(jax.random.key(2), 64)
+    system, theta = Windows(jnp.ones((WINDOWS, PARAMETERS))), jnp.zeros(PARAMETERS)
+    meta_step = jnp.asarray(0 if phase == "staggered" else WINDOWS)
+    start = estimator.init(system, theta)
+    state, estimate = jax.vmap(lambda key: estimator.step(system, theta, start, key, meta_step))(keys)
+    assert len(np.unique(state.episode.ends)) > 4
+    np.testing.assert_allclose(estimate.gradient, np.full((64, PARAMETERS), 1 / WINDOWS), rtol=1e-6)
 
 
 # --- noise reuse at random phases, against full ES at equal cost ------------------------------------------

@@ -58,10 +58,10 @@ class Backpropagation(Estimator):
     ) -> tuple[SoloState, Estimate]:
         """Run one step, and differentiate its part of the objective."""
         horizon_key, start_key, advance_key = jax.random.split(key, 3)
-        horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
+        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
 
         def objective(theta: Theta) -> tuple[Array, tuple[Episode, Window]]:
-            episode = renew(dynamics, theta, state.episode, horizon, start_key)
+            episode = renew(dynamics, theta, state.episode, length, start_key)
             ended, window = self.unroll(dynamics, theta, episode, advance_key, self.rematerialise)
             return window.objective, (ended, window)
 

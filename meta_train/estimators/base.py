@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ..dynamics import Dynamics, Theta
 from ..horizons import Horizon
 from ..objectives import MeanLoss, Objective
-from ..unroll import Episode, Window, advance, complete, finished
+from ..unroll import Episode, Length, Window, advance, complete
 
 Phase = Literal["lockstep", "staggered", "random"]
 
@@ -42,8 +42,10 @@ class Estimator(abc.ABC):
         objective: what an episode is judged by.
         phase: which part of an episode the particles of a population are in:
             "lockstep": all in the same, as far as horizons are the same;
-            "staggered": spread over all parts, since a particle's first episode is cut to a random number of
-            windows ("step-unlocked");
+            "staggered": spread over all parts, since a particle's first episode is cut short after a random
+            number of windows ("step-unlocked"). Its length is drawn in proportion to law x length, and it is
+            judged as a part of the whole episode, so that particles are in all parts as often as in the long
+            run; but at first early windows count too often;
             "random": staggered, and estimates are silent for as many meta-steps as the longest episode has
             windows, so that no cut episode counts; these windows are part of the budget.
             An estimator that runs whole episodes has no phases.
@@ -111,16 +113,19 @@ class Estimator(abc.ABC):
             return 0
         return self.horizon.bounds()[1] // self.window
 
-    def draw_horizon(
-        self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]
-    ) -> Int[Array, ""]:
-        """Draw the length of an episode in inner steps; a particle's first one may be cut (`phase`)."""
+    def draw_length(self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]) -> Length:
+        """Draw the length of an episode; a particle's first one may be cut short (`phase`).
+
+        Particles then are in the stationary state of renewal theory from the first windows on: in an episode
+        of length L in proportion to L times its probability, and with any number of its windows to go.
+        """
         length_key, cut_key = jax.random.split(key)
-        steps = self.horizon.sample(length_key, self.window, meta_step)
         if self.phase == "lockstep" or self.whole_episodes:
-            return steps
+            steps = self.horizon.sample(length_key, self.window, meta_step)
+            return Length(steps, steps)
+        steps = self.horizon.sample_in_progress(length_key, self.window, meta_step, first)
         windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
-        return jnp.where(first, windows * self.window, steps)
+        return Length(steps, jnp.where(first, windows * self.window, steps))
 
     def unroll(
         self,
@@ -150,7 +155,8 @@ class Estimator(abc.ABC):
         silent = meta_step < self.silence
         if self.silence:
             gradient = jax.tree.map(lambda g: jnp.where(silent, 0, g), gradient)
-        over = finished(episodes)
+        # An episode that was cut short has no objective.
+        over = episodes.age >= episodes.horizon
         metrics = {
             "loss": jnp.mean(window.loss),
             "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),

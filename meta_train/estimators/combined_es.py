@@ -119,10 +119,10 @@ class CombinedES(Perturbing):
         horizon_key, episode_key = jax.random.split(start_key)
         particle = state.particle
         new = particle.over
-        horizon = self.draw_horizon(horizon_key, particle.episodes == 0, meta_step)
+        length = self.draw_length(horizon_key, particle.episodes == 0, meta_step)
 
         def member(theta: Theta, episode: Episode) -> tuple[Array, tuple[Episode, Window]]:
-            episode = renew(dynamics, theta, episode, horizon, episode_key)
+            episode = renew(dynamics, theta, episode, length, episode_key)
             episode, window = self.unroll(dynamics, theta, episode, advance_key)
             return window.objective, (episode, window)
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, Window, renew
+from ..unroll import Episode, Length, Window, renew
 from .base import Estimate
 from .perturbation import PairState, Perturbing, antithetic, blank_pair, select
 
@@ -150,11 +150,11 @@ class EvolutionStrategies(Perturbing):
         forget = new | (redraw & (not self.remembers))
         past = jax.tree.map(lambda s: jnp.where(forget, 0, s), state.score)
         score = jax.tree.map(lambda p, s: jnp.where(redraw, p + s, p), past, fresh_score)
-        horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
+        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
 
         def member(theta: Theta, episode: Episode) -> tuple[Episode, Window]:
             # Each starts under its own theta: an initial state that depends on it is part of the graph.
-            episode = renew(dynamics, theta, episode, horizon, episode_key)
+            episode = renew(dynamics, theta, episode, length, episode_key)
             return self.unroll(dynamics, theta, episode, advance_key)
 
         pair, window = jax.vmap(member)(antithetic(theta, noise), state.pair)
@@ -183,7 +183,9 @@ class EvolutionStrategies(Perturbing):
         Returns:
             What the episode's objective gained, and the episode after the step.
         """
-        episode = renew(dynamics, theta, episode, run.state.pair.horizon[0], run.episode_key)
+        pair = run.state.pair
+        length = Length(pair.horizon[0], pair.ends[0])
+        episode = renew(dynamics, theta, episode, length, run.episode_key)
         episode, window = self.unroll(dynamics, theta, episode, run.advance_key)
         return window.objective, episode
 

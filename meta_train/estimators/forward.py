@@ -40,7 +40,7 @@ class TangentState(struct.PyTreeNode):
 
     @property
     def over(self) -> Bool[Array, ""]:
-        """Whether the present episode has reached its horizon."""
+        """Whether the present episode is over."""
         return finished(self.episode)
 
 
@@ -81,10 +81,10 @@ def push(
         meta_step: meta-steps done so far.
     """
     horizon_key, start_key, advance_key = jax.random.split(key, 3)
-    horizon = estimator.draw_horizon(horizon_key, state.episodes == 0, meta_step)
+    length = estimator.draw_length(horizon_key, state.episodes == 0, meta_step)
 
     def run(theta: Theta, episode: Episode) -> tuple[tuple[Episode, Array], Window]:
-        episode = renew(dynamics, theta, episode, horizon, start_key)
+        episode = renew(dynamics, theta, episode, length, start_key)
         episode, window = estimator.unroll(dynamics, theta, episode, advance_key)
         return (episode, window.objective), window
 

@@ -36,8 +36,8 @@ class PairState(struct.PyTreeNode):
 
     @property
     def over(self) -> Bool[Array, ""]:
-        """Whether the present episode has reached its horizon."""
-        return self.pair.age[0] >= self.pair.horizon[0]
+        """Whether the present episode is over."""
+        return self.pair.age[0] >= self.pair.ends[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, Window, advance, blank, finished, renew
+from ..unroll import Episode, Length, Window, advance, blank, finished, renew
 from .base import Estimate, Estimator
 from .forward import Tangents, float_leaves, with_tangents
 from .perturbation import select
@@ -86,8 +86,8 @@ class UORO(Estimator):
         """Run one window, a step at a time, and sum the steps' estimates."""
         horizon_key, start_key, advance_key = jax.random.split(key, 3)
         over = finished(state.episode)
-        horizon = self.draw_horizon(horizon_key, state.episodes == 0, meta_step)
-        begun = self._begin(dynamics, theta, state, horizon, start_key)
+        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
+        begun = self._begin(dynamics, theta, state, length, start_key)
 
         def body(carry: tuple[Any, Theta], key: Array) -> tuple[tuple[Any, Theta], Window]:
             particle, gradient = carry
@@ -106,7 +106,7 @@ class UORO(Estimator):
         dynamics: Dynamics,
         theta: Theta,
         state: RankOneState,
-        horizon: Int[Array, ""],
+        length: Length,
         key: Key[Array, ""],
     ) -> RankOneState:
         """Start an episode where the last one is over, with factors for the initial state's derivative."""
@@ -114,7 +114,7 @@ class UORO(Estimator):
         over = finished(state.episode)
 
         def floats(theta: Theta) -> tuple[Tangents, Episode]:
-            episode = renew(dynamics, theta, state.episode, horizon, episode_key)
+            episode = renew(dynamics, theta, state.episode, length, episode_key)
             return float_leaves(episode.state), episode
 
         leaves, pull, episode = jax.vjp(floats, theta, has_aux=True)

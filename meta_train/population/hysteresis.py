@@ -25,7 +25,7 @@ def make_hysteresis_probe(
     the episode began. The probe replays the present episodes of a few particles from their beginnings, with
     the run's own randomness and the present theta in all windows, and compares the next estimates: the
     root-mean-square difference over the root-mean-square estimate. It is 0 while theta stands still. Episodes
-    that are a particle's first are left out, since their horizon may be cut; where there are no others, the
+    that are a particle's first are left out, since they may be cut short; where there are no others, the
     result is NaN.
 
     Args:
@@ -70,5 +70,5 @@ def make_hysteresis_probe(
 
 def _ended(state: Any) -> Any:
     """Return a particle's state whose episodes are over, so that the next step starts others."""
-    end = lambda x: x.replace(age=x.horizon) if isinstance(x, Episode) else x  # noqa: E731
+    end = lambda x: x.replace(age=x.ends) if isinstance(x, Episode) else x  # noqa: E731
     return jax.tree.map(end, state, is_leaf=lambda x: isinstance(x, Episode))

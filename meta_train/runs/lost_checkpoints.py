@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .files import write_whole
+from ..host.files import write_whole
 
 _NAME = "README.txt"
 _NOT_YET, _SAVED = "This run has not saved yet.\n", "This run has saved.\n"

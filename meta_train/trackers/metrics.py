@@ -17,7 +17,7 @@ METRICS: dict[str, str] = {
     "meta/objective": "mean objective of the episodes that ended; in a mixture, by the tasks' weights",
     "meta/silent": "share of meta-steps in which theta stays, as nothing is known yet: the first ones, with "
     "--phase random; in a mixture the very first",
-    "meta/finished": "share of episodes that ended, per window",
+    "meta/finished": "share of episodes that reached their horizon, per window",
     "meta/age": "mean age of the episodes, in inner steps",
     "meta/valid_objective": "objective of the unperturbed theta on fixed episodes, a mean over --validate-on",
     "meta/tuned_adam": "the same of Adam with the best of its learning rates: a line to get below",
