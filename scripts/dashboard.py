@@ -20,7 +20,7 @@ from typing import Any
 
 from meta_train.trackers import dashboard
 from meta_train.trackers.dashboard import Panel, Section, Subject
-from meta_train.trackers.metrics import METRICS
+from meta_train.trackers.metrics import METRICS, Scope
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,7 +149,18 @@ def make_report(subject: Subject, ws: Any, wr: Any) -> Any:
 def meanings(section: Section, wr: Any) -> Any:
     """List a section's metrics with what they mean."""
     names = dict.fromkeys(name for panel in section.panels for name in panel.metrics)
-    return wr.UnorderedList(items=[[wr.InlineCode(name), f": {METRICS[name]}"] for name in names])
+    return wr.UnorderedList(items=[[wr.InlineCode(name), f": {meaning(name)}"] for name in names])
+
+
+def meaning(name: str) -> str:
+    metric = METRICS[name]
+    return "".join(
+        (
+            "in a mixture, " if metric.scope is Scope.MEMBER else "",
+            metric.about,
+            f" ({metric.unit})" if metric.unit else "",
+        )
+    )
 
 
 def make_panels(section: Section, subject: Subject, wr: Any) -> list[Any]:

@@ -12,7 +12,8 @@ import pytest
 from meta_train import Options, run_to_json
 from meta_train.trackers import dashboard
 from meta_train.trackers.dashboard import SECTIONS, Subject, panel_metrics
-from meta_train.trackers.metrics import METRICS, OF_A_MIXTURE, OF_SEVERAL_VALIDATIONS
+from meta_train.trackers.metrics import METRICS, Scope
+from meta_train.trackers.metrics import names_of as names_of_scope
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = REPOSITORY / "scripts" / "dashboard.py"
@@ -88,7 +89,7 @@ def test_a_run_says_what_its_dashboard_is_about(run_dir):
         "lopt",
         "",
         {"tasks/{task}/curve": ("tasks/z/curve",), "tasks/{task}/final_loss": ("tasks/z/final_loss",)}
-        | dict.fromkeys((*OF_A_MIXTURE, *OF_SEVERAL_VALIDATIONS), ()),
+        | dict.fromkeys((*names_of_scope(Scope.MEMBER), *names_of_scope(Scope.TRIALS)), ()),
         None,
         positive=False,
     )
@@ -101,7 +102,7 @@ def test_the_dashboard_of_a_mixture_has_each_task_and_what_it_is_judged_on(run_d
     (run_dir / "config.json").write_text(run_to_json(config.run()))
     shown = panel_metrics(dashboard.read_subject(run_dir))
     tasks = {name for name in shown if name.startswith("tasks/")}
-    assert len(tasks) == 2 * len(OF_A_MIXTURE) + 2 * 4
+    assert len(tasks) == 2 * len(names_of_scope(Scope.MEMBER)) + 2 * 4
     assert {"tasks/a/scale", "tasks/b/loss", "tasks/a-40/curve", "tasks/c/tuned_adam"} <= tasks
     view = printed(script, capsys, "--run-dir", str(run_dir), "--only", "workspace")["workspace"]
     scales = [panel["config"] for panel in panels_of(view) if "tasks/a/scale" in names_of([panel])]
@@ -202,7 +203,7 @@ def test_the_report_explains_what_it_shows(script, run_dir, capsys):
     panels = [panel for grid in grids for panel in grid["panels"]]
     assert names_of(panels) == panel_metrics(dashboard.read_subject(run_dir))
     text = json.dumps([block for block in blocks if block["type"] == "list"])
-    assert all(json.dumps(f": {about}")[1:-1] in text for name, about in METRICS.items() if "/" in name)
+    assert all(json.dumps(metric.about)[1:-1] in text for name, metric in METRICS.items() if "/" in name)
     for grid in grids:
         places = [(p["layout"]["x"], p["layout"]["y"]) for p in grid["panels"]]
         assert len(set(places)) == len(places)

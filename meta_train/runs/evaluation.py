@@ -14,7 +14,7 @@ from ..population.hysteresis import make_hysteresis_probe
 from ..population.mesh import first_particles, local_copy
 from ..population.step import MetaState
 from ..problems.base import Rival
-from ..trackers.metrics import grouped
+from ..trackers import metrics
 from ..trackers.values import Curves, Histogram, Value
 from .directory import RunDirectory
 from .parts import Parts
@@ -50,11 +50,11 @@ class Evaluation:
         self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
 
     def __call__(self, state: MetaState, particles: Any) -> dict[str, Value]:
-        """Return grouped values, `meta/valid_objective` among them: process 0's number in all processes."""
+        """Return values by their metrics; the validation's are process 0's numbers in all processes."""
         judged = from_main({label: judge(state.theta) for label, judge in self._judges.items()})
         values: dict[str, Value] = {
-            "meta/valid_objective": self._mean({label: one.objective for label, one in judged.items()}),
-            "robust/valid_diverged": self._mean({label: one.diverged for label, one in judged.items()}),
+            metrics.VALID_OBJECTIVE.name: self._mean({label: one.objective for label, one in judged.items()}),
+            metrics.VALID_DIVERGED.name: self._mean({label: one.diverged for label, one in judged.items()}),
         }
         if not is_main():
             return values
@@ -70,17 +70,18 @@ class Evaluation:
             self._references = self._judge_rivals(self._rivals)
         values: dict[str, Value] = {}
         for label, one in judged.items():
-            place = f"tasks/{label}"
             lines = {"learned": tuple(float(x) for x in one.curve)}
-            values[f"{place}/final_loss"] = lines["learned"][-1]
+            values[metrics.FINAL_LOSS.of(label)] = lines["learned"][-1]
             lines |= {r.title: self._references[name][label].curve for name, r in self._rivals.items()}
-            values[f"{place}/curve"] = Curves(self._judges[label].steps, lines)
+            values[metrics.CURVE.of(label)] = Curves(self._judges[label].steps, lines)
             if len(judged) > 1:
-                values[f"{place}/valid_objective"] = float(one.objective)
+                values[metrics.TRIAL_OBJECTIVE.of(label)] = float(one.objective)
                 for name, found in self._references.items():
-                    values[f"{place}/{name}"] = found[label].objective
+                    values[metrics.of_rival(name, label)] = found[label].objective
         for name, found in self._references.items():
-            values[f"meta/{name}"] = self._mean({label: one.objective for label, one in found.items()})
+            values[metrics.of_rival(name)] = self._mean(
+                {label: one.objective for label, one in found.items()}
+            )
         return values
 
     def _judge_rivals(self, rivals: Mapping[str, Rival]) -> dict[str, dict[str, Reference]]:
@@ -100,7 +101,7 @@ class Evaluation:
         if self._replayed == 0:
             return {}
         members = first_particles(particles[self._first], self._replayed)
-        return grouped({"hysteresis": float(self._probe(local_copy(state), members, self._dynamics))})
+        return {metrics.HYSTERESIS.name: float(self._probe(local_copy(state), members, self._dynamics))}
 
 
 def describe(theta: Any) -> dict[str, Value]:
@@ -109,8 +110,10 @@ def describe(theta: Any) -> dict[str, Value]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(local_copy(theta))):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if leaf.size == 1:
-            values[f"theta/value/{name}"] = float(leaf.reshape(()))
+            values[metrics.THETA_VALUE.of(name)] = float(leaf.reshape(()))
         elif np.all(np.isfinite(leaf)):
             counts, edges = np.histogram(leaf, _BINS)
-            values[f"theta/histogram/{name}"] = Histogram(tuple(map(float, edges)), tuple(map(int, counts)))
+            values[metrics.THETA_HISTOGRAM.of(name)] = Histogram(
+                tuple(map(float, edges)), tuple(map(int, counts))
+            )
     return values

@@ -15,7 +15,7 @@ from ..host.processes import any_of, is_main
 from ..host.robustness import Watch
 from ..host.timing import Clock
 from ..population.step import init_run, make_meta_step
-from ..trackers.metrics import grouped
+from ..trackers.metrics import INNER_STEPS, VALID_OBJECTIVE, grouped
 from ..trackers.values import Value
 from .checkpoints import Checkpoints
 from .directory import RunDirectory
@@ -153,7 +153,7 @@ class Trainer:
         with self._clock.waiting():
             values = {name: float(value) for name, value in jax.device_get(call.metrics).items()}
         self._watch.see(call.meta_step, call.count, values)
-        found: dict[str, Value] = {**values, "inner_steps": float(call.meta_step * self._inner_steps)}
+        found: dict[str, Value] = {**values, INNER_STEPS.name: float(call.meta_step * self._inner_steps)}
         found |= self._clock.read(call.meta_step, call.count)
         return Record(call.meta_step, grouped(found) | (self._evaluate() if validate else {}))
 
@@ -161,7 +161,7 @@ class Trainer:
         """Judge the present theta; that does not count as time for inner steps."""
         with self._clock.aside("validation_seconds"):
             values = self._evaluation(self._state, self._particles)
-        self._valid = float(values["meta/valid_objective"])  # type: ignore[arg-type]
+        self._valid = float(values[VALID_OBJECTIVE.name])  # type: ignore[arg-type]
         return values
 
     def _save_due(self) -> bool:

@@ -17,10 +17,10 @@ from typing import Literal
 from ..config.files import run_from_json
 from ..config.run import Run
 from ..objectives import MeanLogLoss
-from .metrics import METRICS, OF_A_MIXTURE, OF_A_VALIDATION, OF_SEVERAL_VALIDATIONS
+from .metrics import METRICS, TUNED_ADAM, Scope, names_of
 
 META_STEP = "meta_step"  # every record has it: the axis of all panels but one
-REFERENCE = "meta/tuned_adam"
+REFERENCE = TUNED_ADAM.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ SECTIONS = (
             Panel("Meta-loss: train, validation, tuned Adam", _META_LOSS, log=True),
             Panel("The same over inner steps", _META_LOSS, log=True, x="inner_steps"),
             Panel("Objective of the episodes that ended", ("meta/objective",), log=True),
-            Panel("Share of episodes that ended", ("meta/finished",)),
+            Panel("Episodes that ended, meta-steps in silence (shares)", ("meta/finished", "meta/silent")),
             Panel("Age of the episodes (inner steps)", ("meta/age",)),
         ),
     ),
@@ -155,13 +155,14 @@ class Subject:
 
     def with_tasks(self, tasks: Sequence[str]) -> Subject:
         """Add tasks that theta is judged on to what is known, if there are any."""
-        return self.with_names(OF_A_VALIDATION, tasks) if tasks else self
+        return self.with_names(names_of(Scope.TRIAL), tasks) if tasks else self
 
     def of_run(self, run: Run) -> Subject:
         """Add what a run logs for its tasks; nothing stands for what it does not log."""
         tasks, judged = run.problem.names, run.problem.labels
-        subject = self.with_names(OF_A_MIXTURE, tasks[1:] and tasks).with_names(OF_A_VALIDATION, judged)
-        return subject.with_names(OF_SEVERAL_VALIDATIONS, judged[1:] and judged)
+        subject = self.with_names(names_of(Scope.MEMBER), tasks[1:] and tasks)
+        subject = subject.with_names(names_of(Scope.TRIAL), judged)
+        return subject.with_names(names_of(Scope.TRIALS), judged[1:] and judged)
 
     def expand(self, metrics: Iterable[str]) -> tuple[str, ...]:
         """Put what is known for names with {task} or {leaf}; the others stay."""

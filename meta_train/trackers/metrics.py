@@ -1,72 +1,166 @@
-"""The names under which a run's numbers are logged, in groups, and what they mean.
+"""The numbers of a run: a row each says its name, what it means, its unit, and what there is one of it for.
 
 The meta-step and the probes name their numbers plainly; `grouped` gives them the names that trackers see.
-`METRICS` lists every name that a run can log: dashboards are made from it, and a test holds runs to it.
+Trackers, the dashboard and the progress display go by the rows; a test holds runs to them.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
 
-METRICS: dict[str, str] = {
-    "inner_steps": "inner steps done so far, over all particles and members: the other axis",
-    "meta/loss": "mean loss of the inner steps; in a mixture, the tasks' mean by their weights",
-    "meta/objective": "mean objective of the episodes that ended; in a mixture, by the tasks' weights",
-    "meta/silent": "share of meta-steps in which theta stays, as nothing is known yet: the first ones, with "
-    "--phase random; in a mixture the very first",
-    "meta/finished": "share of episodes that reached their horizon, per window",
-    "meta/age": "mean age of the episodes, in inner steps",
-    "meta/valid_objective": "objective of the unperturbed theta on fixed episodes, a mean over --validate-on",
-    "meta/tuned_adam": "the same of Adam with the best of its learning rates: a line to get below",
-    "tasks/{task}/loss": "in a mixture: mean loss of the task's inner steps",
-    "tasks/{task}/objective": "in a mixture: mean objective of the task's episodes that ended",
-    "tasks/{task}/diverged": "in a mixture: share of the task's episodes that diverged",
-    "tasks/{task}/particle_norm": "in a mixture: mean norm of an estimate, before it is normalised",
-    "tasks/{task}/scale": "in a mixture: running mean of that norm, by which estimates are divided",
-    "tasks/{task}/valid_objective": "where theta is judged on several tasks: its objective on the one",
-    "tasks/{task}/tuned_adam": "the same of Adam, tuned on this one",
-    "tasks/{task}/curve": "loss over inner steps in the validation, of theta and of tuned Adam",
-    "tasks/{task}/final_loss": "loss of the validation's last window",
-    "estimator/gradient_norm": "norm of the mean estimate; in a mixture, of normalised ones",
-    "estimator/particle_norm": "mean norm of a particle's estimate; in a mixture, over its task's scale",
-    "estimator/particle_variance": "trace of the covariance of a particle's estimate; in a mixture, weighted",
-    "estimator/signal_to_noise": "squared norm of the expected gradient over the mean estimate's variance; "
-    "in a mixture a lower bound, as what sets the tasks apart is taken for noise",
-    "estimator/particle_cosine": "agreement of two particles' estimates, weighted by norms",
-    "estimator/variance_growth": "elasticity of an estimate's mean square with the age of its episode",
-    "estimator/hysteresis": "what theta's motion within episodes does to the estimates, relative",
-    "theta/norm": "norm of theta",
-    "theta/update_norm": "mean norm of what a meta-step adds to theta",
-    "theta/value/{leaf}": "a leaf of theta that is a single number",
-    "theta/histogram/{leaf}": "distribution of a leaf of theta",
-    "time/inner_steps_per_second": "inner steps per second, since the last record",
-    "time/host_share": "share of the time since the last record in which the host did not wait for devices",
-    "time/checkpoint_seconds": "time that the last checkpoint held up training",
-    "time/validation_seconds": "time that the last validation and its probes took",
-    "time/eta_seconds": "time to the last meta-step, at the present rate",
-    "robust/diverged": "share of episodes with a loss that was not finite or at the task's ceiling",
-    "robust/valid_diverged": "the same of the validation's episodes",
-    "robust/clipped": "share of particles' estimates that were clipped",
-    "robust/dropped": "share of particles' estimates that were not finite, and left out",
-    "robust/gradient_clipped": "share of meta-steps whose mean gradient was clipped",
-    "robust/skipped": "share of meta-steps left out, since theta would not have stayed finite",
-}
-"""Every name that a run can log. {task} is a task's name, {leaf} a leaf of theta.
+
+class Scope(enum.Enum):
+    """What there is one number of a metric for."""
+
+    RUN = "a run"
+    MEMBER = "each member of a mixture"
+    TRIAL = "each trial that theta is judged on"
+    TRIALS = "each of several trials"
+    LEAF = "each leaf of theta"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of the table.
+
+    Attributes:
+        name: what trackers see, GROUP/NAME; {task} is a member's or a trial's name, {leaf} a leaf's.
+        about: what it means.
+        unit: what it is counted in; empty for a plain number, and for the objective's unit.
+        scope: what there is one of it for.
+        best: whether a run is told by its lowest value.
+    """
+
+    name: str
+    about: str
+    unit: str = ""
+    scope: Scope = Scope.RUN
+    best: bool = False
+
+    def of(self, name: str) -> str:
+        """Return the metric's name for a member, a trial or a leaf."""
+        return self.name.format(task=name, leaf=name)
+
+
+METRICS: dict[str, Metric] = {}
+"""Every metric that a run can log, by its name.
 
 What is judged at a horizon of its own, NAME:HORIZON, is logged as the task NAME-HORIZON.
 """
 
-OF_A_MIXTURE = tuple(name for name, about in METRICS.items() if about.startswith("in a mixture: "))
-"""Names that only mixtures log, for each task that is trained on."""
-OF_A_VALIDATION = ("tasks/{task}/curve", "tasks/{task}/final_loss")
-"""Names for each task that theta is judged on."""
-OF_SEVERAL_VALIDATIONS = ("tasks/{task}/valid_objective", "tasks/{task}/tuned_adam")
-"""Names for each of these where there are several."""
 
-_GROUPS = {name.rpartition("/")[2]: name for name in METRICS if "{" not in name}
+def _row(name: str, about: str, unit: str = "", scope: Scope = Scope.RUN, best: bool = False) -> Metric:
+    METRICS[name] = Metric(name, about, unit, scope, best)
+    return METRICS[name]
+
+
+def names_of(scope: Scope) -> tuple[str, ...]:
+    """Return the names of the metrics of a scope."""
+    return tuple(name for name, metric in METRICS.items() if metric.scope is scope)
+
+
+INNER_STEPS = _row(
+    "inner_steps",
+    "inner steps done so far, over all particles and members: the other axis",
+    unit="inner steps",
+)
+LOSS = _row(
+    "meta/loss",
+    "mean loss of the inner steps; in a mixture, the tasks' mean by their weights",
+    best=True,
+)
+_row("meta/objective", "mean objective of the episodes that ended; in a mixture, by the tasks' weights")
+_row(
+    "meta/silent",
+    "share of meta-steps in which theta stays, as nothing is known yet: the first ones, with "
+    "--phase random; in a mixture the very first",
+    unit="share",
+)
+_row("meta/finished", "share of episodes that reached their horizon, per window", unit="share")
+_row("meta/age", "mean age of the episodes, in inner steps", unit="inner steps")
+VALID_OBJECTIVE = _row(
+    "meta/valid_objective",
+    "objective of the unperturbed theta on fixed episodes, a mean over --validate-on",
+    best=True,
+)
+TUNED_ADAM = _row(
+    "meta/tuned_adam",
+    "the same of Adam with the best of its learning rates: a line to get below",
+)
+_row("tasks/{task}/loss", "mean loss of the task's inner steps", scope=Scope.MEMBER)
+_row("tasks/{task}/objective", "mean objective of the task's episodes that ended", scope=Scope.MEMBER)
+_row("tasks/{task}/diverged", "share of the task's episodes that diverged", unit="share", scope=Scope.MEMBER)
+_row("tasks/{task}/particle_norm", "mean norm of an estimate, before it is normalised", scope=Scope.MEMBER)
+_row("tasks/{task}/scale", "running mean of that norm, by which estimates are divided", scope=Scope.MEMBER)
+TRIAL_OBJECTIVE = _row("tasks/{task}/valid_objective", "its objective on the one", scope=Scope.TRIALS)
+TRIAL_TUNED_ADAM = _row("tasks/{task}/tuned_adam", "the same of Adam, tuned on this one", scope=Scope.TRIALS)
+CURVE = _row(
+    "tasks/{task}/curve",
+    "loss over inner steps in the validation, of theta and of tuned Adam",
+    scope=Scope.TRIAL,
+)
+FINAL_LOSS = _row("tasks/{task}/final_loss", "loss of the validation's last window", scope=Scope.TRIAL)
+_row("estimator/gradient_norm", "norm of the mean estimate; in a mixture, of normalised ones")
+_row("estimator/particle_norm", "mean norm of a particle's estimate; in a mixture, over its task's scale")
+_row(
+    "estimator/particle_variance",
+    "trace of the covariance of a particle's estimate; in a mixture, weighted",
+)
+_row(
+    "estimator/signal_to_noise",
+    "squared norm of the expected gradient over the mean estimate's variance; in a mixture a lower "
+    "bound, as what sets the tasks apart is taken for noise",
+)
+_row("estimator/particle_cosine", "agreement of two particles' estimates, weighted by norms")
+_row("estimator/variance_growth", "elasticity of an estimate's mean square with the age of its episode")
+HYSTERESIS = _row(
+    "estimator/hysteresis",
+    "what theta's motion within episodes does to the estimates, relative",
+)
+_row("theta/norm", "norm of theta")
+_row("theta/update_norm", "mean norm of what a meta-step adds to theta")
+THETA_VALUE = _row("theta/value/{leaf}", "a leaf of theta that is a single number", scope=Scope.LEAF)
+THETA_HISTOGRAM = _row("theta/histogram/{leaf}", "distribution of a leaf of theta", scope=Scope.LEAF)
+SPEED = _row(
+    "time/inner_steps_per_second",
+    "inner steps per second, since the last record",
+    unit="inner steps a second",
+)
+_row(
+    "time/host_share",
+    "share of the time since the last record in which the host did not wait for devices",
+    unit="share",
+)
+CHECKPOINT_SECONDS = _row(
+    "time/checkpoint_seconds",
+    "time that the last checkpoint held up training",
+    unit="seconds",
+)
+_row("time/validation_seconds", "time that the last validation and its probes took", unit="seconds")
+ETA_SECONDS = _row("time/eta_seconds", "time to the last meta-step, at the present rate", unit="seconds")
+DIVERGED = _row(
+    "robust/diverged",
+    "share of episodes with a loss that was not finite or at the task's ceiling",
+    unit="share",
+)
+VALID_DIVERGED = _row("robust/valid_diverged", "the same of the validation's episodes", unit="share")
+_row("robust/clipped", "share of particles' estimates that were clipped", unit="share")
+_row("robust/dropped", "share of particles' estimates that were not finite, and left out", unit="share")
+_row("robust/gradient_clipped", "share of meta-steps whose mean gradient was clipped", unit="share")
+_row("robust/skipped", "share of meta-steps left out, since theta would not have stayed finite", unit="share")
+
+
+def of_rival(rival: str, trial: str | None = None) -> str:
+    """Return the name of a rival's objective, on one of several trials or over all: tuned Adam's, say."""
+    return f"meta/{rival}" if trial is None else f"tasks/{trial}/{rival}"
+
+
+_GROUPS = {name.rpartition("/")[2]: name for name in names_of(Scope.RUN)}
 _RENAMED = {"theta_norm": "theta/norm", "update_norm": "theta/update_norm"}
 
 

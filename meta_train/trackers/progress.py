@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar as Bar
 from rich.text import Text
 
+from . import metrics
 from .above import printed_above
 from .base import Tracker
 from .figures import change_in, count, duration, figure, share, sparkline, trend
@@ -105,14 +106,14 @@ class _Facts:
     def add(self, step: int, values: dict[str, float]) -> None:
         self.heard, self.step = True, step
         self._values = self._values | values
-        if "meta/loss" in values:
+        if metrics.LOSS.name in values:
             self.losses_seen += 1
-            self.losses = (*self.losses, values["meta/loss"])[-RECORDS:]
-        if "time/checkpoint_seconds" in values:
+            self.losses = (*self.losses, values[metrics.LOSS.name])[-RECORDS:]
+        if metrics.CHECKPOINT_SECONDS.name in values:
             self.saved = f"{self._date():%H:%M:%S}"
-        if "time/eta_seconds" in values:
-            self._eta = (self._now(), values["time/eta_seconds"])
-        elif "time/eta_seconds" not in self._values:
+        if metrics.ETA_SECONDS.name in values:
+            self._eta = (self._now(), values[metrics.ETA_SECONDS.name])
+        elif metrics.ETA_SECONDS.name not in self._values:
             self._estimate(step)
 
     def _estimate(self, step: int) -> None:
@@ -153,12 +154,12 @@ class _Facts:
         yield f"meta-step {self.step:,}/{self.total:,} ({self.percent}%)"
         change = change_in(self.losses, "down ", "up ", "level")
         for name, text, write in (
-            ("meta/loss", "meta-loss {}" + (f" ({change})" if change else ""), figure),
-            ("meta/valid_objective", "validation {}", figure),
-            ("meta/tuned_adam", "tuned Adam {}", figure),
-            ("time/inner_steps_per_second", "{} inner steps/s", count),
-            ("robust/diverged", "diverged {}", share),
-            ("time/checkpoint_seconds", f"checkpoint at {self.saved} ({{}} s)", "{:.2g}".format),
+            (metrics.LOSS.name, "meta-loss {}" + (f" ({change})" if change else ""), figure),
+            (metrics.VALID_OBJECTIVE.name, "validation {}", figure),
+            (metrics.TUNED_ADAM.name, "tuned Adam {}", figure),
+            (metrics.SPEED.name, "{} inner steps/s", count),
+            (metrics.DIVERGED.name, "diverged {}", share),
+            (metrics.CHECKPOINT_SECONDS.name, f"checkpoint at {self.saved} ({{}} s)", "{:.2g}".format),
         ):
             if (value := self.get(name)) is not None:
                 yield text.format(write(value))
@@ -187,8 +188,8 @@ class _Lines:
         facts, history = self._facts, self._facts.losses
         if facts.compiling:
             return Text(f"compiling ... {facts.elapsed()}")
-        loss = _cell("meta-loss" if wide else "loss", facts.get("meta/loss"), figure, 8)
-        speed = _cell("", facts.get("time/inner_steps_per_second"), count, -6)
+        loss = _cell("meta-loss" if wide else "loss", facts.get(metrics.LOSS.name), figure, 8)
+        speed = _cell("", facts.get(metrics.SPEED.name), count, -6)
         speed += (" inner steps/s" if wide else " steps/s") if speed.strip() else ""
         signs = ("-", "+", "=") if ascii_only else ("↓", "↑", "→")
         change = trend(history) or 0.0
@@ -201,7 +202,11 @@ class _Lines:
 
     def _state(self, wide: bool) -> Text:
         get = self._facts.get
-        ours, adam, diverged = get("meta/valid_objective"), get("meta/tuned_adam"), get("robust/diverged")
+        ours, adam, diverged = (
+            get(metrics.VALID_OBJECTIVE.name),
+            get(metrics.TUNED_ADAM.name),
+            get(metrics.DIVERGED.name),
+        )
         better = ours is not None and adam is not None and ours < adam
         alarm = "bold red" if (diverged or 0) > 0.5 else "yellow" if (diverged or 0) > 0.1 else ""
         saved = self._facts.saved

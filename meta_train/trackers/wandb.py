@@ -13,12 +13,14 @@ from rich.console import Console
 from .background import Background
 from .base import Tracker
 from .json_lines import read_json_lines
+from .metrics import INNER_STEPS, METRICS
 from .plots import to_png
 from .values import Curves, Histogram, Values, numbers
 from .wandb_sessions import find_sessions, last_offline_step, set_aside_beyond
 from .wandb_start import WandBOptions, start_run
 
-_MINIMA = ("meta/loss", "meta/valid_objective")  # the runs' table shows the lowest value of these
+_MINIMA = tuple(name for name, metric in METRICS.items() if metric.best)
+"""The table of runs shows the lowest value of these."""
 _CAPACITY = 10_000  # records that may wait for W&B: some 50 MB
 
 
@@ -93,7 +95,7 @@ class WandB(Tracker):
             self._warn_of_the_rest()
 
     def _define_metrics(self) -> None:
-        for axis in ("meta_step", "inner_steps"):
+        for axis in ("meta_step", INNER_STEPS.name):
             self._run.define_metric(axis, hidden=True)
         self._run.define_metric("*", step_metric="meta_step")
         for name in _MINIMA:
