@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from .dynamics import Dynamics, Theta
 from .objectives import Objective
+from .overflow import guarded_step, unusable
 
 
 class Episode(struct.PyTreeNode):
@@ -79,7 +80,8 @@ def advance(
     """Advance an episode by `window` steps.
 
     A loss that is not finite, or above the dynamics' ceiling, counts as the ceiling, and marks the episode as
-    diverged: divergence is measured, not raised.
+    diverged: divergence is measured, not raised. Its derivative is 0, forwards and backwards, and no
+    derivative passes a step in which the state stops being finite.
 
     Args:
         dynamics: the unrolled graph.
@@ -95,8 +97,8 @@ def advance(
     def step(carry: tuple[Any, Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
         state, so_far, diverged = carry
         age, step_key = now
-        state, loss = dynamics.step(theta, state, step_key)
-        bad = ~(jnp.isfinite(loss) & (loss < dynamics.ceiling))
+        state, loss = guarded_step(dynamics, theta, state, step_key)
+        bad = unusable(dynamics, loss)
         loss = jnp.where(bad, dynamics.ceiling, loss)
         added = objective.increment(so_far, loss, age, episode.horizon)
         return (state, so_far + added, diverged | bad), (added, loss)
