@@ -30,10 +30,10 @@ def known(system, theta, evolution, pathwise, samples=5):
     """A particle that believes in these variances."""
     state = make().init(system, theta)
     filled = lambda value: jax.tree.map(lambda t: jnp.full_like(t, value), theta)  # noqa: E731
-    count = jnp.asarray(samples, jnp.int32)
+    counts = jax.tree.map(lambda t: jnp.full(t.shape, samples, jnp.float32), theta)
     return state.replace(
-        evolution=state.evolution.replace(variance=filled(evolution), samples=count),
-        pathwise=state.pathwise.replace(variance=filled(pathwise), samples=count),
+        evolution=state.evolution.replace(variance=filled(evolution), samples=counts),
+        pathwise=state.pathwise.replace(variance=filled(pathwise), samples=counts),
     )
 
 
@@ -146,6 +146,31 @@ def test_a_pathwise_gradient_that_is_not_finite_leaves_the_es_estimate_and_the_m
     np.testing.assert_allclose(found, ends()[0], rtol=1e-10)
     np.testing.assert_array_equal(after.pathwise.variance, np.ones(len(NOISES)))
     assert np.all(after.evolution.variance != 1e6)
+
+
+def test_one_coordinate_that_is_not_finite_does_not_take_the_others_along():
+    """They are combined as before, and their moments go on."""
+
+    class Broken(VectorLinear):
+        def step(self, theta, state, key):
+            state, loss = VectorLinear.step(self, theta, state, key)
+            return state, loss + jnp.sqrt(0 * theta["pair"][0] ** 2)
+
+    theta, noise = VectorLinear.theta(), {"pair": jnp.asarray([[0.1, -0.2]]), "scalar": jnp.asarray([0.3])}
+    found = {}
+    for kind in (VectorLinear, Broken):
+        system = kind(*jax.tree.leaves(VectorLinear.draw(STEPS)))
+        found[kind] = under(make(), system, theta, known(system, theta, 3.0, 1.0), noise)
+    (gradient, after), (whole, whole_after) = found[Broken], found[VectorLinear]
+    np.testing.assert_allclose(gradient["scalar"], whole["scalar"], rtol=1e-12)
+    np.testing.assert_allclose(gradient["pair"][:, 1], whole["pair"][:, 1], rtol=1e-12)
+    assert np.isfinite(gradient["pair"][0, 0])
+    assert gradient["pair"][0, 0] != whole["pair"][0, 0]
+    moments, whole_moments = after.pathwise, whole_after.pathwise
+    np.testing.assert_array_equal(moments.samples["pair"], [[5, 6]])
+    np.testing.assert_array_equal(moments.samples["scalar"], [6])
+    np.testing.assert_allclose(moments.variance["scalar"], whole_moments.variance["scalar"], rtol=1e-12)
+    assert moments.variance["pair"][0, 0] == 1.0
 
 
 def test_gradients_that_never_were_finite_are_not_believed_in():

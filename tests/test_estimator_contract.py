@@ -18,7 +18,7 @@ META_STEP = jnp.zeros((), jnp.int32)
 
 
 def make(name):
-    return create_estimator(name, horizon=ConstantHorizon(STEPS), window=WINDOW)
+    return create_estimator(name, horizon=ConstantHorizon(STEPS), window=WINDOW, phase="lockstep")
 
 
 @pytest.fixture(scope="module", params=sorted(ESTIMATORS))

@@ -21,22 +21,35 @@ class Moments(struct.PyTreeNode):
 
     mean: Theta
     variance: Theta
-    samples: Int[Array, ""]
-    """How many they are made of."""
+    samples: Theta
+    """How many numbers each coordinate is made of, as float32."""
+
+    @classmethod
+    def of_nothing(cls, theta: Theta) -> Moments:
+        """Return the moments before the first sample."""
+        zeros = jax.tree.map(jnp.zeros_like, theta)
+        return cls(zeros, zeros, jax.tree.map(lambda t: jnp.zeros(t.shape, jnp.float32), theta))
 
     def fold(self, sample: Theta, decay: float) -> Moments:
-        """Fold a sample in, if all of it is finite: an average of the first few, an exponential one later."""
-        kept = jnp.minimum(decay, self.samples / (self.samples + 1)).astype(jnp.float32)
-        mean = jax.tree.map(lambda m, x: m + (1 - kept) * (x - m), self.mean, sample)
+        """Fold a sample in, but for coordinates that are not finite, which stay as they are.
 
-        def spread(v: Array, m: Array, x: Array) -> Array:
+        An average of the first few, an exponential one later.
+        """
+
+        def folded(m: Array, v: Array, n: Array, x: Array) -> tuple[Array, Array, Array]:
+            kept = jnp.minimum(decay, n / (n + 1))
             # Bounded, so that two of them can be added: infinity would never be forgotten.
             most = float(jnp.finfo(v.dtype).max) / 4
-            return kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
+            mean = m + (1 - kept) * (x - m)
+            variance = kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
+            # Two variances take two samples: more than that need not be counted exactly.
+            new, old = (mean.astype(m.dtype), variance.astype(v.dtype), n + 1), (m, v, n)
+            return select(jnp.isfinite(x), new, old)
 
-        variance = jax.tree.map(spread, self.variance, self.mean, sample)
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(sample)]))
-        return select(finite, Moments(mean, variance, self.samples + 1), self)
+        leaves, treedef = jax.tree.flatten(sample)
+        parts = (jax.tree.leaves(part) for part in (self.mean, self.variance, self.samples))
+        moved = zip(*(folded(*each) for each in zip(*parts, leaves, strict=True)), strict=True)
+        return Moments(*(treedef.unflatten(part) for part in moved))
 
 
 class CombinedState(struct.PyTreeNode):
@@ -75,8 +88,9 @@ class CombinedES(Perturbing):
     objective. Needs a differentiable graph.
 
     Variance: coordinate by coordinate not above the smaller of the two, once the variances are known and as
-        far as the two are not correlated. A pathwise gradient that is not finite is left out. Memory: two
-        states, six thetas, one window's backpropagation for both members. Cost: 2 K (F + B).
+        far as the two are not correlated. A coordinate of the pathwise gradient that is not finite is left
+        out, and no other. Memory: two states, eight thetas, one window's backpropagation for both members.
+        Cost: 2 K (F + B).
 
     Attributes:
         decay: of the running variances, per window.
@@ -101,8 +115,7 @@ class CombinedES(Perturbing):
 
     def init(self, dynamics: Dynamics, theta: Theta) -> CombinedState:
         """Return a particle of zeros whose episodes of no steps are over."""
-        zeros = jax.tree.map(jnp.zeros_like, theta)
-        nothing = Moments(zeros, zeros, jnp.zeros((), jnp.int32))
+        nothing = Moments.of_nothing(theta)
         return CombinedState(blank_pair(dynamics, theta), nothing, nothing)
 
     def step_with(
@@ -142,12 +155,13 @@ class CombinedES(Perturbing):
         return next_state, self.report(gradient, pair, window, meta_step)
 
     def _combine(self, state: CombinedState, evolution: Theta, pathwise: Theta) -> Theta:
-        # A variance takes two samples; until then, the one that no chaos can blow up.
-        known = (state.evolution.samples >= 2) & (state.pathwise.samples >= 2)
-
-        def weigh(e: Array, p: Array, e_variance: Array, p_variance: Array) -> Array:
-            total = e_variance + p_variance
-            share = jnp.where(known & (total > 0), e_variance / jnp.where(total > 0, total, 1), 0)
+        def weigh(e: Array, p: Array, ev: Array, pv: Array, es: Array, ps: Array) -> Array:
+            total = ev + pv
+            # A variance takes two samples; until then, the one that no chaos can blow up.
+            known = (es >= 2) & (ps >= 2) & (total > 0)
+            share = jnp.where(known, ev / jnp.where(total > 0, total, 1), 0)
             return jnp.where(jnp.isfinite(p), share * p + (1 - share) * e, e)
 
-        return jax.tree.map(weigh, evolution, pathwise, state.evolution.variance, state.pathwise.variance)
+        past = state.evolution, state.pathwise
+        variances, samples = ([getattr(m, name) for m in past] for name in ("variance", "samples"))
+        return jax.tree.map(weigh, evolution, pathwise, *variances, *samples)
