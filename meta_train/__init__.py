@@ -57,6 +57,7 @@ from .runs.directory import RunDirectory, RunDirectoryError
 from .runs.export import export_run, load_run_optimizer, read_run, read_theta
 from .runs.parts import Parts, build
 from .runs.trainer import Record, Trainer
+from .samples import sample_estimates, window_gradients, window_losses, z_score
 from .trackers import (
     Curves,
     Histogram,
@@ -172,8 +173,12 @@ __all__ = [
     "renew",
     "run_from_json",
     "run_to_json",
+    "sample_estimates",
     "save_theta",
     "start",
     "systems",
     "usable_cores",
+    "window_gradients",
+    "window_losses",
+    "z_score",
 ]

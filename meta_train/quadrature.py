@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from .dynamics import Dynamics, Theta
 from .estimators import Perturbing
@@ -19,7 +19,13 @@ _AT_ONCE = 2**12
 
 
 def expected_gradients(
-    estimator: Perturbing, dynamics: Dynamics, theta: Theta, key: Key[Array, ""], nodes: int = 7
+    estimator: Perturbing,
+    dynamics: Dynamics,
+    theta: Theta,
+    key: Key[Array, ""],
+    nodes: int = 7,
+    meta_step: int = 0,
+    moving: bool = False,
 ) -> Theta:
     """Compute the expectation of each estimate of an episode over the estimator's noise, without sampling.
 
@@ -27,7 +33,7 @@ def expected_gradients(
     is run at every tuple of nodes, and each window's estimates are averaged with the rule's weights. So an
     estimator of the evolution-strategies family can be checked to rounding: on quadratic losses with 2 nodes
     already, on smooth ones with an error that falls exponentially in their number. All randomness but the
-    noise is held fixed by `key`, and theta is held fixed.
+    noise is held fixed by `key`, and theta too, unless it is `moving`.
 
     This takes nodes^(meta-parameters x draws) episodes: it is for a handful of both. Call it under
     `jax.enable_x64(True)`, with a float64 theta, for more than six digits.
@@ -38,13 +44,18 @@ def expected_gradients(
         theta: the meta-parameters.
         key: the episode's randomness.
         nodes: size of the rule per dimension, which is exact for polynomials of degree 2 nodes - 1.
+        meta_step: meta-steps done before the episode's first window, for a sigma that has a schedule; each
+            window is a meta-step.
+        moving: whether theta has a value for each window, as the first axis of each leaf: an online
+            estimator meets as many thetas in an episode, and says something of all of them (hysteresis).
 
     Returns:
         The expected estimates, shaped like theta with the episode's windows as the first axis of each leaf.
 
     Raises:
         ValueError: for an estimator that does not perturb theta, or not by Gaussian noise, for a horizon that
-            is not constant, or for too many episodes.
+            is not constant, for a moving theta that has not as many values as there are windows, or for too
+            many episodes.
 
     References: Golub and Welsch 1969, Calculation of Gauss quadrature rules; what the expectations should be:
         Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
@@ -62,7 +73,10 @@ def expected_gradients(
         )
     windows = longest // estimator.unrolled
     drawn = [w for w in range(windows) if w == 0 or bool(estimator.redraws(jnp.asarray(w)))]
-    size = ravel_pytree(theta)[0].size
+    if moving and any(x.shape[:1] != (windows,) for x in jax.tree.leaves(theta)):
+        raise ValueError(f"a moving theta has {windows} values, the first axis of each leaf: one a window")
+    thetas = theta if moving else jax.tree.map(lambda x: jnp.repeat(x[None], windows, axis=0), theta)
+    size = ravel_pytree(thetas)[0].size // windows
     dimensions = size * len(drawn)
     if nodes**dimensions > _MOST_EPISODES:
         raise ValueError(
@@ -71,35 +85,39 @@ def expected_gradients(
             "quadratic losses), fewer windows, or a smaller theta"
         )
     points, weights = _product_rule(nodes, dimensions)
+    meta_steps = meta_step + np.arange(windows, dtype=np.int32)
     noise = np.zeros((len(points), windows, size))
-    noise[:, drawn] = estimator.sigma * points.reshape(-1, len(drawn), size)
+    sigmas = np.array([float(estimator.sigma_at(jnp.asarray(now))) for now in meta_steps])
+    noise[:, drawn] = sigmas[drawn, None] * points.reshape(-1, len(drawn), size)
     estimator = dataclasses.replace(estimator, phase="lockstep")
-    return _average(estimator, dynamics, theta, key, jnp.asarray(noise), jnp.asarray(weights))
+    return _average(
+        estimator, dynamics, thetas, jnp.asarray(meta_steps), key, jnp.asarray(noise), jnp.asarray(weights)
+    )
 
 
 @functools.partial(jax.jit, static_argnames="estimator")
 def _average(
     estimator: Perturbing,
     dynamics: Dynamics,
-    theta: Theta,
+    thetas: Theta,
+    meta_steps: Int[Array, " windows"],
     key: Key[Array, ""],
     noise: Float[Array, "points windows theta"],
     weights: Float[Array, " points"],
 ) -> Theta:
-    flat, unravel = ravel_pytree(theta)
-    windows = noise.shape[1]
+    first = jax.tree.map(lambda x: x[0], thetas)
+    flat, unravel = ravel_pytree(first)
 
     def episode(noise: Float[Array, "windows theta"]) -> Theta:
         def window(state, now):
-            eps, window_key = now
+            theta, meta_step, eps, window_key = now
             eps = unravel(eps.astype(flat.dtype))
-            state, estimate = estimator.step_with(
-                dynamics, theta, state, eps, window_key, jnp.zeros((), jnp.int32)
-            )
+            state, estimate = estimator.step_with(dynamics, theta, state, eps, window_key, meta_step)
             return state, estimate.gradient
 
-        keys = jax.random.split(key, windows)
-        return jax.lax.scan(window, estimator.init(dynamics, theta), (noise, keys))[1]
+        keys = jax.random.split(key, len(noise))
+        windows = (thetas, meta_steps, noise, keys)
+        return jax.lax.scan(window, estimator.init(dynamics, first), windows)[1]
 
     gradients = jax.lax.map(episode, noise, batch_size=_AT_ONCE)
     return jax.tree.map(lambda g: jnp.tensordot(weights, g, axes=1), gradients)

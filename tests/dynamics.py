@@ -1,6 +1,4 @@
-"""Small dynamics with known gradients, and the ways that tests run them."""
-
-import functools
+"""Small dynamics with known gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -80,47 +78,3 @@ class VectorLinear(Dynamics):
 
 def _flat(theta):
     return jnp.append(theta["pair"], theta["scalar"])
-
-
-def window_losses(dynamics, thetas, window, truncated=False):
-    """The sum of losses of each window, from a plain loop in which window j is run under thetas[j].
-
-    With `truncated`, gradients stop where a window begins. The dynamics must not use their keys.
-    """
-    key = jax.random.key(0)
-    state, sums = dynamics.init(thetas[0], jnp.asarray(window * len(thetas)), key), []
-    for index, theta in enumerate(thetas):
-        if truncated and index > 0:
-            state = jax.lax.stop_gradient(state)
-        losses = []
-        for _ in range(window):
-            state, loss = dynamics.step(theta, state, key)
-            losses.append(loss)
-        sums.append(sum(losses))
-    return jnp.stack(sums)
-
-
-@functools.partial(jax.jit, static_argnames=("windows", "window", "truncated"))
-def window_gradients(dynamics, theta, windows, window, truncated=False):
-    """Backpropagation through time: the gradient of each window's sum of losses, windows first."""
-    return jax.jacrev(lambda theta: window_losses(dynamics, [theta] * windows, window, truncated))(theta)
-
-
-@functools.partial(jax.jit, static_argnames=("estimator", "windows"))
-def sample_estimates(estimator, dynamics, theta, keys, windows):
-    """The estimates of many particles [particles, windows] and their states after each window."""
-
-    def particle(key):
-        def window(state, key):
-            state, estimate = estimator.step(dynamics, theta, state, key, jnp.zeros((), jnp.int32))
-            return state, (estimate.gradient, state)
-
-        return jax.lax.scan(window, estimator.init(dynamics, theta), jax.random.split(key, windows))[1]
-
-    return jax.vmap(particle)(keys)
-
-
-def z_score(samples, expected):
-    """How many standard errors the mean of samples is away from what is expected."""
-    samples = np.asarray(samples, np.float64)
-    return (samples.mean(0) - expected) / (samples.std(0, ddof=1) / np.sqrt(len(samples)))

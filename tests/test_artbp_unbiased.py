@@ -7,9 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import ARTBP, BPTT, ConstantHorizon, SumLoss, TruncatedBPTT
+from meta_train import (
+    ARTBP,
+    BPTT,
+    ConstantHorizon,
+    SumLoss,
+    TruncatedBPTT,
+    sample_estimates,
+    window_gradients,
+    z_score,
+)
 
-from .dynamics import ScalarTanh, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarTanh, VectorLinear
 
 STEPS = 5
 ESTIMATOR = ARTBP(ConstantHorizon(STEPS), 1, SumLoss(), "lockstep", length=3.0, alpha=4.0)

@@ -15,16 +15,12 @@ from meta_train import (
     MinimumLoss,
     SumLoss,
     TruncatedBPTT,
-)
-
-from .dynamics import (
-    ScalarLinear,
-    ScalarTanh,
-    VectorLinear,
     sample_estimates,
     window_gradients,
     window_losses,
 )
+
+from .dynamics import ScalarLinear, ScalarTanh, VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

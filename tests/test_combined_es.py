@@ -7,9 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import CombinedES, ConstantHorizon, PairState, SumLoss, TruncatedES, expected_gradients
+from meta_train import (
+    CombinedES,
+    ConstantHorizon,
+    PairState,
+    SumLoss,
+    TruncatedES,
+    expected_gradients,
+    sample_estimates,
+    window_gradients,
+    window_losses,
+)
 
-from .dynamics import ScalarTanh, VectorLinear, sample_estimates, window_gradients, window_losses
+from .dynamics import ScalarTanh, VectorLinear
 
 STEPS, WINDOW, SIGMA, THETA = 4, 2, 0.3, 0.4
 META_STEP = jnp.zeros((), jnp.int32)

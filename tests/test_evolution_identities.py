@@ -8,9 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import GPES, NRES, PES, ConstantHorizon, FullES, PairState, SumLoss, TruncatedES
+from meta_train import (
+    GPES,
+    NRES,
+    PES,
+    ConstantHorizon,
+    FullES,
+    PairState,
+    SumLoss,
+    TruncatedES,
+    sample_estimates,
+    window_losses,
+)
 
-from .dynamics import ScalarLinear, ScalarTanh, sample_estimates, window_losses
+from .dynamics import ScalarLinear, ScalarTanh
 
 STEPS, WINDOW, SIGMA = 6, 2, 0.3
 WINDOWS = STEPS // WINDOW

@@ -21,9 +21,12 @@ from meta_train import (
     InnerTraining,
     LastLoss,
     SumLoss,
+    sample_estimates,
+    window_gradients,
+    z_score,
 )
 
-from .dynamics import ScalarTanh, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarTanh, VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

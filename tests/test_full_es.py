@@ -7,9 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import NRES, ConstantHorizon, FullES, LogUniformHorizon, MeanLoss, SumLoss, expected_gradients
+from meta_train import (
+    NRES,
+    ConstantHorizon,
+    FullES,
+    LogUniformHorizon,
+    MeanLoss,
+    SumLoss,
+    expected_gradients,
+    window_gradients,
+    window_losses,
+)
 
-from .dynamics import ScalarLinear, ScalarTanh, VectorLinear, window_gradients, window_losses
+from .dynamics import ScalarLinear, ScalarTanh, VectorLinear
 
 STEPS, SIGMA, THETA = 6, 0.3, 0.4
 META_STEP = jnp.zeros((), jnp.int32)

@@ -13,9 +13,18 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from meta_train import NRES, ConstantHorizon, Dynamics, GuidedES, SumLoss
+from meta_train import (
+    NRES,
+    ConstantHorizon,
+    Dynamics,
+    GuidedES,
+    SumLoss,
+    sample_estimates,
+    window_gradients,
+    z_score,
+)
 
-from .dynamics import ScalarTanh, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarTanh, VectorLinear
 
 STEPS, WINDOW, SIZE, SIGMA = 4, 2, 3, 0.3
 META_STEP = jnp.zeros((), jnp.int32)

@@ -18,9 +18,10 @@ from meta_train import (
     PESAnalytic,
     SumLoss,
     TruncatedES,
+    sample_estimates,
 )
 
-from .dynamics import ScalarLinear, ScalarTanh, sample_estimates
+from .dynamics import ScalarLinear, ScalarTanh
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

@@ -16,10 +16,11 @@ from meta_train import (
     PESAnalytic,
     SumLoss,
     TruncatedES,
+    sample_estimates,
 )
 from meta_train.estimators.perturbation import draw_noise
 
-from .dynamics import ScalarTanh, VectorLinear, sample_estimates
+from .dynamics import ScalarTanh, VectorLinear
 
 STEPS, WINDOW, SIGMA = 6, 2, 0.3
 WINDOWS = STEPS // WINDOW

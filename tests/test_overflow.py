@@ -17,9 +17,9 @@ from meta_train import (
     PESAnalytic,
     SumLoss,
     TruncatedBPTT,
+    sample_estimates,
+    z_score,
 )
-
-from .dynamics import sample_estimates, z_score
 
 STEPS, WINDOW, THETA = 6, 2, jnp.asarray([0.3, -0.2])
 SHARED = {"horizon": ConstantHorizon(STEPS), "window": WINDOW, "objective": SumLoss(), "phase": "lockstep"}

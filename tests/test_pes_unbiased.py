@@ -7,17 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import GPES, NRES, PES, ConstantHorizon, SumLoss, expected_gradients
-
-from .dynamics import (
-    ScalarLinear,
-    ScalarTanh,
-    VectorLinear,
+from meta_train import (
+    GPES,
+    NRES,
+    PES,
+    ConstantHorizon,
+    SumLoss,
+    expected_gradients,
     sample_estimates,
     window_gradients,
     window_losses,
     z_score,
 )
+
+from .dynamics import ScalarLinear, ScalarTanh, VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

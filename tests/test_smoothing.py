@@ -18,9 +18,11 @@ from meta_train import (
     SumLoss,
     TruncatedBPTT,
     expected_gradients,
+    sample_estimates,
+    z_score,
 )
 
-from .dynamics import ScalarLinear, sample_estimates, z_score
+from .dynamics import ScalarLinear
 
 KEY = jax.random.key(0)
 STEPS, SIGMA = 3, 0.5

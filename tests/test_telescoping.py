@@ -17,9 +17,12 @@ from meta_train import (
     SumLoss,
     TruncatedES,
     expected_gradients,
+    sample_estimates,
+    window_gradients,
+    z_score,
 )
 
-from .dynamics import ScalarLinear, ScalarTanh, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarLinear, ScalarTanh, VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

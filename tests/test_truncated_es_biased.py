@@ -5,9 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import ConstantHorizon, SumLoss, TruncatedES, expected_gradients
+from meta_train import (
+    ConstantHorizon,
+    SumLoss,
+    TruncatedES,
+    expected_gradients,
+    sample_estimates,
+    window_gradients,
+    z_score,
+)
 
-from .dynamics import ScalarLinear, VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import ScalarLinear, VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW

@@ -8,9 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import UORO, ConstantHorizon, LastLoss, SumLoss
+from meta_train import (
+    UORO,
+    ConstantHorizon,
+    LastLoss,
+    SumLoss,
+    sample_estimates,
+    window_gradients,
+    z_score,
+)
 
-from .dynamics import VectorLinear, sample_estimates, window_gradients, z_score
+from .dynamics import VectorLinear
 
 STEPS, WINDOW = 6, 2
 WINDOWS = STEPS // WINDOW
