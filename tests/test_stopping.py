@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from meta_train.host.stopping import StopOnSignal
 
 # A main thread that Python's own handlers could not reach: it stays in C until a child has ended. Reading
@@ -49,13 +51,25 @@ def test_without_a_signal_nobody_asks():
     assert (output, errors) == ("not asked\n", "")
 
 
-def test_sigterm_asks_and_the_work_in_hand_is_finished():
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_asks_and_the_work_in_hand_is_finished(number):
     process = start()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert output == "asked\n"
     assert errors == "stopping after the call in flight; once more to stop at once\n"
+
+
+def test_sighup_is_nothing_where_it_was_ignored_from_the_start():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=30) == ("not asked\n", "")
 
 
 def test_a_second_signal_stops_at_once():
@@ -89,7 +103,8 @@ def test_after_the_context_nobody_gives_up_and_signals_are_what_they_were():
     output, _ = process.communicate(timeout=30)
     assert output == "asked\nstill here\n"  # a second after the grace was over
 
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     with StopOnSignal(1, 75, ""):
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] != before
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        assert [signal.getsignal(number) for number in numbers] != before
+    assert [signal.getsignal(number) for number in numbers] == before

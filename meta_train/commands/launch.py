@@ -35,7 +35,7 @@ class Launch:
     process_id: int | None = None
     """Which one this is, from 0."""
     stop_seconds: float = 25.0
-    """After SIGTERM or SIGINT: seconds in which to finish and save, before the process ends all the same."""
+    """After SIGTERM, SIGINT or SIGHUP: seconds to finish and save; then the process ends anyway."""
     stopped_status: int = 0
     """Exit status after such a stop; 75 lets a launcher tell it from the end of the run."""
 

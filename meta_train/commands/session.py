@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import sys
 import time
@@ -24,11 +23,13 @@ from ..host.cores import usable_cores
 from ..host.imports import import_all
 from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
 from ..host.robustness import DivergedError
+from ..host.standard_error import forgiving_standard_error
 from ..host.stopping import StopOnSignal
 from ..problems.learned_optimizer import LearnedOptimizerTraining
 from ..runs.checkpoints import CheckpointError
 from ..runs.directory import RunDirectory, RunDirectoryError
 from ..runs.export import export_run
+from ..runs.orbax_noise import leave_errors_to_us
 from ..runs.parts import Parts, build
 from ..runs.trainer import Trainer
 from ..trackers.base import NoTracker, Several, Tracker
@@ -58,10 +59,10 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
     directory = RunDirectory(run_dir)
     seconds = f"{launch.stop_seconds:g} seconds"
     late = f"not done in {seconds}, and stopped: the newest checkpoint stands; {_again(launch, line)}"
-    # What orbax logs, our errors say in one sentence.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    leave_errors_to_us()
     try:
         with ExitStack() as stack:
+            stack.enter_context(forgiving_standard_error())
             stop = stack.enter_context(StopOnSignal(launch.stop_seconds, launch.stopped_status, late))
             try:
                 # In this order, so that nothing is written for a run that can't begin.

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TWICE = 0.5
 """Seconds within which a second signal is the first one again: launchers and clusters deliver it twice."""
 
 
 class StopOnSignal:
-    """Within its context, SIGINT and SIGTERM ask for a stop; a second one, or too long a wait, stops at once.
+    """Within its context, a signal asks for a stop; a second one, or too long a wait, stops at once.
 
-    Signals are heard by a thread of its own, since Python's handlers would wait for a compilation to end.
+    The signals are SIGINT, SIGTERM and SIGHUP; the last stays ignored where it was, as under `nohup`. They
+    are heard by a thread of its own, since Python's handlers would wait for a compilation to end.
 
     Args:
         grace: seconds from the first signal until the process ends, saved or not.
@@ -45,7 +46,7 @@ class StopOnSignal:
         sender.setblocking(False)
         before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         # A handler of Python's own must stand there, or the number is not written.
-        handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        handlers = {number: signal.signal(number, lambda *_: None) for number in _heeded()}
 
         def restore() -> None:
             signal.set_wakeup_fd(before)
@@ -77,12 +78,17 @@ class StopOnSignal:
             os._exit(128 + number)
         self._heard_at = time.monotonic()
         self._asked.set()
-        _say("stopping after the call in flight; once more to stop at once")
         self._timer.start()
+        _say("stopping after the call in flight; once more to stop at once")
 
     def _give_up(self) -> None:
         _say(self._late)
         os._exit(self._status)
+
+
+def _heeded() -> list[signal.Signals]:
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in _SIGNALS if not (number == signal.SIGHUP and ignored)]
 
 
 def _say(message: str) -> None:

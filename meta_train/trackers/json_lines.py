@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from .base import Tracker
@@ -29,16 +30,26 @@ class JsonLines(Tracker):
                 due = (line for line in old if resume_step > 0 and _is_due(line, resume_step))
                 new.writelines(line.rstrip("\n") + "\n" for line in due)
             replacement.replace(path)
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Values) -> None:
-        """Write one line; values that are not finite are left out."""
-        self._file.write(json.dumps({_STEP: step} | to_json(values)) + "\n")
-        self._file.flush()
+        """Write one line; values that are not finite are left out.
+
+        Raises:
+            OSError: when it can't be written, in one sentence.
+        """
+        line = json.dumps({_STEP: step} | to_json(values)) + "\n"
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"{self._path} can't be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; each line is written already, or was told of."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:

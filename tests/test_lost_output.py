@@ -1,0 +1,102 @@
+"""Where a terminal, a pipe or a disk takes nothing more, a run goes on or ends with one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meta_train import JsonLines
+
+REPOSITORY = Path(__file__).parents[1]
+TRAIN = "import sys; from meta_train.commands.train import main; sys.exit(main())"
+OPTIONS = (
+    "tiny --task quadratic --particles 4 --devices 1 --window 5 --horizon-high 10 --reference-rates 0 "
+    "--hysteresis-particles 0 --validation-episodes 1 --steps-per-call 2 --checkpoint-every 2"
+)
+PRINT = """
+import sys
+from meta_train.host.standard_error import forgiving_standard_error
+with forgiving_standard_error():
+    for _ in range(3):
+        print("x" * 100_000, file=sys.stderr, flush=True)
+print("done")
+"""
+
+
+def run(program, *arguments, stderr):
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(params=["closed pipe", "full disk"])
+def broken(request):
+    """A standard error that takes nothing."""
+    if request.param == "full disk":
+        if not os.path.exists("/dev/full"):
+            pytest.skip("there is no /dev/full here")
+        with open("/dev/full", "w") as file:
+            yield file
+        return
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def test_what_can_not_be_printed_is_lost_and_the_status_is_good(broken):
+    done = run(PRINT, stderr=broken)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_what_can_be_printed_is_printed():
+    done = run(PRINT, stderr=subprocess.PIPE)
+    assert (done.returncode, len(done.stderr)) == (0, 300_003)
+
+
+def test_training_goes_on_without_its_progress_and_saves(broken, tmp_path):
+    done = run(TRAIN, *OPTIONS.split(), "--steps", 6, "--run-dir", tmp_path / "run", stderr=broken)
+    assert done.returncode == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["meta_step"] for line in lines] == [0, 2, 4, 6]
+    assert (tmp_path / "run" / "checkpoints" / "6").is_dir()
+
+
+def test_metrics_that_can_not_be_written_are_told_of_in_one_sentence(tmp_path, monkeypatch):
+    tracker = JsonLines(tmp_path / "metrics.jsonl")
+    tracker.close()
+    with Path("/dev/full").open("a") as full:
+        monkeypatch.setattr(tracker, "_file", full)
+        with pytest.raises(OSError, match=r"metrics.jsonl can't be written: No space left on device"):
+            tracker.log(1, {"loss": 1.0})
+        tracker.close()
+
+
+@pytest.fixture(params=[150, 400])  # kilobytes: the disk is full in the midst of the second or a later save
+def small_disk(request, tmp_path):
+    """A file system of a few kilobytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems can't be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
+    arguments = (*OPTIONS.split(), "--keep-last", 1000, "--steps", 1000, "--no-progress")
+    done = run(TRAIN, *arguments, "--run-dir", small_disk / "run", stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lopt-train: a checkpoint can't be written to ")
+    assert "no space is left on the device; the newest whole one is" in done.stderr
+    assert done.stderr.count("\n") == 1
