@@ -1,12 +1,8 @@
-"""Benchmarks: training curves, tuned baselines, metrics, suites and reports.
+"""Benchmarks: training curves, tuned baselines, metrics, suites and reports."""
 
-Names are imported when they are first asked for.
-"""
+from typing import TYPE_CHECKING
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+from lopt import lazily
 
 if TYPE_CHECKING:
     from . import reproductions
@@ -36,40 +32,8 @@ if TYPE_CHECKING:
     from .training.suites import SUITES, Entry, Suite, suite
     from .training.timing import seconds_per_step
     from .training.tuned_cache import Runs, TunedCache
-
-_HOMES = {
-    "training.baselines": (
-        "BASELINES",
-        "REFERENCE",
-        "STANDARD",
-        "Baseline",
-        "Tuned",
-        "choose",
-        "families",
-        "log_grid",
-        "tune",
-    ),
-    "statistics.against_reference": ("Comparison", "Summary", "compare"),
-    "training.costs": ("Cost", "measure_costs"),
-    "training.curves": ("Curves", "run_keys", "stack", "sweep_curves", "training_curves"),
-    "training.optimizers": ("Found", "OptimizerNotFoundError", "find", "find_all"),
-    "training.partial_results": ("PartialResults",),
-    "protocol": ("benchmark",),
-    "report.report_files": ("Report", "write_report"),
-    "statistics.results": ("Results", "Row", "TaskResult"),
-    "training.rules": ("OptaxRule",),
-    "training.suites": ("SUITES", "Entry", "Suite", "suite"),
-    "report.terminal": ("print_results",),
-    "training.timing": ("seconds_per_step",),
-    "training.tuned_cache": ("Runs", "TunedCache"),
-}
-
-_MODULES = {
-    "many_runs": ".statistics.many_runs",
-    "curve_metrics": ".training.curve_metrics",
-    "reproductions": ".reproductions",
-    "suites": ".training.suites",
-}
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     "BASELINES",
@@ -116,13 +80,3 @@ __all__ = [
     "tune",
     "write_report",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from the module that defines it."""
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f".{module}", __name__), name)
-    if name in _MODULES:
-        return importlib.import_module(_MODULES[name], __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,20 +4,28 @@ This is the part that an end user imports. It needs jax, flax, optax and safeten
 packages above it.
 """
 
-from . import strict_json
-from .adafactor_mlp import AdafactorMLP
-from .as_optax import as_optax
-from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
-from .hand_designed import LearnableAdam, LearnableSGD
-from .layout import Layout, layouts
-from .lstm import CoordinatewiseLSTM
-from .muon_star import MuonSTAR
-from .per_tensor import Grouped, Tensors
-from .placement import zeros_like
-from .plain_text import plain
-from .publish import PublishedOptimizerError, load, published, read_config, save
-from .registry import ARCHITECTURES, architecture, architecture_name, create, look_up, register
-from .star import STAR
+from typing import TYPE_CHECKING
+
+from .lazy import lazily
+
+if TYPE_CHECKING:
+    from . import strict_json
+    from .adafactor_mlp import AdafactorMLP
+    from .architectures import ARCHITECTURES, architecture, architecture_name, create, register
+    from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
+    from .hand_designed import LearnableAdam, LearnableSGD
+    from .layout import Layout, layouts
+    from .lstm import CoordinatewiseLSTM
+    from .muon_star import MuonSTAR
+    from .nearest_names import look_up
+    from .per_tensor import Grouped, Tensors
+    from .placement import zeros_like
+    from .plain_text import plain
+    from .publish import PublishedOptimizerError, load, published, read_config, save
+    from .star import STAR
+    from .transformation import as_optax
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     "ARCHITECTURES",
@@ -38,6 +46,7 @@ __all__ = [
     "checked_horizon",
     "create",
     "layouts",
+    "lazily",
     "load",
     "look_up",
     "next_count",

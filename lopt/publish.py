@@ -19,10 +19,10 @@ from typing import Any
 import jax
 
 from . import published_config, published_static, published_theta
+from .architectures import architecture, architecture_name
 from .base import LearnedOptimizer, static_fields
 from .plain_text import plain, quoted, reason
 from .published_directory import CONFIG, THETA, PublishedOptimizerError, read, read_checked_config, write
-from .registry import architecture, architecture_name
 
 _PACKAGE = Path(__file__).resolve().parent
 _PUBLISHED = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")

@@ -1,20 +1,19 @@
-"""Architectures by name."""
+"""Architectures by name; `architectures.py` fills the registry."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jaxtyping import Array, Key
 
 from .base import LearnedOptimizer
+from .nearest_names import look_up
 
 ARCHITECTURES: dict[str, type[LearnedOptimizer]] = {}
 """Every registered architecture by its name."""
 
 T = TypeVar("T", bound=type[LearnedOptimizer])
-V = TypeVar("V")
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -40,18 +39,6 @@ def architecture(name: str) -> type[LearnedOptimizer]:
         ValueError: for an unknown name, with the nearest ones.
     """
     return look_up("optimizer architecture", ARCHITECTURES, name)
-
-
-def look_up(kind: str, table: Mapping[str, V], name: str) -> V:
-    """Take what is called `name` from a table of things of a kind.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest ones.
-    """
-    if name not in table:
-        near = difflib.get_close_matches(name, table, n=3, cutoff=0.4) or sorted(table)
-        raise ValueError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
-    return table[name]
 
 
 def create(name: str, key: Key[Array, ""], **static: Any) -> LearnedOptimizer:

@@ -1,76 +1,83 @@
 """Meta-training: unrolls, gradient estimators, populations over devices, and the trainer."""
 
-from . import systems
-from .commands.launch import Launch
-from .config.files import run_from_json
-from .config.json_form import run_to_json
-from .config.options import MethodOptions, Options
-from .config.presets import PRESETS, get_preset
-from .config.run import Method, Run
-from .config.settings import Loop, Placement, Show
-from .dynamics import Dynamics
-from .estimators import (
-    ARTBP,
-    BPTT,
-    DODGE,
-    ESTIMATORS,
-    GPES,
-    NRES,
-    PES,
-    RTRL,
-    UORO,
-    Backpropagation,
-    CombinedES,
-    Estimate,
-    Estimator,
-    EvolutionStrategies,
-    FullES,
-    GuidedES,
-    PairState,
-    Perturbing,
-    PESAnalytic,
-    TruncatedBPTT,
-    TruncatedES,
-    create_estimator,
-    register,
-)
-from .horizons import HORIZONS, ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
-from .host.compiled_programs import keep_compiled_programs
-from .host.cores import usable_cores
-from .host.imports import import_all
-from .host.provenance import provenance
-from .host.robustness import DivergedError
-from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
-from .population.hysteresis import make_hysteresis_probe
-from .population.mesh import Devices
-from .population.mixture import Member, Mixture, Scale
-from .population.step import MetaState, init_run, make_meta_step
-from .problems.base import PROBLEMS, Problem, Rival, Training, Trial
-from .problems.inner_training import InnerState, InnerTraining
-from .problems.learned_optimizer import LearnedOptimizerTraining
-from .problems.published import load_theta, save_theta
-from .problems.system import SystemProblem
-from .quadrature import expected_gradients
-from .registry import Registry
-from .runs.checkpoints import CheckpointError
-from .runs.directory import RunDirectory, RunDirectoryError
-from .runs.export import export_run, load_run_optimizer, read_run, read_theta
-from .runs.parts import Parts, build
-from .runs.trainer import Record, Trainer
-from .samples import sample_estimates, window_gradients, window_losses, z_score
-from .trackers import (
-    Curves,
-    Histogram,
-    JsonLines,
-    NoTracker,
-    ProgressBar,
-    Several,
-    Tracker,
-    WandB,
-    WandBOptions,
-)
-from .trackers.metrics import METRICS
-from .unroll import Episode, Length, Window, advance, blank, finished, renew, start
+from typing import TYPE_CHECKING
+
+from lopt import lazily
+
+if TYPE_CHECKING:
+    from . import systems
+    from .commands.launch import Launch
+    from .config.files import run_from_json
+    from .config.json_form import run_to_json
+    from .config.options import MethodOptions, Options
+    from .config.presets import PRESETS, get_preset
+    from .config.run import Method, Run
+    from .config.settings import Loop, Placement, Show
+    from .dynamics import Dynamics
+    from .estimators import (
+        ARTBP,
+        BPTT,
+        DODGE,
+        ESTIMATORS,
+        GPES,
+        NRES,
+        PES,
+        RTRL,
+        UORO,
+        Backpropagation,
+        CombinedES,
+        Estimate,
+        Estimator,
+        EvolutionStrategies,
+        FullES,
+        GuidedES,
+        PairState,
+        Perturbing,
+        PESAnalytic,
+        TruncatedBPTT,
+        TruncatedES,
+        create_estimator,
+        register,
+    )
+    from .horizons import HORIZONS, ConstantHorizon, CurriculumHorizon, Horizon, LogUniformHorizon
+    from .host.compiled_programs import keep_compiled_programs
+    from .host.cores import usable_cores
+    from .host.imports import import_all
+    from .host.provenance import provenance
+    from .host.robustness import DivergedError
+    from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
+    from .population.hysteresis import make_hysteresis_probe
+    from .population.mesh import Devices
+    from .population.mixture import Member, Mixture, Scale
+    from .population.step import MetaState, init_run, make_meta_step
+    from .problems.base import PROBLEMS, Problem, Rival, Training, Trial
+    from .problems.inner_training import InnerState, InnerTraining
+    from .problems.learned_optimizer import LearnedOptimizerTraining
+    from .problems.published import load_theta, save_theta
+    from .problems.system import SystemProblem
+    from .quadrature import expected_gradients
+    from .registry import Registry
+    from .runs.checkpoints import CheckpointError
+    from .runs.directory import RunDirectory, RunDirectoryError
+    from .runs.export import export_run, load_run_optimizer, read_run, read_theta
+    from .runs.parts import Parts, build
+    from .runs.trainer import Record, Trainer
+    from .samples import sample_estimates, window_gradients, window_losses, z_score
+    from .trackers import (
+        Curves,
+        Histogram,
+        JsonLines,
+        NoTracker,
+        ProgressBar,
+        Several,
+        Tracker,
+        WandB,
+        WandBOptions,
+    )
+    from .trackers.metrics import METRICS
+    from .unroll import Episode, Length, Window, advance, blank, finished, renew, start
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     "ARTBP",

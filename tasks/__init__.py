@@ -1,30 +1,38 @@
 """Inner problems and their data. Knows nothing of learned optimizers."""
 
-from .augment import NoisyGradient, Reparametrised, SmallerBatches
-from .augmented_digits import (
-    noisy_digits_mlp,
-    rescaled_digits_mlp,
-    small_batch_digits_mlp,
-    tensor_rescaled_digits_mlp,
-)
-from .autoencoder import VAE, Autoencoder
-from .base import Task, initial_loss
-from .char_gru import CharGRU
-from .char_mlp import CharMLP
-from .char_transformer import CharTransformer
-from .classifier import Classifier
-from .datasets import SPLITS, Dataset, DatasetNotPreparedError, Split, load_dataset
-from .friedman import Friedman
-from .image_conv import ImageConv, ImageResNet
-from .image_mlp import ImageMLP
-from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
-from .perceptron import Perceptron
-from .procedural import ProceduralCurves
-from .quadratic import Quadratic
-from .registry import TASKS, build, register
-from .tabular import Table, TabularMLP, load_table
-from .teacher import GaussianMixture, Teacher
-from .text import Text, load_text
+from typing import TYPE_CHECKING
+
+from .lazy import lazily
+
+if TYPE_CHECKING:
+    from .augment import NoisyGradient, Reparametrised, SmallerBatches
+    from .augmented_digits import (
+        noisy_digits_mlp,
+        rescaled_digits_mlp,
+        small_batch_digits_mlp,
+        tensor_rescaled_digits_mlp,
+    )
+    from .autoencoder import VAE, Autoencoder
+    from .base import Task, initial_loss
+    from .builtin import TASKS, build, register
+    from .char_gru import CharGRU
+    from .char_mlp import CharMLP
+    from .char_transformer import CharTransformer
+    from .classifier import Classifier
+    from .datasets import Dataset, load_dataset
+    from .friedman import Friedman
+    from .image_conv import ImageConv, ImageResNet
+    from .image_mlp import ImageMLP
+    from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
+    from .perceptron import Perceptron
+    from .prepared import SPLITS, DatasetNotPreparedError, Split
+    from .procedural import ProceduralCurves
+    from .quadratic import Quadratic
+    from .tabular import Table, TabularMLP, load_table
+    from .teacher import GaussianMixture, Teacher
+    from .text import Text, load_text
+else:
+    __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
     "SPLITS",

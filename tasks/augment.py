@@ -14,8 +14,8 @@ from flax import struct
 from jaxtyping import Array, Float, Key, PyTree
 
 from .base import Batch, Instance, Params, Task
-from .datasets import Split
 from .layers import check_ranges, log_uniform
+from .prepared import Split
 
 # Added to a mean square, so that its root has a derivative where a gradient is zero.
 _TINY = 1e-30

@@ -11,9 +11,10 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from .base import Task
-from .datasets import Dataset, Split, load_dataset
+from .datasets import Dataset, load_dataset
 from .images import ImageBatch, count_pixels, draw_images
 from .layers import Layers, Shapes, dense, dense_shapes, draw_layers
+from .prepared import Split
 from .registry import register
 
 

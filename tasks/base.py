@@ -10,7 +10,7 @@ import jax
 from flax import struct
 from jaxtyping import Array, Float, Key, PyTree
 
-from .datasets import Split
+from .prepared import Split
 
 Instance = Any
 Params = PyTree[Array]

@@ -12,9 +12,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
-from .datasets import Split
 from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
 from .perceptron import live_units
+from .prepared import Split
 from .registry import register
 from .text import ALPHABET, Text, TextBatch, load_text
 

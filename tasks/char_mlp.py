@@ -11,9 +11,9 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from .base import Task
-from .datasets import Split
 from .layers import Layers, draw_layers, share_right
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
+from .prepared import Split
 from .registry import register
 from .text import ALPHABET, OTHER_MODULES, Text, TextBatch, load_text
 

@@ -12,7 +12,6 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
-from .datasets import Split
 from .layers import (
     Layers,
     Shapes,
@@ -24,6 +23,7 @@ from .layers import (
     normalise,
     share_right,
 )
+from .prepared import Split
 from .registry import register
 from .text import ALPHABET, Text, TextBatch, load_text
 

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -65,10 +65,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(command: List | Prepare) -> int:
     """Carry out a parsed command; return the exit code."""
-    from .datasets import (
+    from .prepared import (
         DatasetNotPreparedError,
         MissingPackageError,
         UnknownDatasetError,
+        count_examples,
         find_source,
         resolve_data_dir,
     )
@@ -78,7 +79,7 @@ def _run(command: List | Prepare) -> int:
         if isinstance(command, Prepare):
             find_source(command.name)
             path = prepare(command.name, data_dir)
-            counts = ", ".join(f"{split} {count}" for split, count in _count_examples(path).items())
+            counts = ", ".join(f"{split} {count}" for split, count in count_examples(path).items())
             print(_plain(f"{command.name} is ready in {path}: {counts} examples."))
         else:
             _print_table(data_dir)
@@ -103,7 +104,7 @@ def prepare(name: str, data_dir: Path) -> Path:
     """Make a data set readable by `tasks.load_dataset`; does nothing when it already is.
 
     Args:
-        name: a name in `tasks.datasets.DATASETS`.
+        name: a name in `tasks.prepared.DATASETS`.
         data_dir: the TFDS root directory.
 
     Returns:
@@ -114,7 +115,7 @@ def prepare(name: str, data_dir: Path) -> Path:
         MissingPackageError: a package that reading the data needs is not installed.
         DatasetNotPreparedError: `data_dir` cannot be written (digits).
     """
-    from .datasets import DATASETS, ensure_prepared, find_prepared, require_packages
+    from .prepared import DATASETS, ensure_prepared, find_prepared, require_packages
 
     require_packages(name)
     path, readable = find_prepared(name, data_dir)
@@ -127,7 +128,7 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
     """Download a stock TFDS data set and write it as array_record.
 
     Args:
-        name: a name in `tasks.datasets.DATASETS`.
+        name: a name in `tasks.prepared.DATASETS`.
         data_dir: the TFDS root directory.
         beside: the directory of its tfrecord form, which is left as it is; None when there is none.
     """
@@ -140,7 +141,7 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    from .datasets import DATASETS, array_record_root
+    from .prepared import DATASETS, array_record_root
 
     source = DATASETS[name]
     root = array_record_root(data_dir) if beside else data_dir
@@ -177,7 +178,7 @@ def _print_table(data_dir: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .datasets import DATASETS, SPLITS, find_prepared
+    from .prepared import DATASETS, SPLITS, count_examples, find_prepared
 
     title = Text(_plain(f"Data sets in {data_dir}"))  # in which brackets are not markup
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -188,7 +189,7 @@ def _print_table(data_dir: Path) -> None:
     table.add_column("to prepare")
     for name, source in DATASETS.items():
         path, readable = find_prepared(name, data_dir)
-        counts = _count_examples(path) if path else {}
+        counts = count_examples(path) if path else {}
         where = str(path.relative_to(data_dir)) if path else "-"
         if path and not readable:
             where += " (tfrecord: not readable)"
@@ -208,16 +209,3 @@ def _print_table(data_dir: Path) -> None:
     print(captured.get(), end="")
     print("automatic: on first use, without a network.")
     print("download: by `lopt-data prepare NAME`, after `pip install 'lopt[prepare]'`.")
-
-
-def _count_examples(path: Path) -> dict[str, int]:
-    """Return the number of examples in each of our splits of a prepared directory; {} if damaged."""
-    import tensorflow_datasets as tfds
-
-    from .datasets import TFDS_SPLITS
-
-    try:
-        splits: Any = tfds.builder_from_directory(path).info.splits
-        return {split: splits[instruction].num_examples for split, instruction in TFDS_SPLITS.items()}
-    except Exception:  # TFDS and protobuf raise all sorts; `load_dataset` reports the reason.
-        return {}

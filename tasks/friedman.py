@@ -10,9 +10,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
-from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
+from .prepared import SPLITS, Split
 from .registry import register
 
 _INPUTS = 10

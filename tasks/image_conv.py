@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .classifier import Classifier
-from .datasets import Dataset, Split, load_dataset
+from .datasets import Dataset, load_dataset
 from .images import ImageBatch, draw_images
 from .layers import (
     Layers,
@@ -24,6 +24,7 @@ from .layers import (
     normalise,
 )
 from .perceptron import activate, check_activations, live_units
+from .prepared import Split
 from .registry import register
 
 

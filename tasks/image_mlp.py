@@ -10,10 +10,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .classifier import Classifier
-from .datasets import Dataset, Split
+from .datasets import Dataset
 from .images import ImageBatch, count_pixels, draw_images
 from .layers import Layers, check_ranges, log_uniform
 from .perceptron import Perceptron, PerceptronInstance, check_activations
+from .prepared import Split
 
 
 class MLPInstance(NamedTuple):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, Int, Key
 
-from .datasets import Dataset, Split
+from .datasets import Dataset
 from .layers import equal_weights
+from .prepared import Split
 
 
 class ImageBatch(NamedTuple):

@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from .base import Task
-from .datasets import Split
+from .prepared import Split
 
 
 class QuadraticInstance(NamedTuple):

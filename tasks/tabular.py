@@ -14,9 +14,9 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
-from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
+from .prepared import SPLITS, Split
 from .registry import register
 
 TableName = Literal["diabetes", "wine", "breast_cancer"]

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from .base import Task
 from .classifier import Classifier
-from .datasets import SPLITS, Split
 from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
+from .prepared import SPLITS, Split
 from .registry import register
 
 

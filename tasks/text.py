@@ -16,8 +16,8 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from .datasets import SPLITS, DatasetNotPreparedError, Split
 from .layers import equal_weights
+from .prepared import SPLITS, DatasetNotPreparedError, Split
 
 # What is left out of string.punctuation is rare; those and all other symbols are the first one.
 ALPHABET = "\x00\n " + string.ascii_lowercase + string.digits + "!\"#%'()*+,-./:<=>@[\\]_{|}"

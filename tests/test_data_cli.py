@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
 from tasks import data_cli
-from tasks.datasets import DATASETS, load_dataset
+from tasks.datasets import load_dataset
+from tasks.prepared import DATASETS, TFDS_SPLITS, count_examples
 
 from .test_datasets import write_mnist
 
@@ -89,6 +90,15 @@ def test_list_tells_prepared_unprepared_tfrecord_and_damaged_apart(data_dir, cap
     assert rows()["mnist"].endswith("40 5 5 10 download")
     info.write_text(json.dumps({"fileFormat": "array_record", "splits": "?"}))
     assert rows()["mnist"].endswith("- - - - -")
+
+
+def test_examples_are_counted_as_tfds_counts_them(data_dir):
+    assert data_cli.main(["prepare", "digits"]) == 0
+    for path in (data_dir / "sklearn_digits" / "1.0.0", write_mnist(data_dir)):
+        splits = tfds.builder_from_directory(path).info.splits
+        assert count_examples(path) == {
+            ours: splits[theirs].num_examples for ours, theirs in TFDS_SPLITS.items()
+        }
 
 
 def test_a_stock_dataset_without_tensorflow_names_the_extra(monkeypatch, capsys):
