@@ -20,7 +20,7 @@ def modules_with_examples() -> list[str]:
 
 
 def test_the_front_door_has_an_example():
-    assert "lopt.as_optax" in modules_with_examples()
+    assert "lopt.transformation" in modules_with_examples()
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
