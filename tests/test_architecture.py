@@ -1,6 +1,7 @@
 """The house keeps its shape: imports go down, files stay small, every public name is documented."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import json
@@ -41,6 +42,41 @@ def built(package: str) -> str:
 def sources(root: Path = REPOSITORY) -> list[Path]:
     """List the Python files of the four packages."""
     return sorted(path for package in FLOORS for path in (root / package).rglob("*.py"))
+
+
+# --- rooms -----------------------------------------------------------------------------------------------
+
+
+def rooms(package: str) -> list[Path]:
+    """List the folders of a package that hold code."""
+    return sorted(path for path in (REPOSITORY / package).iterdir() if (path / "__init__.py").is_file())
+
+
+def rooms_used(package: str, room: Path) -> set[str]:
+    """List the other rooms that a room's files import, whenever they do."""
+    names = {one.name for one in rooms(package)}
+    imported = {
+        node.module.split(".")[0]
+        for path in room.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module
+    }
+    return imported & names
+
+
+@pytest.mark.parametrize("package", ["meta_train", "eval"])
+def test_rooms_depend_on_one_another_without_a_circle(package):
+    graph = {room.name: rooms_used(package, room) for room in rooms(package)}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("package", ["meta_train", "eval"])
+def test_every_room_says_what_lies_where(package):
+    for room in rooms(package):
+        text = (room / "README.md").read_text()
+        names = {path.stem for path in room.glob("*.py")} - {"__init__"}
+        unnamed = sorted(name for name in names if name not in text)
+        assert not unnamed, f"{room.name}/README.md does not name {', '.join(unnamed)}"
 
 
 # --- imports ---------------------------------------------------------------------------------------------

@@ -72,16 +72,22 @@ def run(arguments, folder, status=0):
 
 
 def test_the_page_has_a_file_of_each_kind():
-    assert len(FILES) == 4
-    assert [command.split()[0] for command in COMMANDS] == list(BRIEFLY)
+    assert len(FILES) == 5
+    assert [command.split()[0] for command in COMMANDS] == [
+        "lopt-train",
+        "lopt-eval",
+        "lopt-export",
+        "lopt-train",
+    ]
     assert len(CONTRACTS) == 3
 
 
 def test_the_commands_train_benchmark_and_export_what_the_files_register(folder):
-    for command in COMMANDS:
-        arguments = shlex.split(f"{command} {BRIEFLY[command.split()[0]]}")
-        said = run(arguments, folder)
-    assert "rings-mlp" in said
+    said = [run(shlex.split(f"{command} {BRIEFLY[command.split()[0]]}"), folder) for command in COMMANDS]
+    assert "rings-mlp" in said[2]
+    assert "done: 2 meta-steps in runs/descent" in said[3]
+    run(["lopt-export", "runs/descent", "tuned", "--import", "descent.py"], folder)
+    assert {"theta.safetensors", "config.json"} == {path.name for path in (folder / "tuned").iterdir()}
     report = (folder / "runs" / "eval" / "rings" / "report.md").read_text()
     assert "tuned AdaBelief" in report
     run([sys.executable, "-c", USED], folder)
