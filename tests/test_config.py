@@ -196,6 +196,20 @@ def test_what_does_not_decide_the_result_may_change():
         Options().run().replace(window=5)
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "bound"),
+    [
+        (("quadratic",), None, None),
+        (("quadratic",), 2.0, 2.0),
+        (("quadratic", "digits-mlp"), None, 3.0),
+        (("quadratic", "digits-mlp"), 7.0, 7.0),
+    ],
+)
+def test_estimates_are_not_clipped_unless_asked_for_or_in_a_mixture(task, given, bound):
+    """A clip weighs loud windows down, so that an estimator without bias has one."""
+    assert Options.of(task=task, particle_clip=given).run().particle_bound == bound
+
+
 # --- options ---------------------------------------------------------------------------------------------
 
 

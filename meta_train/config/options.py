@@ -81,7 +81,8 @@ class MethodOptions:
     gradient_clip: Annotated[float, SIZE] = 1.0
     """Bound on the norm of the averaged meta-gradient."""
     particle_clip: Annotated[float | None, SIZE] = None
-    """Bound on the norm of one particle's estimate; default: none."""
+    """Bound on the norm of one particle's estimate, in a mixture in units of its task's scale. It is a bias:
+    what is clipped counts for less. Default: none for a single task, 3 in a mixture."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

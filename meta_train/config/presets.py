@@ -113,7 +113,6 @@ def small() -> Options:
         horizon_low=100,
         horizon_high=500,
         particles=8,
-        particle_clip=3.0,
         # At 0.01 the validation got worse: see docs/meta-training-log.md.
         sigma=0.05,
         steps=1000,
@@ -138,7 +137,6 @@ def tiny_lstm() -> Options:
         horizon_low=100,
         horizon_high=200,
         particles=8,
-        particle_clip=3.0,
         steps=1500,
         learning_rate=3e-3,
         warmup=50,

@@ -10,6 +10,9 @@ from ..problems.base import Problem
 from .ranges import SIZE, Range, check_ranges
 from .settings import Loop, Placement, Show
 
+_MIXTURE_CLIP = 3.0
+"""Bound on an estimate in a mixture, over its member's scale: no particle may drown another member."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -24,7 +27,8 @@ class Method:
         warmup: meta-steps of linear warm-up.
         final_rate: learning rate at the end, as a fraction of the peak (cosine decay).
         gradient_clip: bound on the norm of the averaged meta-gradient.
-        particle_clip: bound on the norm of one particle's estimate; None for no bound.
+        particle_clip: bound on the norm of one particle's estimate, in a mixture in units of its member's
+            scale. It is a bias: what is clipped counts for less. None for no bound, and for 3 in a mixture.
 
     Raises:
         ValueError: for numbers out of range.
@@ -82,6 +86,12 @@ class Run:
     def __post_init__(self) -> None:
         self.problem.check(self.method.estimator.window)
         self.method.populations(self.problem.names)
+
+    @property
+    def particle_bound(self) -> float | None:
+        """Bound on the norm of one particle's estimate; None for no bound."""
+        clip = self.method.particle_clip
+        return _MIXTURE_CLIP if clip is None and len(self.problem.names) > 1 else clip
 
     def replace(self, **changes: Any) -> Run:
         """Return the run with other values of its loop, placement and show, by the fields' names.

@@ -81,7 +81,7 @@ def make_meta_step(
         outer: the outer optimizer, an optax transformation of theta.
         mixture: the tasks, and where their particles live.
         particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
-            scale; None for no bound.
+            scale; None for no bound. It is a bias: what is clipped counts for less.
         gradient_clip: bound on the norm of the mean gradient; None for no bound.
 
     Returns:

@@ -84,7 +84,7 @@ class Trainer:
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
         self._step = make_meta_step(
-            parts.estimator, parts.outer, parts.mixture, run.method.particle_clip, run.method.gradient_clip
+            parts.estimator, parts.outer, parts.mixture, run.particle_bound, run.method.gradient_clip
         )
         self._inner_steps = parts.mixture.particles * parts.estimator.steps_per_window
         self._evaluation = Evaluation(run, parts, directory)
