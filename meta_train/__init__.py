@@ -75,7 +75,7 @@ if TYPE_CHECKING:
         WandBOptions,
     )
     from .trackers.metrics import METRICS
-    from .unroll import Episode, Length, Window, advance, blank, finished, renew, start
+    from .unroll import Episode, Length, Window, advance, blank, finished, renew, run_episode, start
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -178,6 +178,7 @@ __all__ = [
     "read_theta",
     "register",
     "renew",
+    "run_episode",
     "run_from_json",
     "run_to_json",
     "sample_estimates",

@@ -153,6 +153,37 @@ def complete(
     return ended, Window(jnp.sum(added), jnp.sum(losses) / windows)
 
 
+def run_episode(
+    dynamics: Dynamics,
+    objective: Objective,
+    theta: Theta,
+    horizon: int,
+    key: Key[Array, ""],
+    window: int | None = None,
+) -> tuple[Episode, Window]:
+    """Run theta, as it is, through a whole episode.
+
+    Args:
+        dynamics: the unrolled graph.
+        objective: what the episode is judged by.
+        theta: the meta-parameters.
+        horizon: steps of the episode.
+        key: the episode's randomness; the same episode for the same key, whatever theta is.
+        window: steps of a window, of which the horizon is a multiple; None for one window.
+
+    Returns:
+        The episode at its end, and what its windows gave, stacked.
+    """
+    window = horizon if window is None else window
+    start_key, advance_key = jax.random.split(key)
+    begun = start(dynamics, theta, jnp.asarray(horizon, jnp.int32), start_key)
+
+    def next_window(now: Episode, key: Key[Array, ""]) -> tuple[Episode, Window]:
+        return advance(dynamics, objective, theta, now, window, key)
+
+    return jax.lax.scan(next_window, begun, jax.random.split(advance_key, horizon // window))
+
+
 def finished(episode: Episode) -> Bool[Array, ""]:
     """Tell whether the episode is over: at its horizon, or where it is cut short."""
     return episode.age >= episode.ends

@@ -17,10 +17,9 @@ from meta_train import (
     MeanLoss,
     Mixture,
     SumLoss,
-    advance,
     init_run,
     make_meta_step,
-    start,
+    run_episode,
 )
 
 PARTICLES = 8
@@ -204,9 +203,7 @@ def test_pes_meta_trains_adam_on_quadratics():
     @jax.jit
     def meta_loss(theta):
         def episode(key):
-            begin, go = jax.random.split(key)
-            begun = start(dynamics, theta, jnp.asarray(20), begin)
-            return advance(dynamics, MeanLoss(), theta, begun, 20, go)[0].objective
+            return run_episode(dynamics, MeanLoss(), theta, 20, key)[0].objective
 
         return jnp.mean(jax.vmap(episode)(jax.random.split(jax.random.key(2), 64)))
 

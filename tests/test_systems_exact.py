@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import MeanLoss, SumLoss, advance, start, systems
+from meta_train import MeanLoss, SumLoss, advance, run_episode, start, systems
 
 KEY = jax.random.key(0)
 
@@ -17,8 +17,7 @@ def double_precision():
 
 
 def episode_loss(dynamics, theta, steps, objective=SumLoss()):  # noqa: B008 (it is frozen)
-    begun = start(dynamics, theta, jnp.asarray(steps), KEY)
-    return advance(dynamics, objective, theta, begun, steps, KEY)[1].objective
+    return run_episode(dynamics, objective, theta, steps, KEY)[0].objective
 
 
 # --- a linear system -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from meta_train import OBJECTIVES, Dynamics, MeanLogLoss, SumLoss, advance, finished, start
+from meta_train import OBJECTIVES, Dynamics, MeanLogLoss, SumLoss, advance, finished, run_episode, start
 
 from .dynamics import ScalarTanh
 
@@ -112,6 +112,37 @@ def test_windows_join_to_one_long_advance():
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), joined, whole)
     np.testing.assert_allclose(sum(p.objective for p in parts), window.objective, rtol=1e-6)
     np.testing.assert_allclose(np.mean([p.loss for p in parts]), window.loss, rtol=1e-6)
+
+
+def test_an_episode_is_its_start_and_its_windows():
+    dynamics, theta = ScalarTanh(jnp.linspace(-1, 1, 6), jnp.linspace(1, 0, 6)), jnp.asarray(0.4)
+    begun = start(dynamics, theta, jnp.asarray(6), KEY)
+    expected, whole = advance(dynamics, SumLoss(), theta, begun, 6, KEY)
+    for window, count in ((None, 1), (2, 3)):
+        ended, windows = run_episode(dynamics, SumLoss(), theta, 6, KEY, window)
+        assert windows.objective.shape == windows.loss.shape == (count,)
+        assert bool(finished(ended))
+        np.testing.assert_allclose(ended.objective, expected.objective, rtol=1e-6)
+        np.testing.assert_allclose(jnp.sum(windows.objective), whole.objective, rtol=1e-6)
+        np.testing.assert_allclose(jnp.mean(windows.loss), whole.loss, rtol=1e-6)
+
+
+def test_an_episode_is_the_same_for_every_theta():
+    """What is drawn comes from the key: judging two thetas is a paired comparison."""
+
+    class Drawing(Script):
+        def init(self, theta, horizon, key):
+            return jax.random.uniform(key)
+
+        def step(self, theta, state, key):
+            return state, theta + state + jax.random.uniform(key)
+
+    losses = [
+        run_episode(Drawing(jnp.zeros(1)), SumLoss(), jnp.asarray(theta), 6, KEY, 2)[1].loss
+        for theta in (0.0, 1.0)
+    ]
+    np.testing.assert_allclose(losses[1] - losses[0], 1, rtol=1e-5)
+    assert len(np.unique(losses[0])) == 3
 
 
 def test_each_step_has_a_key_of_its_own():

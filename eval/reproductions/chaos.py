@@ -25,8 +25,7 @@ from meta_train import (
     MeanLoss,
     TruncatedBPTT,
     TruncatedES,
-    advance,
-    start,
+    run_episode,
     systems,
 )
 
@@ -152,9 +151,7 @@ REFERENCES = {
 
 @functools.partial(jax.jit, static_argnames=("steps",))
 def _mean_loss(system: Any, theta: Array, steps: int) -> Float[Array, ""]:
-    key = jax.random.key(0)
-    begun = start(system, theta, jnp.asarray(steps), key)
-    return advance(system, MeanLoss(), theta, begun, steps, key)[1].objective
+    return run_episode(system, MeanLoss(), theta, steps, jax.random.key(0))[0].objective
 
 
 def _norms(system: Any, theta: Array, steps: int, pairs: int) -> tuple[float, float, float]:

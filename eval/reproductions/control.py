@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from meta_train import NRES, PES, ConstantHorizon, FullES, SumLoss, TruncatedES, systems
+from meta_train import NRES, PES, ConstantHorizon, FullES, SumLoss, TruncatedES, run_episode, systems
 
 from .experiment import COLOURS, Check, Outcome, experiment, make_figure, tidy
 
@@ -130,9 +130,7 @@ def _evaluate(swimmer: systems.Swimmer, theta: Float[Array, "2 8"]) -> Float[Arr
     """Return the mean return of a policy over fresh episodes, the same ones for all."""
 
     def episode(key: Key[Array, ""]) -> Float[Array, ""]:
-        state = swimmer.init(theta, jnp.asarray(HORIZON), key)
-        losses = jax.lax.scan(lambda state, _: swimmer.step(theta, state, key), state, length=HORIZON)[1]
-        return -jnp.sum(losses)
+        return -run_episode(swimmer, SumLoss(), theta, HORIZON, key)[0].objective
 
     return jnp.mean(jax.vmap(episode)(jax.random.split(jax.random.key(1), 10)))
 

@@ -22,6 +22,7 @@ from meta_train import (
     SumLoss,
     TruncatedBPTT,
     TruncatedES,
+    run_episode,
     systems,
 )
 
@@ -119,12 +120,10 @@ def influence_balancing(quick: bool, tell: Callable[[str], None]) -> Outcome:
 
 def _run(method: Method, meta_steps: int) -> Curve:
     system = systems.InfluenceBalancing(every=method.estimator.window)
-    step = systems.InfluenceBalancing()
-    key, horizon = jax.random.key(0), jnp.asarray(UNROLL)
+    step, key = systems.InfluenceBalancing(), jax.random.key(0)
 
     def evaluate(theta: jax.Array) -> jax.Array:
-        start = step.init(theta, horizon, key)
-        return jax.lax.scan(lambda s, _: step.step(theta, s, key), start, None, UNROLL)[1][-1]
+        return run_episode(step, SumLoss(), theta, UNROLL, key, window=1)[1].loss[-1]
 
     return meta_train(
         system,

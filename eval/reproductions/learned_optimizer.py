@@ -24,8 +24,7 @@ from meta_train import (
     MeanLoss,
     TruncatedBPTT,
     TruncatedES,
-    advance,
-    start,
+    run_episode,
 )
 
 from .experiment import COLOURS, Check, Outcome, experiment, make_figure, tidy
@@ -122,9 +121,7 @@ def meta_loss(dynamics: InnerTraining, theta: Any) -> Float[Array, ""]:
     """Return the mean loss of some episodes, the same ones in every call."""
 
     def episode(key: Array) -> Array:
-        start_key, advance_key = jax.random.split(key)
-        begun = start(dynamics, theta, jnp.asarray(STEPS), start_key)
-        return advance(dynamics, MeanLoss(), theta, begun, STEPS, advance_key)[1].objective
+        return run_episode(dynamics, MeanLoss(), theta, STEPS, key)[0].objective
 
     return jnp.mean(jax.vmap(episode)(jax.random.split(jax.random.key(7), EPISODES)))
 

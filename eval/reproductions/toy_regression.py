@@ -23,6 +23,7 @@ from meta_train import (
     SumLoss,
     TruncatedBPTT,
     TruncatedES,
+    run_episode,
     systems,
 )
 
@@ -136,9 +137,7 @@ def _run(method: Method, meta_steps: int) -> Curve:
 
 def episode_loss(theta: jax.Array) -> jax.Array:
     """Return the sum of an episode's losses under theta."""
-    system, key = systems.ToyRegression(), jax.random.key(0)
-    start = system.init(theta, jnp.asarray(STEPS), key)
-    return jnp.sum(jax.lax.scan(lambda s, _: system.step(theta, s, key), start, None, STEPS)[1])
+    return run_episode(systems.ToyRegression(), SumLoss(), theta, STEPS, jax.random.key(0))[0].objective
 
 
 def loss_surface(points: int) -> tuple[np.ndarray, np.ndarray]:

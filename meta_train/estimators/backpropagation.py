@@ -57,12 +57,11 @@ class Backpropagation(Estimator):
         meta_step: Int[Array, ""],
     ) -> tuple[SoloState, Estimate]:
         """Run one step, and differentiate its part of the objective."""
-        horizon_key, start_key, advance_key = jax.random.split(key, 3)
-        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
+        drawn = self.draw_step(key, state.episodes == 0, meta_step)
 
         def objective(theta: Theta) -> tuple[Array, tuple[Episode, Window]]:
-            episode = renew(dynamics, theta, state.episode, length, start_key)
-            ended, window = self.unroll(dynamics, theta, episode, advance_key, self.rematerialise)
+            episode = renew(dynamics, theta, state.episode, drawn.length, drawn.start_key)
+            ended, window = self.unroll(dynamics, theta, episode, drawn.advance_key, self.rematerialise)
             return window.objective, (ended, window)
 
         gradient, (ended, window) = jax.grad(objective, has_aux=True)(theta)

@@ -29,6 +29,17 @@ class Estimate(NamedTuple):
     """Whether it says nothing yet: its gradient is zeros that stand for no information, not for a minimum."""
 
 
+class Drawn(NamedTuple):
+    """What a step draws before it runs."""
+
+    length: Length
+    """Of the episode that it starts, if it starts one."""
+    start_key: Key[Array, ""]
+    """The randomness of that episode's start."""
+    advance_key: Key[Array, ""]
+    """The randomness of what it unrolls."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimator(abc.ABC):
     """Estimates the gradient of the meta-objective, one window at a time.
@@ -112,6 +123,18 @@ class Estimator(abc.ABC):
         if self.phase != "random" or self.whole_episodes:
             return 0
         return self.horizon.bounds()[1] // self.window
+
+    def draw_step(self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]) -> Drawn:
+        """Draw what a step needs: the length of an episode, should it start one, and two streams of keys.
+
+        Args:
+            key: randomness of this particle and step.
+            first: whether the particle has had no episode.
+            meta_step: meta-steps done so far.
+        """
+        begin_key, advance_key = jax.random.split(key)
+        length_key, start_key = jax.random.split(begin_key)
+        return Drawn(self.draw_length(length_key, first, meta_step), start_key, advance_key)
 
     def draw_length(self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]) -> Length:
         """Draw the length of an episode; a particle's first one may be cut short (`phase`).

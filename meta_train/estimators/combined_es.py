@@ -128,15 +128,12 @@ class CombinedES(Perturbing):
         meta_step: Int[Array, ""],
     ) -> tuple[CombinedState, Estimate]:
         """Differentiate both members, and combine with the losses' own estimate."""
-        start_key, advance_key = jax.random.split(key)
-        horizon_key, episode_key = jax.random.split(start_key)
         particle = state.particle
-        new = particle.over
-        length = self.draw_length(horizon_key, particle.episodes == 0, meta_step)
+        drawn = self.draw_step(key, particle.episodes == 0, meta_step)
 
         def member(theta: Theta, episode: Episode) -> tuple[Array, tuple[Episode, Window]]:
-            episode = renew(dynamics, theta, episode, length, episode_key)
-            episode, window = self.unroll(dynamics, theta, episode, advance_key)
+            episode = renew(dynamics, theta, episode, drawn.length, drawn.start_key)
+            episode, window = self.unroll(dynamics, theta, episode, drawn.advance_key)
             return window.objective, (episode, window)
 
         differentiated = jax.vmap(jax.value_and_grad(member, has_aux=True))
@@ -148,7 +145,7 @@ class CombinedES(Perturbing):
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         gradient = self._combine(state, evolution, pathwise)
         next_state = CombinedState(
-            PairState(pair, fresh_noise, score, particle.episodes + new),
+            PairState(pair, fresh_noise, score, particle.episodes + particle.over),
             state.evolution.fold(evolution, self.decay),
             state.pathwise.fold(pathwise, self.decay),
         )

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, Length, Window, renew
-from .base import Estimate
+from ..unroll import Episode, Window, renew
+from .base import Drawn, Estimate
 from .perturbation import PairState, Perturbing, antithetic, blank_pair, select
 
 
@@ -47,10 +47,8 @@ class PairRun(NamedTuple):
     """Half the difference of what the members' objectives gained in the step."""
     window: Window
     """What the step gave, stacked."""
-    episode_key: Key[Array, ""]
-    """The randomness with which an episode was started, if one was."""
-    advance_key: Key[Array, ""]
-    """The randomness of the step."""
+    drawn: Drawn
+    """What the step drew before it ran."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +139,7 @@ class EvolutionStrategies(Perturbing):
         if fresh_score is None:
             sigma = self.sigma_at(meta_step)
             fresh_score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
-        start_key, advance_key = jax.random.split(key)
-        horizon_key, episode_key = jax.random.split(start_key)
+        drawn = self.draw_step(key, state.episodes == 0, meta_step)
         new = state.over
         windows_done = jnp.where(new, 0, state.age // self.window)
         redraw = new | self.redraws(windows_done)
@@ -150,12 +147,11 @@ class EvolutionStrategies(Perturbing):
         forget = new | (redraw & (not self.remembers))
         past = jax.tree.map(lambda s: jnp.where(forget, 0, s), state.score)
         score = jax.tree.map(lambda p, s: jnp.where(redraw, p + s, p), past, fresh_score)
-        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
 
         def member(theta: Theta, episode: Episode) -> tuple[Episode, Window]:
             # Each starts under its own theta: an initial state that depends on it is part of the graph.
-            episode = renew(dynamics, theta, episode, length, episode_key)
-            return self.unroll(dynamics, theta, episode, advance_key)
+            episode = renew(dynamics, theta, episode, drawn.length, drawn.start_key)
+            return self.unroll(dynamics, theta, episode, drawn.advance_key)
 
         pair, window = jax.vmap(member)(antithetic(theta, noise), state.pair)
         return PairRun(
@@ -165,8 +161,7 @@ class EvolutionStrategies(Perturbing):
             after=_half_difference(pair.objective),
             difference=_half_difference(window.objective),
             window=window,
-            episode_key=episode_key,
-            advance_key=advance_key,
+            drawn=drawn,
         )
 
     def run_beside(
@@ -183,10 +178,8 @@ class EvolutionStrategies(Perturbing):
         Returns:
             What the episode's objective gained, and the episode after the step.
         """
-        pair = run.state.pair
-        length = Length(pair.horizon[0], pair.ends[0])
-        episode = renew(dynamics, theta, episode, length, run.episode_key)
-        episode, window = self.unroll(dynamics, theta, episode, run.advance_key)
+        episode = renew(dynamics, theta, episode, run.drawn.length, run.drawn.start_key)
+        episode, window = self.unroll(dynamics, theta, episode, run.drawn.advance_key)
         return window.objective, episode
 
     def _transform(self, difference: Float[Array, ""]) -> Float[Array, ""]:

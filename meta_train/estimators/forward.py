@@ -80,12 +80,11 @@ def push(
         key: the step's randomness.
         meta_step: meta-steps done so far.
     """
-    horizon_key, start_key, advance_key = jax.random.split(key, 3)
-    length = estimator.draw_length(horizon_key, state.episodes == 0, meta_step)
+    drawn = estimator.draw_step(key, state.episodes == 0, meta_step)
 
     def run(theta: Theta, episode: Episode) -> tuple[tuple[Episode, Array], Window]:
-        episode = renew(dynamics, theta, episode, length, start_key)
-        episode, window = estimator.unroll(dynamics, theta, episode, advance_key)
+        episode = renew(dynamics, theta, episode, drawn.length, drawn.start_key)
+        episode, window = estimator.unroll(dynamics, theta, episode, drawn.advance_key)
         return (episode, window.objective), window
 
     def along(direction: Theta, tangents: Tangents) -> tuple[Tangents, Array, Episode, Window]:

@@ -84,10 +84,9 @@ class UORO(Estimator):
         meta_step: Int[Array, ""],
     ) -> tuple[RankOneState, Estimate]:
         """Run one window, a step at a time, and sum the steps' estimates."""
-        horizon_key, start_key, advance_key = jax.random.split(key, 3)
+        drawn = self.draw_step(key, state.episodes == 0, meta_step)
         over = finished(state.episode)
-        length = self.draw_length(horizon_key, state.episodes == 0, meta_step)
-        begun = self._begin(dynamics, theta, state, length, start_key)
+        begun = self._begin(dynamics, theta, state, drawn.length, drawn.start_key)
 
         def body(carry: tuple[Any, Theta], key: Array) -> tuple[tuple[Any, Theta], Window]:
             particle, gradient = carry
@@ -95,7 +94,7 @@ class UORO(Estimator):
             return (particle, jax.tree.map(jnp.add, gradient, estimate)), window
 
         nothing = jax.tree.map(jnp.zeros_like, theta)
-        keys = jax.random.split(advance_key, self.window)
+        keys = jax.random.split(drawn.advance_key, self.window)
         (ended, gradient), windows = jax.lax.scan(body, (begun, nothing), keys)
         window = Window(jnp.sum(windows.objective), jnp.mean(windows.loss))
         ended = ended.replace(episodes=state.episodes + over)
