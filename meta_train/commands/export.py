@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
     from lopt import published
 
-    from ..host.files import one_line
     from ..host.imports import import_all
     from ..problems.learned_optimizer import LearnedOptimizerTraining
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
+    from ..runs.files import one_line
 
     try:
         import_all(command.imports)
@@ -64,5 +64,5 @@ def _track(directory: RunDirectory, exported: Path) -> None:
     from .session import log_theta, wandb_options
 
     options = wandb_options(directory.read_config(), directory)
-    with WandB(directory.path, options, run_id=directory.read_identity()["id"]) as tracker:
+    with WandB(directory.path, options, run_id=directory.read_id()) as tracker:
         log_theta(tracker, directory, exported)

@@ -133,7 +133,7 @@ def _claim(directory: RunDirectory, run: Run, line: str) -> str:
     mine = directory.open(run, line) if is_main() else "0"
     run_id = f"{int(from_main(np.uint32(int(mine, 16)))):08x}"
     patience = time.monotonic() + _SHARED_PATIENCE
-    while not directory.identity.is_file() or directory.read_identity()["id"] != run_id:
+    while not directory.identity.is_file() or directory.read_id() != run_id:
         if time.monotonic() > patience:
             raise RunDirectoryError(
                 f"process {jax.process_index()} does not see what process 0 wrote to {directory.path}: "

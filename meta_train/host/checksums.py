@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
+
+from .files import read_object
 
 _NAME = "checksums.json"
 
@@ -21,23 +24,25 @@ def write_checksums(checkpoint: Path) -> None:
 
 def has_checksums(checkpoint: Path) -> bool:
     """Tell whether there are sums to compare with."""
-    return (checkpoint / _NAME).exists()
+    return os.path.lexists(checkpoint / _NAME)
 
 
 def damage(checkpoint: Path) -> str | None:
     """Return what is wrong with a checkpoint's files; None where nothing is, or there are no sums."""
     if not has_checksums(checkpoint):
         return None
+    expected = read_object(checkpoint / _NAME)
+    if expected is None:
+        return "its checksums can't be read"
     try:
-        expected: dict[str, str] = json.loads((checkpoint / _NAME).read_text())
         for name, digest in expected.items():
             file = checkpoint / name
             if not file.is_file():
                 return f"{name} is missing"
             if _digest(file) != digest:
                 return f"{name} is not what was written"
-    except (OSError, ValueError) as error:
-        return f"its checksums can't be read ({error})"
+    except (OSError, ValueError) as error:  # a name may be none
+        return f"its files can't be read ({error})"
     return None
 
 

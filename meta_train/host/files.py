@@ -1,22 +1,23 @@
-"""Files of a run: written whole, read with a bound, and quoted on one line."""
+"""Files that are written whole, and read without trust."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 _MOST_BYTES = 2**22
-_MOST_SHOWN = 1000
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that it is never seen half written, though the process die or the disk be full."""
     partial = path.with_suffix(".tmp")
     try:
-        with partial.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with open_new(partial) as file:
+            file.buffer.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -24,6 +25,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def open_new(path: Path) -> TextIO:
+    """Open a new file for writing, in the place of one that is there: what a link leads to is left alone."""
+    path.unlink(missing_ok=True)
+    return cast(TextIO, path.open("x", encoding="utf-8"))
 
 
 def read_whole(path: Path) -> str:
@@ -43,18 +50,10 @@ def read_whole(path: Path) -> str:
     return content.decode()
 
 
-def belongs_to_run(run_dir: Path, path: Path) -> bool:
-    """Tell whether a path is a run's directory, or in a part of it that others write, however it is spelt."""
-    run, real = (Path(os.path.realpath(one)) for one in (run_dir, path))
-    if not real.is_relative_to(run):
-        return False
-    inside = real.relative_to(run).parts
-    return not inside or inside[0] in ("checkpoints", "damaged", "start", "wandb")
-
-
-def one_line(text: object) -> str:
-    """Return text without what a terminal would obey, and with the middle of what is very long left out."""
-    whole = str(text)
-    if len(whole) > _MOST_SHOWN:
-        whole = f"{whole[: _MOST_SHOWN // 2]} ... {whole[-_MOST_SHOWN // 2 :]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in whole)
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a small file that should hold a JSON object; None for anything else, or where it can't be read."""
+    try:
+        value = json.loads(read_whole(path))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

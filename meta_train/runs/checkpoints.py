@@ -199,7 +199,8 @@ def steps_in(directory: Path) -> list[int]:
     """Return the meta-steps of the checkpoints in a directory, ascending."""
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    names = (path.name for path in directory.iterdir())
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 @contextmanager

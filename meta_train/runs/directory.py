@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..config.differences import differences
 from ..config.files import is_older, run_from_json
 from ..config.json_form import run_to_json
 from ..config.run import Run
-from ..host.files import one_line, read_whole, write_whole
+from ..host.files import read_object, read_whole, write_whole
 from ..host.provenance import provenance
 from .checkpoints import steps_in
-from .lock import holder, this_process
+from .files import one_line
+from .lock import holder, open_lock, this_process
 from .lost_checkpoints import are_lost, mark
 from .stored_theta import read_about
 
@@ -121,11 +124,11 @@ class RunDirectory:
         self._make()
         mark(self.checkpoints)
         write_whole(self.config, run_to_json(run))
-        if not self.identity.is_file():
-            known = read_about(self.checkpoints) or {"id": secrets.token_hex(4)}
-            identity = {"id": known["id"]} | provenance(command)
+        if not os.path.lexists(self.identity):
+            known = (read_about(self.checkpoints) or {}).get("id")
+            identity = {"id": known if is_run_id(known) else secrets.token_hex(4)} | provenance(command)
             write_whole(self.identity, json.dumps(identity, indent=2) + "\n")
-        return self.read_identity()["id"]
+        return self.read_id()
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
@@ -135,7 +138,11 @@ class RunDirectory:
             RunDirectoryError: when another process does; says who.
         """
         self._make()
-        with self.lock.open("a+") as file:
+        try:
+            opened = open_lock(self.lock)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.lock} can't be opened ({error.strerror}): remove it") from error
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -145,7 +152,8 @@ class RunDirectory:
                     f"{self.lock} can't be locked ({error.strerror}): take a --run-dir on a file system with "
                     "locks"
                 ) from error
-            file.truncate(0)
+            file.seek(0)
+            file.truncate()
             json.dump(this_process(command), file, indent=2)
             file.flush()
             yield
@@ -187,15 +195,37 @@ class RunDirectory:
         Raises:
             RunDirectoryError: when they are missing or damaged.
         """
-        identity: Any = None
-        try:
-            identity = json.loads(read_whole(self.identity))
-        except OSError as error:
-            raise RunDirectoryError(f"{self.identity} can't be read: {error.strerror}") from error
-        except (ValueError, RecursionError):
-            pass  # it is damaged
-        devices = identity.get("devices", []) if isinstance(identity, dict) else None
+        identity = read_object(self.identity)
+        devices = None if identity is None else identity.get("devices", [])
         # Reports print them, after hours of work.
         if not isinstance(devices, list) or not all(isinstance(d, str) and d.isprintable() for d in devices):
-            raise RunDirectoryError(f"{self.identity} is damaged: it does not say where the run comes from")
-        return identity
+            raise self._damaged_identity()
+        return identity or {}
+
+    def read_id(self) -> str:
+        """Read the run's id, eight hexadecimal digits.
+
+        Raises:
+            RunDirectoryError: when it is missing or damaged.
+        """
+        found = self.read_identity().get("id")
+        if not is_run_id(found):
+            raise self._damaged_identity()
+        return found
+
+    def _damaged_identity(self) -> RunDirectoryError:
+        try:
+            read_whole(self.identity)
+        except OSError as error:
+            return RunDirectoryError(f"{self.identity} can't be read: {error.strerror}")
+        except ValueError:
+            pass
+        return RunDirectoryError(
+            f"{self.identity} is damaged: it does not say where the run comes from; remove it, and "
+            "lopt-train makes it again"
+        )
+
+
+def is_run_id(value: object) -> TypeGuard[str]:
+    """Tell whether a value is a run's id: eight hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) is not None

@@ -87,7 +87,8 @@ class Evaluation:
     def _judge_rivals(self, rivals: Mapping[str, Rival]) -> dict[str, dict[str, Reference]]:
         """Judge rivals once in a run's life, and again when the validation's options have changed."""
         options = {"episodes": self._loop.validation_episodes, "rates": self._loop.reference_rates}
-        kept = read_references(self._directory.reference, options, rivals, self._judges)
+        points = {label: len(judge.steps) for label, judge in self._judges.items()}
+        kept = read_references(self._directory.reference, options, rivals, points)
         if kept is not None or not rivals:
             return kept or {}
         found = {

@@ -12,8 +12,8 @@ from lopt import LearnedOptimizer
 from ..config.run import Run
 from ..dynamics import Theta
 from ..estimators import ESTIMATORS
-from ..host.files import belongs_to_run
 from .directory import RunDirectory, RunDirectoryError
+from .files import belongs_to_run
 from .stored_theta import read_about, restore_theta
 
 

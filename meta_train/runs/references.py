@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..host.files import read_whole, write_whole
+from ..host.files import read_object, write_whole
 from .validation import Reference
 
 References = dict[str, dict[str, Reference]]
@@ -24,23 +24,33 @@ def write_references(file: Path, options: Mapping[str, Any], found: References) 
 
 
 def read_references(
-    file: Path, options: Mapping[str, Any], rivals: Iterable[str], labels: Iterable[str]
+    file: Path, options: Mapping[str, Any], rivals: Iterable[str], points: Mapping[str, int]
 ) -> References | None:
     """Read what was kept, if it is of the same options, rivals and trials.
+
+    Args:
+        file: where it was kept.
+        options: of the validation.
+        rivals: their names.
+        points: how many points the curve of each trial has, by its label.
 
     Returns:
         None where it is not, or where the file is damaged or not there: then they are judged anew.
     """
     try:
-        kept = json.loads(read_whole(file))
+        kept = read_object(file) or {}
         if kept["options"] != options:
             return None
-        return {name: {label: _reference(kept["rivals"][name][label]) for label in labels} for name in rivals}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found = kept["rivals"]
+        return {
+            name: {label: _reference(found[name][label], count) for label, count in points.items()}
+            for name in rivals
+        }
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _reference(values: Any) -> Reference:
+def _reference(values: Any, points: int) -> Reference:
     """Make a reference of JSON's values.
 
     Raises:
@@ -48,8 +58,12 @@ def _reference(values: Any) -> Reference:
     """
     curve = values["curve"]
     numbers = (values["setting"], values["objective"], *curve)
-    if not isinstance(curve, list) or any(type(x) not in (int, float) for x in numbers):
-        raise ValueError("no numbers")
+    if (
+        not isinstance(curve, list)
+        or len(curve) != points
+        or any(type(x) not in (int, float) for x in numbers)
+    ):
+        raise ValueError("other numbers")
     if not math.isfinite(values["objective"]):
         raise ValueError("not finite")
     return Reference(float(values["setting"]), float(values["objective"]), tuple(map(float, curve)))

@@ -61,9 +61,10 @@ def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | Non
         return None
     with ocp.CheckpointManager(literal(directory)) as manager:
         try:
-            return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+            about = manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
         except Exception:  # orbax raises bare exceptions on damaged files
             return None
+    return about if isinstance(about, dict) else None
 
 
 def _choose(manager: ocp.CheckpointManager, run: Path, step: int | None, best: bool) -> int:

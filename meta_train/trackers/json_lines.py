@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
+from ..host.files import open_new
 from .base import Tracker
 from .values import Value, Values, from_json, to_json
 
@@ -26,9 +28,9 @@ class JsonLines(Tracker):
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         if path.exists():
             replacement = path.with_suffix(".tmp")
-            with path.open(encoding="utf-8") as old, replacement.open("w", encoding="utf-8") as new:
+            with _open(path) as old, open_new(replacement) as new:
                 due = (line for line in old if resume_step > 0 and _is_due(line, resume_step))
-                new.writelines(line.rstrip("\n") + "\n" for line in due)
+                new.writelines(line.decode().rstrip("\n") + "\n" for line in due)
             replacement.replace(path)
         self._path = path
         self._file = path.open("a", encoding="utf-8")
@@ -61,7 +63,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
     Raises:
         ValueError: for a whole line that is no record.
     """
-    with path.open(encoding="utf-8") as file:
+    with _open(path) as file:
         for number, line in enumerate(file, 1):
             record = _parse(line)
             if record is None:
@@ -69,20 +71,26 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
             try:
                 step = record.pop(_STEP)
                 yield step, from_json(record)
-            except (KeyError, ValueError) as error:
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number}, is no record of a run: {error}") from error
 
 
-def _parse(line: str) -> dict | None:
-    """Read a line; return None for one that was cut short."""
+def _open(path: Path) -> IO[bytes]:
+    if not path.is_file():
+        raise OSError(f"{path} is no regular file")
+    return path.open("rb")
+
+
+def _parse(line: bytes) -> dict | None:
+    """Read a line; return None for one that was cut short, or is no text."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
-def _is_due(line: str, resume_step: int) -> bool:
+def _is_due(line: bytes, resume_step: int) -> bool:
     """Tell whether a line is whole, and not of a later meta-step."""
-    record = _parse(line)
-    return record is not None and _STEP in record and record[_STEP] <= resume_step
+    step = (_parse(line) or {}).get(_STEP)
+    return isinstance(step, int) and step <= resume_step
