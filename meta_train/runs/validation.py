@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from ..estimators import Estimator
 from ..population.mesh import local_copy
 from ..problems.base import Rival, Trial
-from ..unroll import advance, start
+from ..unroll import run_episode
 
 _CURVE_POINTS = 100
 _EPISODES = np.uint32(2**32 - 1)
@@ -52,8 +52,7 @@ class Judge:
 
     def __init__(self, trial: Trial, estimator: Estimator, episodes: int, key: Key[Array, ""]) -> None:
         horizon, window = trial.horizon, estimator.window
-        windows = horizon // window
-        ends = np.arange(1, windows + 1) * window
+        ends = np.arange(window, horizon + 1, window)
         self.steps = tuple(float(piece[-1]) for piece in _pieces(ends))
         """The curve's axis: inner steps done at the end of what a point averages."""
         keys = jax.random.split(jax.random.fold_in(key, _EPISODES), episodes)
@@ -61,15 +60,8 @@ class Judge:
 
         def judge(theta: Any, dynamics: Any) -> Judgement:
             def episode(key: Array) -> Judgement:
-                start_key, advance_key = jax.random.split(key)
-                begun = start(dynamics, theta, jnp.asarray(horizon, jnp.int32), start_key)
-
-                def next_window(now: Any, key: Array) -> tuple[Any, Array]:
-                    now, got = advance(dynamics, estimator.objective, theta, now, window, key)
-                    return now, got.loss
-
-                ended, curve = jax.lax.scan(next_window, begun, jax.random.split(advance_key, windows))
-                return Judgement(ended.objective, ended.diverged, curve)
+                ended, got = run_episode(dynamics, estimator.objective, theta, horizon, key, window)
+                return Judgement(ended.objective, ended.diverged, got.loss)
 
             judged = jax.vmap(episode)(keys)
             return jax.tree.map(lambda x: jnp.mean(x, axis=0, dtype=jnp.float32), judged)
