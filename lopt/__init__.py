@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .layout import Layout, layouts
     from .lstm import CoordinatewiseLSTM
     from .muon_star import MuonSTAR
-    from .nearest_names import look_up
+    from .names import check_class, check_name, look_up
     from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
     from .plain_text import plain
@@ -43,6 +43,8 @@ __all__ = [
     "architecture",
     "architecture_name",
     "as_optax",
+    "check_class",
+    "check_name",
     "checked_horizon",
     "create",
     "layouts",

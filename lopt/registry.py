@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from jaxtyping import Array, Key
 
 from .base import LearnedOptimizer
-from .nearest_names import look_up
+from .names import check_class, check_name, look_up
 
 ARCHITECTURES: dict[str, type[LearnedOptimizer]] = {}
 """Every registered architecture by its name."""
@@ -20,15 +20,17 @@ def register(name: str) -> Callable[[T], T]:
     """Register an architecture under `name`, for configs, commands and published optimizers.
 
     Raises:
-        ValueError: when the name is taken.
+        ValueError: when the name is taken or is none, or what is registered is no complete LearnedOptimizer.
     """
 
     def add(cls: T) -> T:
+        check_class(cls, LearnedOptimizer, name)
         if name in ARCHITECTURES:
             raise ValueError(f"an architecture called {name!r} is registered already")
         ARCHITECTURES[name] = cls
         return cls
 
+    check_name(name)
     return add
 
 

@@ -28,27 +28,22 @@ class Registry(dict[str, type[T]], Generic[T]):
         """Return a decorator that gives a class a name.
 
         Raises:
-            ValueError: when the name is no word, or taken, or the class is no frozen dataclass of the kind.
+            ValueError: when the name is taken or is none, or what is registered is no complete class of the
+                kind, or no frozen dataclass.
         """
 
         def add(cls: C) -> C:
-            if not (isinstance(name, str) and name.isprintable() and name and " " not in name):
-                raise ValueError(
-                    f"{name!r} is no name for a {self.kind}: take a word, such as my-{self.kind}"
-                )
+            lopt.check_class(cls, self.base, name)
             if name in self:
-                raise ValueError(f"a {self.kind} called {name!r} is registered already")
-            if not (isinstance(cls, type) and issubclass(cast(type, cls), self.base)):
-                raise ValueError(f"{cls!r} can't be the {self.kind} {name!r}: it is no {self.base.__name__}")
+                article = "an" if self.kind[0] in "aeiou" else "a"
+                raise ValueError(f"{article} {self.kind} called {name!r} is registered already")
             made = cls.__dict__.get("__dataclass_params__")
             if made is None or not made.frozen:
-                raise ValueError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below its name")
-            missing = sorted(getattr(cls, "__abstractmethods__", ()))
-            if missing:
-                raise ValueError(f"the {self.kind} {name!r} lacks {', '.join(missing)}")
+                raise ValueError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below @register")
             self[name] = cast(Any, cls)
             return cls
 
+        lopt.check_name(name)
         return add
 
     def create(self, name: str, **options: Any) -> T:

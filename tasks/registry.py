@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 
 from .base import Task
@@ -19,29 +20,53 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """Register a function without arguments that builds a task.
 
     Raises:
-        ValueError: when the name is taken.
+        ValueError: when the name is taken or is none, or what is registered can't build a task.
     """
 
     def add(builder: Builder) -> Builder:
+        if complaint := _complaint(builder):
+            raise ValueError(f"what is registered as task {name!r} {complaint}")
         if name in TASKS:
             raise ValueError(f"a task called {name!r} is registered already")
         TASKS[name] = builder
         return builder
 
+    if not (isinstance(name, str) and name.strip()):
+        raise ValueError(f"{name!r} is no name to register: write @register('NAME')")
     return add
+
+
+def _complaint(builder: object) -> str:
+    """Say why something can't build a task, as far as that is seen without building one."""
+    if isinstance(builder, type) and not issubclass(builder, Task):
+        return f"is no Task: {builder!r}"
+    if missing := sorted(getattr(builder, "__abstractmethods__", ())):
+        return f"lacks {', '.join(missing)}"
+    if not callable(builder):
+        return f"is no function without arguments that returns a Task: {builder!r}"
+    try:
+        inspect.signature(builder).bind()
+    except TypeError as error:
+        return f"must take no arguments: {error}"
+    except ValueError:
+        pass  # it tells no signature
+    return ""
 
 
 def build(name: str) -> Task:
     """Build a task by name.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for an unknown name, with the nearest ones, or when its builder returns something else.
         DatasetNotPreparedError: when it needs data that is not on this machine.
     """
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
         raise ValueError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
-    return TASKS[name]()
+    task = TASKS[name]()
+    if not isinstance(task, Task):
+        raise ValueError(f"task {name!r} is no Task: its builder returned {type(task).__name__}")
+    return task
 
 
 register("quadratic")(Quadratic)

@@ -351,8 +351,8 @@ def test_a_horizon_and_an_objective_of_ones_own_are_options_and_go_through_json(
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        (int, "it is no Horizon"),
-        (lambda: None, "it is no Horizon"),
+        (int, "is no Horizon"),
+        (lambda: None, "is no Horizon"),
         (type("Loose", (ConstantHorizon,), {}), "needs @dataclasses.dataclass"),
         (dataclasses.dataclass(frozen=True)(type("Bare", (HORIZONS.base,), {})), "lacks bounds, sample"),
     ],
@@ -363,7 +363,7 @@ def test_what_is_no_horizon_is_not_registered(made, complaint):
     assert "new" not in HORIZONS
 
 
-@pytest.mark.parametrize("name", ["constant", "", "a b", "\x1b", 3])
+@pytest.mark.parametrize("name", ["constant", "", " ", 3, None])
 def test_odd_and_taken_names_are_refused(name):
-    with pytest.raises(ValueError, match="registered already|is no name for"):
+    with pytest.raises(ValueError, match="registered already|is no name to register"):
         HORIZONS.register(name)(ConstantHorizon)

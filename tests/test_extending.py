@@ -3,12 +3,14 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import tasks
 from meta_train import import_all
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +128,36 @@ def test_files_are_imported_once_and_found_under_their_own_name(tmp_path, monkey
         ("raises.py", "x = 1\nx.y", "AttributeError: 'int' object has no attribute 'y' (line 2)"),
         ("cant_be_read.py", "x = (", "SyntaxError: '(' was never closed"),
         ("random.py", "x = 1", "another module is called 'random': rename the file"),
+        ("exits.py", "import sys\nsys.exit(3)", "SystemExit: 3 (line 2)"),
+        ("exits_silently.py", "raise SystemExit", "SystemExit (line 1)"),
+        ("is_stopped.py", "raise KeyboardInterrupt", "stopped while it was imported"),
+        ("says_much.py", "raise OSError('a\\nb\\x1b[2J')", r"OSError: a\nb\x1b[2J (line 1)"),
+        *(
+            (f"registers_{i}.py", f"import tasks\n{text}", f"ValueError: {says}")
+            for i, (text, says) in enumerate(
+                [
+                    ("tasks.register('n')(3)", "what is registered as task 'n' is no function without"),
+                    ("tasks.register('n')(int)", "what is registered as task 'n' is no Task: <class 'int'>"),
+                    ("@tasks.register('n')\ndef f(x): ...", "what is registered as task 'n' must take"),
+                    ("@tasks.register('n')\nclass T(tasks.Task): 0", "what is registered as task 'n' lacks"),
+                    ("@tasks.register\ndef f(): ...", "<function f at "),
+                    ("tasks.register('')", "'' is no name to register: write @register('NAME')"),
+                ]
+            )
+        ),
+        *(
+            (f"{package}_{i}.py", f"import {package}\n{text}", f"ValueError: {says}")
+            for package, base in (("lopt", "LearnedOptimizer"), ("meta_train", "Estimator"))
+            for i, (text, says) in enumerate(
+                [
+                    (f"{package}.register('n')(3)", f"what is registered as 'n' is no {base}: 3"),
+                    (f"{package}.register('n')(int)", f"what is registered as 'n' is no {base}: <class"),
+                    (f"{package}.register('n')(print)", f"what is registered as 'n' is no {base}: <built"),
+                    (f"@{package}.register('n')\nclass C({package}.{base}): 0", "C, registered as 'n', lack"),
+                    (f"{package}.register(int)", "<class 'int'> is no name to register: write @register("),
+                ]
+            )
+        ),
     ],
 )
 def test_a_file_that_cant_be_imported_is_told_in_one_sentence(name, text, says, tmp_path, monkeypatch):
@@ -136,3 +168,39 @@ def test_a_file_that_cant_be_imported_is_told_in_one_sentence(name, text, says, 
     with pytest.raises(ValueError, match=re.escape(f"--import {name}: {says}")) as caught:
         import_all([name])
     assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_builder_that_returns_no_task_is_told_when_it_is_built(monkeypatch):
+    monkeypatch.setattr("tasks.registry.TASKS", dict(tasks.TASKS))
+    tasks.register("no-task")(lambda: 3)
+    with pytest.raises(ValueError, match="task 'no-task' is no Task: its builder returned int"):
+        tasks.build("no-task")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        ("meta_train.commands.train tiny --run-dir run", 130, "stopped before anything was begun\n"),
+        ("meta_train.commands.train --list", 1, "lopt-train: --import endless.py: stopped while it was"),
+        ("meta_train.commands.export run out", 1, "lopt-export: --import endless.py: stopped while it was"),
+    ],
+)
+def test_ctrl_c_ends_an_import_that_does_not_end(command, status, says, tmp_path):
+    (tmp_path / "endless.py").write_text("import time\nprint('here', flush=True)\nwhile True: time.sleep(1)")
+    module, *arguments = command.split()
+    program = f"import sys; from {module} import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, "--import", "endless.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.count("\n")) == (status, 1), errors
+    assert errors.startswith(says)

@@ -35,13 +35,12 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
-    from lopt import published
+    from lopt import plain, published
 
     from ..host.imports import import_all
     from ..problems.learned_optimizer import LearnedOptimizerTraining
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
-    from ..runs.files import one_line
 
     try:
         import_all(command.imports)
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"lopt-export: {one_line(error)}", file=sys.stderr)
+        print(f"lopt-export: {plain(error, 1000)}", file=sys.stderr)
         return 1
     out = str(command.out_dir)
     loaded = f"./{out}" if out in published() else out  # such a name alone means the one that comes with lopt

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lopt import PublishedOptimizerError
+from lopt import PublishedOptimizerError, plain
 
 from ..config.json_form import encode
 from ..config.options import Options
@@ -100,7 +100,7 @@ def _maybe_of_others() -> int:
 
 
 def _fail(error: Exception, status: int = 1) -> int:
-    print(f"lopt-train: {error}", file=sys.stderr)
+    print(f"lopt-train: {plain(error, 1000)}", file=sys.stderr)
     leave_at_once(status)
     return status
 

@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options, run_dir, launch = parse(arguments)
     except ValueError as error:
-        print(f"lopt-train: {error}", file=sys.stderr)
-        return 1
+        return _tell(error)
     from .session import run
 
     return run(options, run_dir, launch, "lopt-train " + shlex.join(arguments))
@@ -128,6 +127,13 @@ def _problem(name: str, imports: Sequence[str]) -> Problem:
     return lopt.look_up("problem", PROBLEMS | dict.fromkeys(SYSTEMS, SystemProblem), name)()
 
 
+def _tell(error: ValueError) -> int:
+    from lopt import plain
+
+    print(f"lopt-train: {plain(error, 1000)}", file=sys.stderr)
+    return 1
+
+
 def _about(name: str) -> str:
     return (PRESETS[name].__doc__ or "").strip().splitlines()[0]
 
@@ -148,8 +154,7 @@ def _list_names(rest: Sequence[str]) -> int:
     try:
         import_all(rest[1:])
     except ValueError as error:
-        print(f"lopt-train: {error}", file=sys.stderr)
-        return 1
+        return _tell(error)
     problems = (PROBLEMS.keys() - {"system"}) | SYSTEMS.keys()
     for kind, names in (
         *(("problem", problems), ("task", TASKS), ("optimizer", ARCHITECTURES), ("estimator", ESTIMATORS)),

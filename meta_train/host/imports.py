@@ -7,6 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lopt import plain
+
+from .stopping import nothing_to_save
+
 
 def import_all(names: Sequence[str]) -> None:
     """Import Python files and installed modules, in order, each once.
@@ -18,7 +22,8 @@ def import_all(names: Sequence[str]) -> None:
         names: paths that end in .py, or dotted names.
 
     Raises:
-        ValueError: in one sentence, for what isn't there, what raises, or a file called like another module.
+        ValueError: in one sentence, for what isn't there, what raises or ends the program, ctrl-C, or a file
+            called like another module.
     """
     for name in names:
         path = Path(name).resolve() if name.endswith(".py") else None
@@ -27,19 +32,23 @@ def import_all(names: Sequence[str]) -> None:
         if path is not None and str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         try:
-            module = importlib.import_module(path.stem if path else name)
-        except Exception as error:
-            raise ValueError(f"--import {name}: {_told(error, path)}") from error
+            with nothing_to_save():
+                module = importlib.import_module(path.stem if path else name)
+        except KeyboardInterrupt as error:
+            raise ValueError(f"--import {name}: stopped while it was imported") from error
+        except BaseException as error:  # a file may end the program, too
+            raise ValueError(plain(f"--import {name}: {_told(error, path)}", 1000)) from error
         found = getattr(module, "__file__", None)
         if path is not None and (found is None or Path(found).resolve() != path):
             raise ValueError(f"--import {name}: another module is called {path.stem!r}: rename the file")
 
 
-def _told(error: Exception, path: Path | None) -> str:
+def _told(error: BaseException, path: Path | None) -> str:
     """Say what was raised, and where in the file."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if path is not None and trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return f"{type(error).__name__}: {error}" + (f" (line {line})" if line else "")
+    said = f": {error}" if str(error) else ""
+    return f"{type(error).__name__}{said}" + (f" (line {line})" if line else "")

@@ -8,13 +8,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TWICE = 0.5
 """Seconds within which a second signal is the first one again: launchers and clusters deliver it twice."""
+
+_unsaved: list[bool] = []  # as deep as `nothing_to_save` is nested
 
 
 class StopOnSignal:
@@ -71,6 +74,9 @@ class StopOnSignal:
                     self._hear(heard[0])
 
     def _hear(self, number: int) -> None:
+        if _unsaved:
+            _say("stopped before anything was begun")
+            os._exit(128 + number)
         if self._asked.is_set():
             if time.monotonic() - self._heard_at < _TWICE:
                 return
@@ -84,6 +90,16 @@ class StopOnSignal:
     def _give_up(self) -> None:
         _say(self._late)
         os._exit(self._status)
+
+
+@contextmanager
+def nothing_to_save() -> Iterator[None]:
+    """Let a first signal end the process at once: what is done within may never end, and saves nothing."""
+    _unsaved.append(True)
+    try:
+        yield
+    finally:
+        _unsaved.pop()
 
 
 def _heeded() -> list[signal.Signals]:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from lopt import plain
+
 from ..config.differences import differences
 from ..config.files import is_older, run_from_json
 from ..config.json_form import run_to_json
@@ -20,7 +22,6 @@ from ..config.run import Run
 from ..host.files import read_object, read_whole, write_whole
 from ..host.provenance import provenance
 from .checkpoints import steps_in
-from .files import one_line
 from .lock import holder, open_lock, this_process
 from .lost_checkpoints import are_lost, mark
 from .stored_theta import read_about
@@ -30,7 +31,7 @@ class RunDirectoryError(RuntimeError):
     """A run directory can't be used as asked."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(plain(message, 1000))
 
 
 @dataclasses.dataclass(frozen=True)

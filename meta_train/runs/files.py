@@ -1,11 +1,9 @@
-"""Which files are a run's, and how they are quoted."""
+"""Which files are a run's."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-_MOST_SHOWN = 1000
 
 
 def belongs_to_run(run_dir: Path, path: Path) -> bool:
@@ -15,11 +13,3 @@ def belongs_to_run(run_dir: Path, path: Path) -> bool:
         return False
     inside = real.relative_to(run).parts
     return not inside or inside[0] in ("checkpoints", "damaged", "start", "wandb")
-
-
-def one_line(text: object) -> str:
-    """Return text without what a terminal would obey, and with the middle of what is very long left out."""
-    whole = str(text)
-    if len(whole) > _MOST_SHOWN:
-        whole = f"{whole[: _MOST_SHOWN // 2]} ... {whole[-_MOST_SHOWN // 2 :]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in whole)
