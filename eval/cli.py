@@ -84,10 +84,10 @@ class Command:
     """Where the report goes beside --out."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; default: WANDB_MODE, or else online."""
-    wandb_project: str = "lopt"
-    """W&B project."""
+    wandb_project: str | None = None
+    """W&B project; default: WANDB_PROJECT, or else lopt."""
     wandb_entity: str | None = None
-    """W&B user or team; default: yours."""
+    """W&B user or team; default: WANDB_ENTITY, or else yours."""
 
 
 class _Failure(Exception):

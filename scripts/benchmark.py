@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`, and checkpoints: `... checkpoints`.
 
 What one update of an exported optimizer costs, beside Adam's: `scripts/benchmark.py optimizers`.

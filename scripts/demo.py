@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The whole path, from an inner task to an optax transformation: what `make demo` runs.
 
 Each step is one of the commands that a user has; nothing here is special to the demo.

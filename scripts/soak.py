@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Kill a run again and again, and see whether it resumes to the bit: `scripts/soak.py --kills 100`.
 
 A run is done once without disturbance. Then the same command is started anew until it is through, and killed

@@ -202,3 +202,33 @@ def test_what_a_killed_session_kept_is_not_sent_again(tmp_path):
     assert sent(tmp_path) == everything(7)
     assert not (tmp_path / "wandb" / "superseded").exists()
     assert len(session_files(tmp_path)) == 2
+
+
+VARIABLES = {
+    **{"WANDB_PROJECT": "project", "WANDB_ENTITY": "entity", "WANDB_NAME": "name"},
+    **{"WANDB_RUN_GROUP": "group", "WANDB_TAGS": "a,b", "WANDB_NOTES": "notes"},
+}
+
+
+@pytest.mark.parametrize("flags", [False, True])
+def test_the_environment_says_what_no_flag_does(tmp_path, monkeypatch, flags):
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    flag = WandBOptions("offline", "p", "e", "g", "n", ("t",), "o") if flags else WandBOptions("offline")
+    WandB(tmp_path, flag, {}, RUN).close()
+    wandb.teardown()
+    (file,) = session_files(tmp_path)
+    (said,) = of_type("run", read(file))
+    found = [said[key] for key in ("project", "entity", "run_group", "display_name", "tags", "notes")]
+    if flags:
+        assert found == ["p", "e", "g", "n", ["t"], "o"]
+    else:
+        assert found == ["project", "entity", "group", "name", ["a", "b"], "notes"]
+
+
+def test_without_either_the_project_is_lopt(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    WandB(tmp_path, WandBOptions("offline"), {}, RUN).close()
+    wandb.teardown()
+    (file,) = session_files(tmp_path)
+    assert of_type("run", read(file))[0]["project"] == "lopt"

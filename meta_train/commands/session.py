@@ -36,6 +36,7 @@ from ..trackers.base import NoTracker, Several, Tracker
 from ..trackers.json_lines import JsonLines
 from ..trackers.progress import ProgressBar
 from ..trackers.wandb import WandB, WandBOptions
+from .farewell import again, farewell
 from .launch import JoinError, Launch
 
 _SHARED_PATIENCE = 30.0
@@ -58,7 +59,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
     """
     directory = RunDirectory(run_dir)
     seconds = f"{launch.stop_seconds:g} seconds"
-    late = f"not done in {seconds}, and stopped: the newest checkpoint stands; {_again(launch, line)}"
+    late = f"not done in {seconds}, and stopped: the newest checkpoint stands; {again(launch, line)}"
     leave_errors_to_us()
     try:
         with ExitStack() as stack:
@@ -168,8 +169,8 @@ def wandb_options(run: Run, directory: RunDirectory) -> WandBOptions:
     show = run.show
     return WandBOptions(
         mode=show.wandb_mode,
-        project=show.wandb_project or os.environ.get("WANDB_PROJECT") or "lopt",
-        entity=show.wandb_entity or os.environ.get("WANDB_ENTITY") or None,
+        project=show.wandb_project,
+        entity=show.wandb_entity,
         group=show.wandb_group,
         name=show.wandb_name or os.environ.get("WANDB_NAME") or directory.path.resolve().name,
         tags=show.wandb_tags,
@@ -216,16 +217,5 @@ def _end(
     tracker.close()
     if is_main():
         kind = theta_kind(run)
-        print(_farewell(trainer.meta_step, over, directory.path, kind, launch, line), file=sys.stderr)
+        print(farewell(trainer.meta_step, over, directory.path, kind, launch, line), file=sys.stderr)
     return 0 if over else launch.stopped_status
-
-
-def _farewell(meta_step: int, over: bool, path: Path, kind: str, launch: Launch, line: str) -> str:
-    if over:
-        evaluate = f"\n  lopt-eval {path} --suite digits" if kind == "optimizer" else ""
-        return f"done: {meta_step} meta-steps in {path}; next:\n  lopt-export {path} OUT_DIR{evaluate}"
-    return f"stopped at meta-step {meta_step}; {_again(launch, line)}"
-
-
-def _again(launch: Launch, line: str) -> str:
-    return "the same job goes on from there" if launch.several else f"resume with\n  {line}"

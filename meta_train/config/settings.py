@@ -77,10 +77,10 @@ class Show:
     wandb_entity: str | None = None
     """W&B user or team; default: WANDB_ENTITY, or else yours."""
     wandb_group: str | None = None
-    """W&B group: what runs are compared under, a sweep's name say."""
+    """W&B group: what runs are compared under, a sweep's name say; default: WANDB_RUN_GROUP."""
     wandb_name: str | None = None
     """W&B's name of the run; default: WANDB_NAME, or else the run directory's."""
     wandb_tags: tuple[str, ...] = ()
-    """W&B tags."""
+    """W&B tags; default: WANDB_TAGS."""
     wandb_notes: str | None = None
-    """W&B notes."""
+    """W&B notes; default: WANDB_NOTES."""

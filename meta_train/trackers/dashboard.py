@@ -18,6 +18,7 @@ from ..config.files import run_from_json
 from ..config.run import Run
 from ..objectives import MeanLogLoss
 from .metrics import METRICS, TUNED_ADAM, Scope, names_of
+from .wandb_start import default_project
 
 META_STEP = "meta_step"  # every record has it: the axis of all panels but one
 REFERENCE = TUNED_ADAM.name
@@ -188,7 +189,7 @@ def read_subject(run_dir: Path) -> Subject:
         raise ValueError(f"{run_dir} is no run directory: it has no config.json of a run") from error
     identity = run_dir / "run.json"
     subject = Subject(
-        run.show.wandb_project or os.environ.get("WANDB_PROJECT") or "lopt",
+        run.show.wandb_project or default_project(),
         run.show.wandb_entity or os.environ.get("WANDB_ENTITY") or "",
         known=match_templates(_logged(run_dir / "metrics.jsonl")),
         run_id=json.loads(identity.read_text()).get("id") if identity.is_file() else None,

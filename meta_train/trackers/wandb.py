@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,8 @@ class WandB(Tracker):
         if self._told_of_the_rest:
             return
         self._told_of_the_rest = True
-        command = f"wandb sync {'' if self._run.offline else '--include-online '}{self._run.sync_dir}"
+        place = shlex.quote(str(self._run.sync_dir))
+        command = f"wandb sync {'' if self._run.offline else '--include-online '}{place}"
         _warn(f"W&B did not finish within {self._finish_timeout:g} s: type `{command}` to send the rest")
 
 

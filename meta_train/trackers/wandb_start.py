@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,18 +22,23 @@ class WandBOptions:
 
     mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; default: WANDB_MODE, or else online."""
-    project: str = "lopt"
-    """W&B project."""
+    project: str | None = None
+    """W&B project; default: WANDB_PROJECT, or else lopt."""
     entity: str | None = None
-    """W&B user or team; default: yours."""
+    """W&B user or team; default: WANDB_ENTITY, or else yours."""
     group: str | None = None
-    """W&B group: what runs are compared under, a sweep's name say."""
+    """W&B group: what runs are compared under, a sweep's name say; default: WANDB_RUN_GROUP."""
     name: str | None = None
-    """W&B's name of the run; default: W&B makes one up."""
+    """W&B's name of the run; default: WANDB_NAME, or else W&B makes one up."""
     tags: tuple[str, ...] = ()
-    """W&B tags."""
+    """W&B tags; default: WANDB_TAGS, with commas between them."""
     notes: str | None = None
-    """W&B notes."""
+    """W&B notes; default: WANDB_NOTES."""
+
+
+def default_project() -> str:
+    """Return the project of those who name none: WANDB_PROJECT, or else lopt."""
+    return os.environ.get("WANDB_PROJECT") or "lopt"
 
 
 def start_run(
@@ -67,7 +73,8 @@ def start_run(
     if home() is None:
         os.environ["HOME"] = str(directory.absolute() / "wandb")  # it wants one, and fails without
     place: dict[str, Any] = {
-        **(dataclasses.asdict(options) | {"tags": options.tags or None}),
+        **dataclasses.asdict(options),  # where it says None, W&B looks into the environment
+        **{"project": options.project or default_project(), "tags": options.tags or None},
         **{"dir": directory, "config": dict(config), "job_type": job_type},
         **{"id": run_id, "resume": "allow" if run_id else None},
         "settings": wandb.Settings(
@@ -93,7 +100,7 @@ def start_run(
         run = wandb.init(**{**place, "mode": "offline"})
     except Exception as error:
         raise _can_not_start(error) from error
-    sessions = directory / "wandb" / f"offline-run-*{run_id or ''}"
+    sessions = f"{shlex.quote(str(directory / 'wandb'))}/offline-run-*{run_id or ''}"
     warn(f"W&B can't be reached ({reason}); this session is kept offline: type `wandb sync {sessions}` later")
     return run
 
