@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .training.curves import Curves, run_keys, stack, sweep_curves, training_curves
     from .training.optimizers import Found, OptimizerNotFoundError, find, find_all
     from .training.partial_results import PartialResults
-    from .training.rules import OptaxRule
     from .training.suites import SUITES, Entry, Suite, suite
     from .training.timing import seconds_per_step
     from .training.tuned_cache import Runs, TunedCache
@@ -46,7 +45,6 @@ __all__ = [
     "Curves",
     "Entry",
     "Found",
-    "OptaxRule",
     "OptimizerNotFoundError",
     "PartialResults",
     "Report",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .lstm import CoordinatewiseLSTM
     from .muon_star import MuonSTAR
     from .names import check_class, check_name, look_up
+    from .optax_rule import OptaxRule
     from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
     from .plain_text import plain
@@ -38,6 +39,7 @@ __all__ = [
     "LearnableSGD",
     "LearnedOptimizer",
     "MuonSTAR",
+    "OptaxRule",
     "PublishedOptimizerError",
     "Tensors",
     "architecture",

@@ -88,6 +88,20 @@ class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
             The updates, in the dtypes of `params`, and the next state.
         """
 
+    def evaluated(self, state: State, params: Params) -> Params:
+        """Return the parameters at which the rule wants to be judged: those that it trains, by default.
+
+        Rules that average their iterates, or train at another point than they hand out, say so here.
+
+        Args:
+            state: what the last `update` returned.
+            params: the parameters after it.
+
+        Returns:
+            Parameters of the structure, shapes and dtypes of `params`.
+        """
+        return params
+
 
 def next_count(count: Int[Array, ""]) -> Int[Array, ""]:
     """Return count + 1, stopping at the largest int32 instead of wrapping around."""

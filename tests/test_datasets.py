@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tasks import datasets, digits_builder
+from tasks import datasets, digits_builder, prepared
 from tasks.datasets import SPLITS, Dataset, DatasetNotPreparedError, load_dataset
 
 MNIST_COUNTS = {"train": 50, "test": 10}
@@ -193,7 +193,7 @@ def test_loading_is_cached_by_directory_and_honours_the_environment(digits, digi
     monkeypatch.setenv("TFDS_DATA_DIR", str(digits_dir))
     assert load_dataset("digits") is digits
     monkeypatch.setenv("TFDS_DATA_DIR", "")
-    assert datasets.resolve_data_dir() == Path("~/tensorflow_datasets").expanduser().resolve()
+    assert prepared.resolve_data_dir() == Path("~/tensorflow_datasets").expanduser().resolve()
 
 
 def test_a_dataset_first_loaded_inside_jit_is_usable_outside(digits_copy):
@@ -249,7 +249,7 @@ def test_a_tfrecord_directory_gets_its_own_message_until_array_record_lies_besid
     path = write_mnist(tmp_path)
     shutil.copytree(path, tmp_path / "array_record" / "mnist" / "3.0.1")
     edit_info(path, fileFormat="tfrecord")
-    assert datasets.find_prepared("mnist", tmp_path) == (tmp_path / "array_record/mnist/3.0.1", True)
+    assert prepared.find_prepared("mnist", tmp_path) == (tmp_path / "array_record/mnist/3.0.1", True)
     assert load_dataset("mnist", tmp_path).size("test") == 10
     (tmp_path / "array_record").rename(tmp_path / "away")
     datasets._load_cached.cache_clear()

@@ -11,8 +11,9 @@ import optax
 import pytest
 from optax import contrib
 
-from eval import BASELINES, REFERENCE, STANDARD, OptaxRule, choose, families, run_keys, training_curves, tune
+from eval import BASELINES, REFERENCE, STANDARD, choose, families, run_keys, training_curves, tune
 from eval.training.baselines import GRID_POINTS, adamw_cosine, muon, warmup_cosine
+from lopt import OptaxRule
 from tasks import Quadratic, Task
 
 KEY = jax.random.key(0)

@@ -4,8 +4,8 @@ import jax
 import pytest
 
 import lopt
-from eval import OptaxRule
 from eval.training.costs import NETWORK_SIZE, measure_costs
+from lopt import OptaxRule
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import lopt
 from eval import (
     BASELINES,
     STANDARD,
-    OptaxRule,
     choose,
     families,
     log_grid,
@@ -22,7 +21,7 @@ from eval import (
     tune,
 )
 from eval.training.baselines import Baseline, sgd_momentum
-from lopt import LearnableAdam
+from lopt import LearnableAdam, LearnableSGD, OptaxRule
 from tasks import Quadratic, Task
 
 TASK = Quadratic(dimension=3, noise=0.3)
@@ -264,3 +263,21 @@ def test_the_grids_are_what_the_report_says():
     assert (BASELINES["sgd-momentum"].rates[0], BASELINES["sgd-momentum"].rates[-1]) == (1e-3, 10.0)
     ratios = np.diff(np.log(grid))
     np.testing.assert_allclose(ratios, ratios.mean(), rtol=0.01)
+
+
+class Origin(LearnableSGD):
+    """Gradient descent that hands out the origin, wherever it is."""
+
+    def evaluated(self, state, params):
+        return jax.tree.map(jnp.zeros_like, params)
+
+
+def test_a_rule_is_measured_where_it_says_and_trained_where_it_is():
+    task, keys = Quadratic(dimension=3), run_keys(0, 2, "quadratic")
+    create = {"key": KEY, "learning_rate": 0.01}
+    plain = training_curves(LearnableSGD.create(**create), task, 4, keys, points=2, batches=1)
+    moved = training_curves(Origin.create(**create), task, 4, keys, points=2, batches=1)
+    np.testing.assert_array_equal(moved.train, plain.train)
+    # No noise: the loss at the origin is the same at both points, and another than where it trains.
+    np.testing.assert_array_equal(moved.held_out[:, 0], moved.held_out[:, 1])
+    assert (plain.held_out[:, 0] > plain.held_out[:, 1]).all()

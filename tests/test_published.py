@@ -10,7 +10,7 @@ import pytest
 import lopt
 from eval import run_keys, stack, sweep_curves, training_curves
 from eval.training.baselines import adam
-from eval.training.rules import OptaxRule
+from lopt import OptaxRule
 from tasks import build
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"

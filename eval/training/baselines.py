@@ -13,12 +13,11 @@ import optax
 from jaxtyping import Array, Key
 from optax import contrib
 
-from lopt import look_up
+from lopt import OptaxRule, look_up
 from tasks import Split, Task
 
 from .curve_metrics import mean_loss
 from .curves import Curves, stack, sweep_curves
-from .rules import OptaxRule
 
 GRID_POINTS = 15
 """Learning rates of every tuned baseline: the same budget for each, over four decades each."""

@@ -13,12 +13,11 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lopt import LearnedOptimizer
+from lopt import LearnedOptimizer, OptaxRule
 from meta_train import InnerState, InnerTraining
 from tasks import Split, Task
 
 from .curve_metrics import diverged
-from .rules import OptaxRule
 
 POINTS = 10
 """Most held-out measurements of a run."""
@@ -193,9 +192,7 @@ def _train(
 
     def run(rule: LearnedOptimizer, start: Start) -> tuple[Array, Array, Any]:
         def trained(state: InnerState) -> Any:
-            if isinstance(rule, OptaxRule):
-                return rule.evaluated(state.optimizer, state.params)
-            return state.params
+            return rule.evaluated(state.optimizer, state.params)
 
         def measure(state: InnerState) -> Float[Array, ""]:
             params = trained(state)

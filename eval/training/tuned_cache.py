@@ -25,6 +25,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Key
 
+from lopt import OptaxRule
 from meta_train import provenance
 from tasks import Split, Task
 
@@ -40,7 +41,6 @@ from .answer_files import (
 )
 from .baselines import Baseline, Tuned
 from .curves import run_keys, training_curves
-from .rules import OptaxRule
 
 SHIPPED = Path(__file__).parents[1] / "tuned"
 """The files that come with lopt; nothing writes there unless it is told to."""

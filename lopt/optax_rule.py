@@ -1,4 +1,4 @@
-"""Optax optimizers as learned optimizers, so that baselines run through the same inner step."""
+"""Optax optimizers as learned optimizers: theta is their hyperparameters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from lopt import LearnedOptimizer
+from .base import LearnedOptimizer, Params, Updates
 
 Make = Callable[..., optax.GradientTransformation]
-Params = Any
-Updates = Any
 
 
 class OptaxState(NamedTuple):
@@ -83,7 +81,6 @@ class OptaxRule(LearnedOptimizer):
         return updates, OptaxState(state.horizon, after)
 
     def evaluated(self, state: OptaxState, params: Params) -> Params:
-        """Return what the optimizer hands out after an update, which held-out batches are to see."""
         return params if self.measured_at is None else self.measured_at(state.transformation, params)
 
     def _transformation(self, horizon: Int[Array, ""] | None) -> optax.GradientTransformation:
