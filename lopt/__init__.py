@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, published, read_config, save
+    from .rate_grid import ADAM_RATES, log_grid, lowest
     from .star import STAR
     from .transformation import as_optax
 else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
+    "ADAM_RATES",
     "ARCHITECTURES",
     "STAR",
     "AdafactorMLP",
@@ -52,7 +54,9 @@ __all__ = [
     "layouts",
     "lazily",
     "load",
+    "log_grid",
     "look_up",
+    "lowest",
     "next_count",
     "plain",
     "published",

@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Key
 from optax import contrib
 
+import lopt
 from lopt import OptaxRule, look_up
 from tasks import Split, Task
 
@@ -32,8 +32,8 @@ WARM_UP = 0.05
 
 
 def log_grid(low: float, high: float, points: int = GRID_POINTS) -> tuple[float, ...]:
-    """Return learning rates evenly spaced in their logarithm, ends included, to three digits."""
-    return tuple(float(f"{rate:.3g}") for rate in np.geomspace(low, high, points))
+    """Return `lopt.log_grid`'s learning rates, as many as every tuned baseline has."""
+    return lopt.log_grid(low, high, points)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _schedule_free(label: str, rates: tuple[float, ...]) -> Baseline:
 
 
 BASELINES: dict[str, Baseline] = {
-    "adam": Baseline("tuned Adam", adam, log_grid(1e-4, 1)),
+    "adam": Baseline("tuned Adam", adam, log_grid(*lopt.ADAM_RATES)),
     "sgd-momentum": Baseline("tuned SGD-m", sgd_momentum, log_grid(1e-3, 10)),
     "adam-1e-3": Baseline("Adam 1e-3", adam, (1e-3,)),
     "sgd": Baseline("tuned SGD", optax.sgd, log_grid(1e-3, 10)),
@@ -220,7 +220,7 @@ def tune(
     tuned, start = {}, 0
     for name, baseline in family.items():
         own = scores[start : start + len(baseline.rates)]
-        best = start + int(np.argmin(own))
+        best = start + lopt.lowest(own)
         chosen = jax.tree.map(lambda x, best=best: x[best], curves)
         tuned[name] = Tuned(rates[best], chosen, baseline.rates, tuple(own.tolist()))
         start += len(baseline.rates)
