@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from ..estimators.base import Estimator
     from .inner_training import InnerTraining
 
-ADAM_RATES = (1e-4, 1.0)
-"""The lowest and the highest learning rate that Adam is tuned over, on a logarithmic grid."""
-
 
 _START = "start"
 """Where a run keeps what it started from."""
@@ -106,11 +103,10 @@ class LearnedOptimizerTraining(Problem):
             return ()
         import jax
         import jax.numpy as jnp
-        import numpy as np
 
-        rates = np.geomspace(*ADAM_RATES, candidates, dtype=np.float32)
+        rates = lopt.log_grid(*lopt.ADAM_RATES, candidates)
         create = jax.vmap(lambda rate: lopt.LearnableAdam.create(jax.random.key(0), learning_rate=rate))
-        return (Rival("tuned_adam", "tuned Adam", create(jnp.asarray(rates)), tuple(map(float, rates))),)
+        return (Rival("tuned_adam", "tuned Adam", create(jnp.asarray(rates)), rates),)
 
     def theta(self, key: Any) -> LearnedOptimizer:
         """Return the learned optimizer that a run starts from: a published one, or one of random weights."""

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from lopt import lowest
+
 from ..estimators import Estimator
 from ..population.mesh import local_copy
 from ..problems.base import Rival, Trial
@@ -77,9 +79,9 @@ class Judge:
         return judged._replace(curve=_thinned(judged.curve))
 
     def best_of(self, rival: Rival) -> Reference:
-        """Judge each of a rival's candidates, and return the best; one that isn't finite is not."""
+        """Judge each of a rival's candidates, and return the best; one that is not finite is the worst."""
         judged = jax.device_get(self._judge_each(rival.thetas, self._dynamics))
-        best = int(np.argmin(np.where(np.isfinite(judged.objective), judged.objective, np.inf)))
+        best = lowest(judged.objective)
         curve = tuple(float(x) for x in _thinned(judged.curve[best]))
         return Reference(rival.settings[best], float(judged.objective[best]), curve)
 
