@@ -116,6 +116,18 @@ def test_an_estimator_cites_its_paper(name):
     assert "References:" in (ESTIMATORS[name].__doc__ or "")
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS.values(), ids=ESTIMATORS.keys())
+def test_an_estimator_is_final_and_replaces_no_method_that_is_there(kind):
+    """What a name does is read off one class and the abstract ones above it."""
+    above = kind.__mro__[1:]
+    assert not set(above) & set(ESTIMATORS.values())
+    for name, member in vars(kind).items():
+        if name.startswith("__") or not (callable(member) or isinstance(member, property)):
+            continue
+        for base in above:
+            assert getattr(vars(base).get(name), "__isabstractmethod__", name not in vars(base)), name
+
+
 def test_unknown_names_and_options_are_refused_with_what_there_is():
     with pytest.raises(ValueError, match="unknown estimator 'pess'; did you mean pes"):
         create_estimator("pess")

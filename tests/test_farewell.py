@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_train import Launch, RunConfig, RunDirectory
+from meta_train import Launch, Options, RunDirectory
 from meta_train.commands.farewell import again, farewell
 from meta_train.commands.session import wandb_options
 
@@ -44,11 +44,11 @@ def test_a_stopped_run_is_resumed_by_what_was_typed_and_a_job_by_its_launcher():
 def test_wandb_name_is_the_runs_unless_a_flag_says_otherwise(monkeypatch, tmp_path):
     directory = RunDirectory(tmp_path / "mine")
     monkeypatch.delenv("WANDB_NAME", raising=False)
-    assert wandb_options(RunConfig(), directory).name == "mine"
+    assert wandb_options(Options().run(), directory).name == "mine"
     monkeypatch.setenv("WANDB_NAME", "theirs")
-    assert wandb_options(RunConfig(), directory).name == "theirs"
-    assert wandb_options(RunConfig(wandb_name="flag"), directory).name == "flag"
-    assert wandb_options(RunConfig(), directory).project is None
+    assert wandb_options(Options().run(), directory).name == "theirs"
+    assert wandb_options(Options.of(wandb_name="flag").run(), directory).name == "flag"
+    assert wandb_options(Options().run(), directory).project is None
 
 
 def test_scripts_that_are_typed_without_python_can_be_run():

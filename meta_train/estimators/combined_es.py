@@ -109,6 +109,11 @@ class CombinedES(Perturbing):
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must be in [0, 1), not {self.decay}")
 
+    @property
+    def steps_per_window(self) -> int:
+        """Both members of the pair."""
+        return 2 * self.unrolled
+
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Always."""
         return jnp.asarray(True)

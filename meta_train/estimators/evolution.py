@@ -91,6 +91,11 @@ class EvolutionStrategies(Perturbing):
                 "remembers its draws (pes, gpes, nres) and loss_transform 'raw'"
             )
 
+    @property
+    def steps_per_window(self) -> int:
+        """Both members of the pair."""
+        return 2 * self.unrolled
+
     def init(self, dynamics: Dynamics, theta: Theta) -> PairState:
         """Return a particle of zeros whose episodes of no steps are over."""
         return blank_pair(dynamics, theta)

@@ -87,11 +87,6 @@ class Perturbing(Estimator):
         exact expectations.
         """
 
-    @property
-    def steps_per_window(self) -> int:
-        """Both members of the pair."""
-        return 2 * self.unrolled
-
     def step(
         self, dynamics: Dynamics, theta: Theta, state: Any, key: Key[Array, ""], meta_step: Int[Array, ""]
     ) -> tuple[Any, Estimate]:
