@@ -205,6 +205,29 @@ def test_when_checkpoints_are_gone_the_run_does_not_begin_anew_by_itself(run, lo
             drive(run)
 
 
+def test_a_run_of_before_the_mark_has_saved_where_it_has_a_checkpoint(run):
+    (run / "checkpoints" / "README.txt").unlink()
+    RunDirectory(run).open(CONFIG, "lopt-train")
+    delete_each(run / "checkpoints")
+    with pytest.raises(RunDirectoryError, match="no checkpoint of it"):
+        RunDirectory(run).check(CONFIG)
+
+
+@pytest.mark.parametrize("killed_in", ["config.json", "README.txt", "run.json"])
+def test_a_run_that_was_killed_while_it_claimed_its_directory_begins_anew(tmp_path, monkeypatch, killed_in):
+    def die(path, target):
+        if path.with_suffix("").name == Path(killed_in).stem:
+            raise MemoryError
+        return rename(path, target)
+
+    rename, directory = Path.replace, RunDirectory(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(MemoryError):
+            directory.open(CONFIG, "lopt-train")
+    assert directory.open(CONFIG, "lopt-train")
+
+
 def test_a_run_that_was_killed_before_its_first_save_begins_anew(tmp_path, whole):
     directory = RunDirectory(tmp_path / "run")
     directory.open(CONFIG.run(), "lopt-train")

@@ -123,6 +123,8 @@ def test_a_run_is_exported_with_what_it_started_from(started, tmp_path, monkeypa
 
 def test_a_run_goes_on_though_what_it_started_from_has_changed(started, tmp_path, monkeypatch):
     monkeypatch.chdir(shutil.copytree(started, tmp_path / "place"))
+    Path("run/start/config.json").rename("run/start/config.json.tmp")  # as if it had died while keeping it
+    assert train_here(*FROM_A_START.split(), 1) == 0
     republish(Path("published"))
     assert train_here(*FROM_A_START.split(), 2) == 0
     exported, origin = read_run("run")

@@ -15,11 +15,15 @@ from meta_train.commands.session import wandb_options
 
 REPOSITORY = Path(__file__).parents[1]
 
+KIND = "optimizer"
+
 
 @pytest.mark.parametrize("path", ["runs/mine", "runs/my run", "lr=[1,2]; rm x", "it's $HOME", "-x", "~", "ü"])
 @pytest.mark.parametrize("imports", [(), ("mine.py",), ("my tasks.py", "b.module")])
 def test_the_next_commands_name_the_run_and_the_imports(path, imports):
-    _, export, evaluate = farewell(10, True, Path(path), Launch(imports=imports), "lopt-train").splitlines()
+    _, export, evaluate = farewell(
+        10, True, Path(path), KIND, Launch(imports=imports), "lopt-train"
+    ).splitlines()
     expected = ["--import", *imports] if imports else []
     given = "./-x" if path == "-x" else path
     assert shlex.split(export) == ["lopt-export", given, "OUT_DIR", *expected]
@@ -28,16 +32,21 @@ def test_the_next_commands_name_the_run_and_the_imports(path, imports):
 
 def test_a_shell_reads_the_path_that_was_meant(tmp_path):
     path = "it's $HOME [a]*"
-    line = farewell(10, True, Path(path), Launch(), "").splitlines()[1]
+    line = farewell(10, True, Path(path), KIND, Launch(), "").splitlines()[1]
     shown = line.replace("lopt-export", "printf '%s\\n'")
     done = subprocess.run(["sh", "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == path
 
 
 def test_a_stopped_run_is_resumed_by_what_was_typed_and_a_job_by_its_launcher():
-    assert farewell(10, False, Path("run"), Launch(), "lopt-train x").endswith("resume with\n  lopt-train x")
+    assert farewell(10, False, Path("run"), KIND, Launch(), "lopt-train x").endswith(
+        "resume with\n  lopt-train x"
+    )
     several = Launch(distributed=True)
-    assert farewell(10, False, Path("run"), several, "x") == f"stopped at meta-step 10; {again(several, 'x')}"
+    assert (
+        farewell(10, False, Path("run"), KIND, several, "x")
+        == f"stopped at meta-step 10; {again(several, 'x')}"
+    )
     assert "the same job goes on" in again(several, "x")
 
 

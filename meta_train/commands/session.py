@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -71,7 +70,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
                 import_all(launch.imports)
                 run = options.run()
                 directory.check(run)
-                parts = build(dataclasses.replace(run, problem=run.problem.kept_in(run_dir)))
+                parts = build(run.kept_in(run_dir))
                 if is_main():
                     stack.enter_context(directory.locked(line))
                 trainer, tracker = _begin(run, directory, parts, line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 from ..estimators import Estimator
@@ -86,6 +87,10 @@ class Run:
     def __post_init__(self) -> None:
         self.problem.check(self.method.estimator.window)
         self.method.populations(self.problem.names)
+
+    def kept_in(self, run_dir: Path) -> Run:
+        """Return the run that starts from what its directory keeps, where its problem keeps anything."""
+        return dataclasses.replace(self, problem=self.problem.kept_in(run_dir))
 
     @property
     def particle_bound(self) -> float | None:

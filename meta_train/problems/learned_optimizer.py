@@ -124,16 +124,14 @@ class LearnedOptimizerTraining(Problem):
         Raises:
             lopt.PublishedOptimizerError: when it can't be written.
         """
-        kept = run_dir / _START
-        if self.init_from is not None and not kept.exists():
-            lopt.save(theta, kept, lopt.read_config(self.init_from)["provenance"])
+        if self.init_from is not None and not _is_kept(run_dir):
+            lopt.save(theta, run_dir / _START, lopt.read_config(self.init_from)["provenance"])
 
     def kept_in(self, run_dir: Path) -> LearnedOptimizerTraining:
         """Return the problem that starts from the copy, where there is one."""
-        kept = (run_dir / _START).resolve()
-        if self.init_from is None or not kept.exists():
+        if self.init_from is None or not _is_kept(run_dir):
             return self
-        return dataclasses.replace(self, init_from=str(kept))
+        return dataclasses.replace(self, init_from=str((run_dir / _START).resolve()))
 
     def about(self) -> dict[str, Any]:
         """Return the tasks, and their weights where they are several."""
@@ -152,3 +150,8 @@ class LearnedOptimizerTraining(Problem):
         from .inner_training import InnerTraining
 
         return InnerTraining(tasks.build(name), self.measured_on)
+
+
+def _is_kept(run_dir: Path) -> bool:
+    """Tell whether the copy of what a run started from is whole: its config is written last."""
+    return (run_dir / _START / "config.json").exists()

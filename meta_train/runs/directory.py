@@ -123,8 +123,8 @@ class RunDirectory:
         """
         self.check(run)
         self._make()
-        mark(self.checkpoints)
-        write_whole(self.config, run_to_json(run))
+        write_whole(self.config, run_to_json(run))  # first: the rest without it would be no run's
+        mark(self.checkpoints, saved=bool(steps_in(self.checkpoints)))
         if not os.path.lexists(self.identity):
             known = (read_about(self.checkpoints) or {}).get("id")
             identity = {"id": known if is_run_id(known) else secrets.token_hex(4)} | provenance(command)

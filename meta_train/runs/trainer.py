@@ -70,7 +70,7 @@ class Trainer:
         run_id: str = "",
         warn: Callable[[str], None] = tell,
     ) -> None:
-        parts = parts or build(run)
+        parts = parts or build(run.kept_in(directory.path))
         self._loop, self._run_id = run.loop, run_id
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
