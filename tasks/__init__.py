@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         tensor_rescaled_digits_mlp,
     )
     from .autoencoder import VAE, Autoencoder
-    from .base import Task, initial_loss
+    from .base import Batch, Task, initial_loss
     from .builtin import TASKS, build, register
     from .char_gru import CharGRU
     from .char_mlp import CharMLP
@@ -39,6 +39,7 @@ __all__ = [
     "TASKS",
     "VAE",
     "Autoencoder",
+    "Batch",
     "CharGRU",
     "CharMLP",
     "CharTransformer",

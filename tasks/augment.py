@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key, PyTree
 
-from .base import Batch, Instance, Params, Task
+from .base import AnyBatch, Instance, Params, Task
 from .layers import check_ranges, log_uniform
 from .prepared import Split
 
@@ -74,18 +74,18 @@ class Reparametrised(Task):
         params = self.task.init(instance.task, key)
         return jax.tree.map(lambda p, factor: (p / factor).astype(p.dtype), params, instance.factors)
 
-    def batch(self, instance: ReparametrisedInstance, key: Key[Array, ""], split: Split) -> Batch:
+    def batch(self, instance: ReparametrisedInstance, key: Key[Array, ""], split: Split) -> AnyBatch:
         """Draw a batch of the wrapped task."""
         return self.task.batch(instance.task, key, split)
 
     def loss(
-        self, instance: ReparametrisedInstance, params: Params, batch: Batch, key: Key[Array, ""]
+        self, instance: ReparametrisedInstance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the wrapped task's loss of the parameters times their factors."""
         return self.task.loss(instance.task, _times(params, instance.factors), batch, key)
 
     def accuracy(
-        self, instance: ReparametrisedInstance, params: Params, batch: Batch, key: Key[Array, ""]
+        self, instance: ReparametrisedInstance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
         """Return the wrapped task's accuracy with the parameters times their factors."""
         return self.task.accuracy(instance.task, _times(params, instance.factors), batch, key)
@@ -128,11 +128,13 @@ class NoisyGradient(Task):
         """Draw the wrapped task's parameters."""
         return self.task.init(instance, key)
 
-    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> Batch:
+    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> AnyBatch:
         """Draw a batch of the wrapped task."""
         return self.task.batch(instance, key, split)
 
-    def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+    def loss(
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
         """Return the wrapped task's loss; its gradient is noisy."""
         loss = self.task.loss(instance, params, batch, key)
         if self.scale == 0:
@@ -147,7 +149,7 @@ class NoisyGradient(Task):
         return loss + _zero_with_gradient(params, jax.tree.unflatten(tree, noise)).astype(loss.dtype)
 
     def accuracy(
-        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
         """Return the wrapped task's accuracy."""
         return self.task.accuracy(instance, params, batch, key)
@@ -199,13 +201,13 @@ class SmallerBatches(Task):
         """Draw the wrapped task's parameters."""
         return self.task.init(instance, key)
 
-    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> Batch:
+    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> AnyBatch:
         """Draw a batch of the wrapped task and keep its first rows."""
         batch = self.task.batch(instance, key, split)
         if not hasattr(batch, "weights"):
             raise ValueError(
                 f"batches of {type(self.task).__name__} have no `weights` and cannot be made smaller: "
-                "wrap a task whose batches are named tuples with weights, like ImageMLP"
+                "wrap a task that draws a tasks.Batch, like ImageMLP"
             )
         rows = math.ceil(self.fraction * batch.weights.shape[0])
         if rows == batch.weights.shape[0]:
@@ -213,12 +215,14 @@ class SmallerBatches(Task):
         kept = jax.tree.map(lambda leaf: leaf[:rows], batch)
         return kept._replace(weights=kept.weights / jnp.sum(kept.weights))
 
-    def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+    def loss(
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
         """Return the wrapped task's loss of the smaller batch."""
         return self.task.loss(instance, params, batch, key)
 
     def accuracy(
-        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
         """Return the wrapped task's accuracy on the smaller batch."""
         return self.task.accuracy(instance, params, batch, key)

@@ -10,9 +10,9 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Task
+from .base import Batch, Task
 from .datasets import Dataset, load_dataset
-from .images import ImageBatch, count_pixels, draw_images
+from .images import count_pixels, draw_images
 from .layers import Layers, Shapes, dense, dense_shapes, draw_layers
 from .prepared import Split
 from .registry import register
@@ -30,7 +30,7 @@ class _Reconstruction(Task):
         """Draw nothing."""
         return ()
 
-    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
+    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> Batch:
         """Draw examples with replacement; the labels are not used."""
         return draw_images(self.dataset, key, split, self.batch_size)
 
@@ -59,13 +59,13 @@ class Autoencoder(_Reconstruction):
         return draw_layers(key, shapes)
 
     def loss(
-        self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
+        self, instance: tuple[()], params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the mean squared error of a pixel."""
-        hidden = jnp.tanh(dense(params["layer_0"], batch.images))
+        hidden = jnp.tanh(dense(params["layer_0"], batch.inputs))
         # The bottleneck is linear, so that its numbers are not bounded.
         hidden = jnp.tanh(dense(params["layer_2"], dense(params["layer_1"], hidden)))
-        errors = dense(params["layer_3"], hidden) - batch.images
+        errors = dense(params["layer_3"], hidden) - batch.inputs
         return batch.weights @ jnp.mean(jnp.square(errors), axis=-1)
 
 
@@ -93,16 +93,16 @@ class VAE(_Reconstruction):
         return draw_layers(key, shapes)
 
     def loss(
-        self, instance: tuple[()], params: Layers, batch: ImageBatch, key: Key[Array, ""]
+        self, instance: tuple[()], params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the negative evidence bound, estimated with one sample an image, in nats per pixel."""
-        hidden = jax.nn.relu(dense(params["encoder"], batch.images))
+        hidden = jax.nn.relu(dense(params["encoder"], batch.inputs))
         mean, log_variance = dense(params["mean"], hidden), dense(params["log_variance"], hidden)
         noise = jax.random.normal(key, mean.shape)
         hidden = jax.nn.relu(dense(params["decoder"], mean + jnp.exp(log_variance / 2) * noise))
         logits = dense(params["output"], hidden)
         # Rounding may carry the unstandardised pixels past 0 or 1.
-        pixels = jnp.clip(batch.images * self.dataset.std + self.dataset.mean, 0, 1)
+        pixels = jnp.clip(batch.inputs * self.dataset.std + self.dataset.mean, 0, 1)
         distortion = jnp.sum(optax.sigmoid_binary_cross_entropy(logits, pixels), axis=-1)
         rate = jnp.sum(jnp.exp(log_variance) + jnp.square(mean) - 1 - log_variance, axis=-1) / 2
         return batch.weights @ (distortion + rate) / pixels.shape[-1]

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import abc
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from flax import struct
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree, Shaped
 
 from .prepared import Split
 
 Instance = Any
 Params = PyTree[Array]
-Batch = Any
+AnyBatch = Any
+"""A `Batch`, or whatever else `Task.batch` draws and `Task.loss` takes."""
+
+
+class Batch(NamedTuple):
+    """Rows with a weight each: what every task of this package draws, unless it draws no data."""
+
+    inputs: Shaped[Array, "rows *shape"]
+    targets: Shaped[Array, "rows *shape"]
+    """What is to be told from the inputs: labels, numbers, or each next symbol."""
+    weights: Float[Array, " rows"]
+    """Share of each row in the mean; they sum to 1, and a smaller batch is one whose last are zero."""
 
 
 class Task(struct.PyTreeNode, abc.ABC):
@@ -44,7 +55,7 @@ class Task(struct.PyTreeNode, abc.ABC):
         """Draw initial parameters: a tree of float32 arrays whose shapes don't depend on the instance."""
 
     @abc.abstractmethod
-    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> Batch:
+    def batch(self, instance: Instance, key: Key[Array, ""], split: Split) -> AnyBatch:
         """Draw a batch from a split.
 
         Arrays that do not depend on `instance` should not be computed from it: antithetic pairs share a key,
@@ -52,7 +63,9 @@ class Task(struct.PyTreeNode, abc.ABC):
         """
 
     @abc.abstractmethod
-    def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+    def loss(
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
         """Return the loss of a batch, a float32 scalar, differentiable in `params`.
 
         Args:
@@ -63,7 +76,7 @@ class Task(struct.PyTreeNode, abc.ABC):
         """
 
     def accuracy(
-        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
+        self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
         """Return the share of a batch that is classified rightly; None from tasks that don't classify.
 

@@ -11,12 +11,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Task
+from .base import Batch, Task
 from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
 from .perceptron import live_units
 from .prepared import Split
 from .registry import register
-from .text import ALPHABET, Text, TextBatch, load_text
+from .text import ALPHABET, Text, load_text
 
 
 class GRUInstance(NamedTuple):
@@ -75,25 +75,25 @@ class CharGRU(Task):
         layers["output"]["kernel"] *= wider * live[:, None]
         return layers
 
-    def batch(self, instance: GRUInstance, key: Key[Array, ""], split: Split) -> TextBatch:
+    def batch(self, instance: GRUInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw stretches of text."""
         return self.text.batch(key, split, self.batch_size, self.length)
 
     def loss(
-        self, instance: GRUInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: GRUInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
         losses = optax.softmax_cross_entropy_with_integer_labels(
-            self._logits(instance, params, batch), batch.symbols[:, 1:].T
+            self._logits(instance, params, batch), batch.targets.T
         )
         return jnp.mean(losses, axis=0) @ batch.weights
 
     def accuracy(
-        self, instance: GRUInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: GRUInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the share of characters that are predicted rightly."""
         weights = jnp.broadcast_to(batch.weights / self.length, (self.length, *batch.weights.shape))
-        return share_right(self._logits(instance, params, batch), batch.symbols[:, 1:].T, weights)
+        return share_right(self._logits(instance, params, batch), batch.targets.T, weights)
 
     @property
     def ceiling(self) -> float:
@@ -101,10 +101,10 @@ class CharGRU(Task):
         return 2 * math.log(len(ALPHABET))
 
     def _logits(
-        self, instance: GRUInstance, params: Layers, batch: TextBatch
+        self, instance: GRUInstance, params: Layers, batch: Batch
     ) -> Float[Array, "length batch symbols"]:
         live = live_units(self.units, instance.units)
-        embedded = params["symbols"]["embedding"][batch.symbols[:, :-1].T]
+        embedded = params["symbols"]["embedding"][batch.inputs.T]
 
         def step(state: Array, x: Array) -> tuple[Array, Array]:
             update_x, reset_x, new_x = jnp.split(x, 3, axis=-1)
@@ -114,7 +114,7 @@ class CharGRU(Task):
             state = (update * state + (1 - update) * new) * live
             return state, state
 
-        start = jnp.zeros((batch.symbols.shape[0], self.units[1]))
+        start = jnp.zeros((batch.inputs.shape[0], self.units[1]))
         states = jax.lax.scan(step, start, dense(params["inputs"], embedded))[1]
         return dense(params["output"], states)
 

@@ -10,12 +10,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Task
+from .base import Batch, Task
 from .layers import Layers, draw_layers, share_right
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .prepared import Split
 from .registry import register
-from .text import ALPHABET, OTHER_MODULES, Text, TextBatch, load_text
+from .text import ALPHABET, OTHER_MODULES, Text, load_text
 
 _CONTEXT, _FEATURES = 5, 12
 
@@ -49,22 +49,22 @@ class CharMLP(Task):
         symbols = draw_layers(embedding_key, {"symbols": {"embedding": (len(ALPHABET), _FEATURES)}})
         return symbols | self.perceptron.init(instance.perceptron, layers_key)
 
-    def batch(self, instance: CharMLPInstance, key: Key[Array, ""], split: Split) -> TextBatch:
+    def batch(self, instance: CharMLPInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw stretches of text, the last symbol of each to be predicted."""
         return self.text.batch(key, split, self.batch_size, _CONTEXT)
 
     def loss(
-        self, instance: CharMLPInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: CharMLPInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
         logits = self._logits(instance, params, batch)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.symbols[:, -1])
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets[:, -1])
 
     def accuracy(
-        self, instance: CharMLPInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: CharMLPInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the share of characters that are predicted rightly."""
-        return share_right(self._logits(instance, params, batch), batch.symbols[:, -1], batch.weights)
+        return share_right(self._logits(instance, params, batch), batch.targets[:, -1], batch.weights)
 
     @property
     def ceiling(self) -> float:
@@ -72,9 +72,9 @@ class CharMLP(Task):
         return 2 * math.log(len(ALPHABET))
 
     def _logits(
-        self, instance: CharMLPInstance, params: Layers, batch: TextBatch
+        self, instance: CharMLPInstance, params: Layers, batch: Batch
     ) -> Float[Array, "batch symbols"]:
-        embedded = params["symbols"]["embedding"][batch.symbols[:, :-1]]
+        embedded = params["symbols"]["embedding"][batch.inputs]
         rows = embedded.reshape(embedded.shape[0], -1)
         layers = {name: layer for name, layer in params.items() if name != "symbols"}
         return self.perceptron.apply(instance.perceptron, layers, rows)

@@ -11,7 +11,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Task
+from .base import Batch, Task
 from .layers import (
     Layers,
     Shapes,
@@ -25,7 +25,7 @@ from .layers import (
 )
 from .prepared import Split
 from .registry import register
-from .text import ALPHABET, Text, TextBatch, load_text
+from .text import ALPHABET, Text, load_text
 
 
 class TransformerInstance(NamedTuple):
@@ -94,23 +94,23 @@ class CharTransformer(Task):
                 layer["kernel"] *= instance.initial_scale
         return layers
 
-    def batch(self, instance: TransformerInstance, key: Key[Array, ""], split: Split) -> TextBatch:
+    def batch(self, instance: TransformerInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw stretches of text."""
         return self.text.batch(key, split, self.batch_size, self.length)
 
     def loss(
-        self, instance: TransformerInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: TransformerInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
         logits = self._logits(instance, params, batch)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.symbols[:, 1:])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
         return batch.weights @ jnp.mean(losses, axis=-1)
 
     def accuracy(
-        self, instance: TransformerInstance, params: Layers, batch: TextBatch, key: Key[Array, ""]
+        self, instance: TransformerInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the share of characters that are predicted rightly."""
-        labels = batch.symbols[:, 1:]
+        labels = batch.targets
         weights = jnp.broadcast_to(batch.weights[:, None] / self.length, labels.shape)
         return share_right(self._logits(instance, params, batch), labels, weights)
 
@@ -120,9 +120,9 @@ class CharTransformer(Task):
         return 2 * math.log(len(ALPHABET))
 
     def _logits(
-        self, instance: TransformerInstance, params: Layers, batch: TextBatch
+        self, instance: TransformerInstance, params: Layers, batch: Batch
     ) -> Float[Array, "batch length symbols"]:
-        x = params["symbols"]["embedding"][batch.symbols[:, :-1]] + params["places"]["embedding"]
+        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"]
         for index in range(self.depths[1]):
             new = x + self._attend(params, index, _layer_norm(params[f"attention_norm_{index}"], x))
             hidden = jax.nn.gelu(dense(params[f"hidden_{index}"], _layer_norm(params[f"norm_{index}"], new)))

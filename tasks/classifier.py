@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Protocol
 
 import optax
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from .base import Instance, Params, Task
+from .base import Batch, Instance, Params, Task
 from .layers import share_right
-
-
-class LabelledBatch(Protocol):
-    """What a classifier's batch has, beside its inputs."""
-
-    @property
-    def labels(self) -> Int[Array, " rows"]: ...
-
-    @property
-    def weights(self) -> Float[Array, " rows"]:
-        """Share of each row in the mean; they sum to 1."""
-        ...
 
 
 class Classifier(Task):
     """A task whose loss is the cross-entropy of the labels, in nats.
 
-    What is left to write are `sample`, `init` and `batch`, and `logits` in place of `loss`.
+    What is left to write are `sample`, `init` and `batch`, whose targets are labels, and `logits` in place of
+    `loss`.
     """
 
     @property
@@ -37,23 +25,19 @@ class Classifier(Task):
         """How many labels there are."""
 
     @abc.abstractmethod
-    def logits(
-        self, instance: Instance, params: Params, batch: LabelledBatch
-    ) -> Float[Array, "rows classes"]:
+    def logits(self, instance: Instance, params: Params, batch: Batch) -> Float[Array, "rows classes"]:
         """Return the logit of every class for every row of a batch."""
 
-    def loss(
-        self, instance: Instance, params: Params, batch: LabelledBatch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
+    def loss(self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
         """Return the cross-entropy in nats."""
         logits = self.logits(instance, params, batch)
-        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        return batch.weights @ optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
 
     def accuracy(
-        self, instance: Instance, params: Params, batch: LabelledBatch, key: Key[Array, ""]
+        self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the share of rows that are classified rightly."""
-        return share_right(self.logits(instance, params, batch), batch.labels, batch.weights)
+        return share_right(self.logits(instance, params, batch), batch.targets, batch.weights)
 
     @property
     def ceiling(self) -> float:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Task
+from .base import Batch, Task
 from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
 from .prepared import SPLITS, Split
@@ -25,14 +25,6 @@ class FriedmanInstance(NamedTuple):
 
     order: Int[Array, " inputs"]
     perceptron: PerceptronInstance
-
-
-class FriedmanBatch(NamedTuple):
-    """Inputs, the function's noisy values, and a weight each."""
-
-    inputs: Float[Array, "batch inputs"]
-    targets: Float[Array, " batch"]
-    weights: Float[Array, " batch"]
 
 
 class Friedman(Task):
@@ -59,7 +51,7 @@ class Friedman(Task):
         """Draw the perceptron."""
         return self.perceptron.init(instance.perceptron, key)
 
-    def batch(self, instance: FriedmanInstance, key: Key[Array, ""], split: Split) -> FriedmanBatch:
+    def batch(self, instance: FriedmanInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw new rows."""
         input_key, noise_key = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
         x = jax.random.uniform(input_key, (self.batch_size, _INPUTS))
@@ -67,10 +59,10 @@ class Friedman(Task):
         y = 10 * jnp.sin(jnp.pi * a * b) + 20 * jnp.square(c - 0.5) + 10 * d + 5 * e
         noise = self.noise * jax.random.normal(noise_key, y.shape)
         inputs = ((x - 0.5) * jnp.sqrt(12.0))[:, instance.order]
-        return FriedmanBatch(inputs, (y - _MEAN) / _DEVIATION + noise, equal_weights(self.batch_size))
+        return Batch(inputs, (y - _MEAN) / _DEVIATION + noise, equal_weights(self.batch_size))
 
     def loss(
-        self, instance: FriedmanInstance, params: Layers, batch: FriedmanBatch, key: Key[Array, ""]
+        self, instance: FriedmanInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the mean squared error."""
         outputs = self.perceptron.apply(instance.perceptron, params, batch.inputs)[:, 0]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from .base import Task
 from .classifier import Classifier
 from .datasets import Dataset, load_dataset
-from .images import ImageBatch, draw_images
+from .images import Batch, draw_images
 from .layers import (
     Layers,
     Shapes,
@@ -85,7 +85,7 @@ class ImageConv(Classifier):
         layers["output"]["kernel"] *= wider * jnp.tile(live, pixels)[:, None]
         return layers
 
-    def batch(self, instance: ConvInstance, key: Key[Array, ""], split: Split) -> ImageBatch:
+    def batch(self, instance: ConvInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw examples with replacement."""
         return draw_images(self.dataset, key, split, self.batch_size)
 
@@ -93,12 +93,10 @@ class ImageConv(Classifier):
     def num_classes(self) -> int:
         return self.dataset.num_classes
 
-    def logits(
-        self, instance: ConvInstance, params: Layers, batch: ImageBatch
-    ) -> Float[Array, "rows classes"]:
+    def logits(self, instance: ConvInstance, params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
         """Return the output layer's, of the second convolution's units."""
         live = live_units(self.channels, instance.channels)
-        x = batch.images.reshape(-1, *self.dataset.images["train"].shape[1:])
+        x = batch.inputs.reshape(-1, *self.dataset.images["train"].shape[1:])
         for name, stride in (("conv_0", 1), ("conv_1", 2)):
             x = activate(self.activations, instance.activation, convolve(params[name], x, stride))
             x = x * live if self.channels[0] != self.channels[1] else x
@@ -145,7 +143,7 @@ class ImageResNet(Classifier):
         shapes["output"] = dense_shapes(channels, self.num_classes)
         return draw_layers(key, shapes)
 
-    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> ImageBatch:
+    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> Batch:
         """Draw examples with replacement."""
         return draw_images(self.dataset, key, split, self.batch_size)
 
@@ -153,9 +151,9 @@ class ImageResNet(Classifier):
     def num_classes(self) -> int:
         return self.dataset.num_classes
 
-    def logits(self, instance: tuple[()], params: Layers, batch: ImageBatch) -> Float[Array, "rows classes"]:
+    def logits(self, instance: tuple[()], params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
         """Return the output layer's, of the mean over the pixels."""
-        x = convolve(params["stem"], batch.images.reshape(-1, *self.dataset.images["train"].shape[1:]))
+        x = convolve(params["stem"], batch.inputs.reshape(-1, *self.dataset.images["train"].shape[1:]))
         rows, height, width, channels = x.shape
         x = x[:, : height // 2 * 2, : width // 2 * 2]
         x = jnp.mean(x.reshape(rows, height // 2, 2, width // 2, 2, channels), axis=(2, 4))

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from .base import Batch
 from .classifier import Classifier
 from .datasets import Dataset
-from .images import ImageBatch, count_pixels, draw_images
+from .images import count_pixels, draw_images
 from .layers import Layers, check_ranges, log_uniform
 from .perceptron import Perceptron, PerceptronInstance, check_activations
 from .prepared import Split
@@ -72,7 +73,7 @@ class ImageMLP(Classifier):
         perceptron = self._perceptron(count_pixels(self.dataset))
         return perceptron.init(PerceptronInstance(*instance[:4]), key)
 
-    def batch(self, instance: MLPInstance, key: Key[Array, ""], split: Split) -> ImageBatch:
+    def batch(self, instance: MLPInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw examples with replacement; a member's batch size sets how many of them count."""
         size = self.batch_sizes[1]
         batch = draw_images(self.dataset, key, split, size)
@@ -84,12 +85,10 @@ class ImageMLP(Classifier):
     def num_classes(self) -> int:
         return self.dataset.num_classes
 
-    def logits(
-        self, instance: MLPInstance, params: Layers, batch: ImageBatch
-    ) -> Float[Array, "rows classes"]:
+    def logits(self, instance: MLPInstance, params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
         """Return what the perceptron makes of the pixels."""
-        perceptron = self._perceptron(batch.images.shape[-1])
-        return perceptron.apply(PerceptronInstance(*instance[:4]), params, batch.images)
+        perceptron = self._perceptron(batch.inputs.shape[-1])
+        return perceptron.apply(PerceptronInstance(*instance[:4]), params, batch.inputs)
 
     def _perceptron(self, inputs: int) -> Perceptron:
         shapes = self.widths, self.depths, self.activations, self.initial_scales

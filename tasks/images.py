@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Key
 
+from .base import Batch
 from .datasets import Dataset
 from .layers import equal_weights
 from .prepared import Split
 
 
-class ImageBatch(NamedTuple):
-    """Images with a weight each: a smaller batch is one whose last weights are zero."""
-
-    images: Float[Array, "batch pixels"]
-    labels: Int[Array, " batch"]
-    weights: Float[Array, " batch"]
-
-
-def draw_images(dataset: Dataset, key: Key[Array, ""], split: Split, size: int) -> ImageBatch:
+def draw_images(dataset: Dataset, key: Key[Array, ""], split: Split, size: int) -> Batch:
     """Draw flattened examples with replacement, each of the same weight."""
     images, labels = dataset.batch(key, split, size)
-    return ImageBatch(images.reshape(size, -1), labels, equal_weights(size))
+    return Batch(images.reshape(size, -1), labels, equal_weights(size))
 
 
 def count_pixels(dataset: Dataset) -> int:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from .augment import Reparametrised
-from .base import Task
+from .base import Batch, Task
 from .classifier import Classifier
 from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
@@ -27,14 +27,6 @@ class CurveInstance(NamedTuple):
     coefficients: Float[Array, "classes waves"]
     """Fourier coefficients of each class's template."""
     perceptron: PerceptronInstance
-
-
-class CurveBatch(NamedTuple):
-    """Curves with a weight each."""
-
-    curves: Float[Array, "batch points"]
-    labels: Int[Array, " batch"]
-    weights: Float[Array, " batch"]
 
 
 class ProceduralCurves(Classifier):
@@ -70,7 +62,7 @@ class ProceduralCurves(Classifier):
         """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
         return self.perceptron.init(instance.perceptron, key)
 
-    def batch(self, instance: CurveInstance, key: Key[Array, ""], split: Split) -> CurveBatch:
+    def batch(self, instance: CurveInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw new curves."""
         keys = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)), 4)
         rows = self.batch_size
@@ -79,7 +71,7 @@ class ProceduralCurves(Classifier):
         places = jnp.linspace(-1, 1, self.perceptron.inputs)
         curves = evaluate_templates(instance.coefficients[labels], places + self.shift * changes[0])
         curves = curves * jnp.exp(changes[1] / 2) + self.tilt * changes[2] * places
-        return CurveBatch(
+        return Batch(
             curves + self.noise * jax.random.normal(keys[2], curves.shape), labels, equal_weights(rows)
         )
 
@@ -87,11 +79,9 @@ class ProceduralCurves(Classifier):
     def num_classes(self) -> int:
         return self.perceptron.outputs
 
-    def logits(
-        self, instance: CurveInstance, params: Layers, batch: CurveBatch
-    ) -> Float[Array, "rows classes"]:
+    def logits(self, instance: CurveInstance, params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
         """Return the perceptron's outputs."""
-        return self.perceptron.apply(instance.perceptron, params, batch.curves)
+        return self.perceptron.apply(instance.perceptron, params, batch.inputs)
 
 
 def evaluate_templates(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from .base import Task
+from .base import Batch, Task
 from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
 from .prepared import SPLITS, Split
@@ -22,14 +22,6 @@ from .registry import register
 TableName = Literal["diabetes", "wine", "breast_cancer"]
 
 _SEED = 0
-
-
-class TableBatch(NamedTuple):
-    """Rows of a table with a weight each."""
-
-    inputs: Float[Array, "batch columns"]
-    targets: Float[Array, " batch"] | Int[Array, " batch"]
-    weights: Float[Array, " batch"]
 
 
 class Table(struct.PyTreeNode):
@@ -50,12 +42,12 @@ class Table(struct.PyTreeNode):
         """The number of inputs."""
         return self.inputs["train"].shape[1]
 
-    def batch(self, key: Key[Array, ""], split: Split, batch_size: int) -> TableBatch:
+    def batch(self, key: Key[Array, ""], split: Split, batch_size: int) -> Batch:
         """Draw rows of `split` uniformly, with replacement."""
         rows = jax.random.randint(key, (batch_size,), 0, self.inputs[split].shape[0])
         inputs = self.inputs[split].at[rows].get(mode="promise_in_bounds")
         targets = self.targets[split].at[rows].get(mode="promise_in_bounds")
-        return TableBatch(inputs, targets, equal_weights(batch_size))
+        return Batch(inputs, targets, equal_weights(batch_size))
 
 
 class TabularMLP(Task):
@@ -73,12 +65,12 @@ class TabularMLP(Task):
         """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
         return self.perceptron.init(instance, key)
 
-    def batch(self, instance: PerceptronInstance, key: Key[Array, ""], split: Split) -> TableBatch:
+    def batch(self, instance: PerceptronInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw rows with replacement."""
         return self.table.batch(key, split, self.batch_size)
 
     def loss(
-        self, instance: PerceptronInstance, params: Layers, batch: TableBatch, key: Key[Array, ""]
+        self, instance: PerceptronInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats, or the squared error of a standardised target."""
         outputs = self.perceptron.apply(instance, params, batch.inputs)
@@ -87,7 +79,7 @@ class TabularMLP(Task):
         return batch.weights @ jnp.square(outputs[:, 0] - batch.targets)
 
     def accuracy(
-        self, instance: PerceptronInstance, params: Layers, batch: TableBatch, key: Key[Array, ""]
+        self, instance: PerceptronInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
         """Return the share of rows that are classified rightly; None where the target is a number."""
         if not self.table.num_classes:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from .base import Task
+from .base import Batch, Task
 from .classifier import Classifier
 from .layers import Layers, equal_weights
 from .perceptron import Perceptron, PerceptronInstance, perceptron_family
@@ -26,14 +26,6 @@ class TeacherInstance(NamedTuple):
     hidden: Float[Array, "inputs units"]
     output: Float[Array, "units outputs"]
     student: PerceptronInstance
-
-
-class TeacherBatch(NamedTuple):
-    """Inputs, what the teacher makes of them, and a weight each."""
-
-    inputs: Float[Array, "batch inputs"]
-    targets: Float[Array, "batch outputs"]
-    weights: Float[Array, " batch"]
 
 
 class Teacher(Task):
@@ -70,16 +62,16 @@ class Teacher(Task):
         """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
         return self.student.init(instance.student, key)
 
-    def batch(self, instance: TeacherInstance, key: Key[Array, ""], split: Split) -> TeacherBatch:
+    def batch(self, instance: TeacherInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw inputs, and let the teacher answer."""
         key, columns = jax.random.fold_in(key, SPLITS.index(split)), self.student.inputs
         draws = jax.random.normal(key, (self.batch_size, columns + self.student.outputs))
         inputs = instance.scales * draws[:, :columns]
         answers = jnp.tanh(inputs @ instance.hidden) @ instance.output
-        return TeacherBatch(inputs, answers + self.noise * draws[:, columns:], equal_weights(self.batch_size))
+        return Batch(inputs, answers + self.noise * draws[:, columns:], equal_weights(self.batch_size))
 
     def loss(
-        self, instance: TeacherInstance, params: Layers, batch: TeacherBatch, key: Key[Array, ""]
+        self, instance: TeacherInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the mean squared error of an output."""
         errors = self.student.apply(instance.student, params, batch.inputs) - batch.targets
@@ -98,14 +90,6 @@ class MixtureInstance(NamedTuple):
     spreads: Float[Array, "classes modes"]
     """Standard deviation of each component."""
     perceptron: PerceptronInstance
-
-
-class MixtureBatch(NamedTuple):
-    """Points with a weight each."""
-
-    inputs: Float[Array, "batch inputs"]
-    labels: Int[Array, " batch"]
-    weights: Float[Array, " batch"]
 
 
 class GaussianMixture(Classifier):
@@ -136,22 +120,20 @@ class GaussianMixture(Classifier):
         """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
         return self.perceptron.init(instance.perceptron, key)
 
-    def batch(self, instance: MixtureInstance, key: Key[Array, ""], split: Split) -> MixtureBatch:
+    def batch(self, instance: MixtureInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw new points, each class and each mode as likely as any other."""
         keys = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
         rows, inputs = self.batch_size, self.perceptron.inputs
         components = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs * self.modes)
         labels, modes = components // self.modes, components % self.modes
         noise = instance.spreads[labels, modes][:, None] * jax.random.normal(keys[1], (rows, inputs))
-        return MixtureBatch(instance.means[labels, modes] + noise, labels, equal_weights(rows))
+        return Batch(instance.means[labels, modes] + noise, labels, equal_weights(rows))
 
     @property
     def num_classes(self) -> int:
         return self.perceptron.outputs
 
-    def logits(
-        self, instance: MixtureInstance, params: Layers, batch: MixtureBatch
-    ) -> Float[Array, "rows classes"]:
+    def logits(self, instance: MixtureInstance, params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
         """Return the perceptron's outputs."""
         return self.perceptron.apply(instance.perceptron, params, batch.inputs)
 

@@ -8,14 +8,14 @@ import math
 import re
 import string
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Key, UInt8
 
+from .base import Batch
 from .layers import equal_weights
 from .prepared import SPLITS, DatasetNotPreparedError, Split
 
@@ -32,13 +32,6 @@ OTHER_MODULES = ("calendar", "configparser", "csv", "fractions", "gettext", "ima
 _SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
 
 
-class TextBatch(NamedTuple):
-    """Stretches of text with a weight each."""
-
-    symbols: Int[Array, "batch length+1"]
-    weights: Float[Array, " batch"]
-
-
 class Text(struct.PyTreeNode):
     """Characters on the device.
 
@@ -48,7 +41,7 @@ class Text(struct.PyTreeNode):
 
     symbols: dict[str, jax.Array]
 
-    def batch(self, key: Key[Array, ""], split: Split, batch_size: int, length: int) -> TextBatch:
+    def batch(self, key: Key[Array, ""], split: Split, batch_size: int, length: int) -> Batch:
         """Draw stretches of `length` + 1 symbols of `split` uniformly, with replacement.
 
         Args:
@@ -60,7 +53,8 @@ class Text(struct.PyTreeNode):
         symbols = self.symbols[split]
         starts = jax.random.randint(key, (batch_size, 1), 0, symbols.shape[0] - length)
         drawn = symbols.at[starts + jnp.arange(length + 1)].get(mode="promise_in_bounds")
-        return TextBatch(drawn.astype(jnp.int32), equal_weights(batch_size))
+        symbols = drawn.astype(jnp.int32)
+        return Batch(symbols[:, :-1], symbols[:, 1:], equal_weights(batch_size))
 
 
 def encode(text: str) -> UInt8[np.ndarray, " n"]:

@@ -30,9 +30,11 @@ def test_splits_of_the_text_are_contiguous_parts_of_every_module():
 def test_a_stretch_of_text_is_in_it():
     text = tasks.load_text()
     batch = text.batch(jax.random.key(0), "test", 4, 12)
-    assert batch.symbols.shape == (4, 13)
+    stretches = np.concatenate([batch.inputs, batch.targets[:, -1:]], axis=1)
+    assert stretches.shape == (4, 13)
+    np.testing.assert_array_equal(batch.targets[:, :-1], batch.inputs[:, 1:])
     whole = np.asarray(text.symbols["test"]).tobytes()
-    for stretch in np.asarray(batch.symbols).astype(np.uint8):
+    for stretch in stretches.astype(np.uint8):
         assert stretch.tobytes() in whole
 
 
@@ -67,8 +69,8 @@ def test_curves_can_be_told_apart_and_templates_are_fixed_unless_drawn():
     assert not np.array_equal(first, second)
     instance = fixed.sample(jax.random.key(0))
     train, test = (fixed.batch(instance, jax.random.key(0), split) for split in ("train", "test"))
-    assert not set(map(bytes, np.asarray(train.curves))) & set(map(bytes, np.asarray(test.curves)))
-    assert 0.1 < np.std(train.curves) < 3
+    assert not set(map(bytes, np.asarray(train.inputs))) & set(map(bytes, np.asarray(test.inputs)))
+    assert 0.1 < np.std(train.inputs) < 3
 
 
 def test_targets_of_a_teacher_have_a_variance_of_about_one():
