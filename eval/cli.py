@@ -146,8 +146,7 @@ def _tell(message: str, code: int) -> int:
 
 def _run(command: Command, line: str) -> int:
     """Carry out a parsed command; return the exit status."""
-    from meta_train import import_all, keep_compiled_programs
-    from tasks import DatasetNotPreparedError
+    from meta_train import USAGE_ERRORS, CheckpointError, import_all, keep_compiled_programs
 
     from .protocol import benchmark
     from .report.report_files import write_report
@@ -159,7 +158,7 @@ def _run(command: Command, line: str) -> int:
     from .training.tuned_cache import TunedCache
 
     keep_compiled_programs()
-    with _one_sentence(ValueError, RuntimeError, OSError, ModuleNotFoundError):
+    with _one_sentence(OSError, CheckpointError, *USAGE_ERRORS):
         import_all(command.imports)
         chosen = suite(command.suite)
         baselines = choose(command.baselines)
@@ -170,7 +169,7 @@ def _run(command: Command, line: str) -> int:
         chosen = chosen.at_horizon(command.horizon)
     unfinished = PartialResults(out / _UNFINISHED, line, partial(_tell, code=0))
     # No wider: what else is raised in there is a fault of the program, and wants its traceback.
-    with _one_sentence(DatasetNotPreparedError, ModuleNotFoundError), _progress() as progress:
+    with _one_sentence(*USAGE_ERRORS), _progress() as progress:
         results = benchmark(
             {one.name: one.optimizer for one in found},
             chosen,
@@ -196,12 +195,12 @@ def _run(command: Command, line: str) -> int:
 
 
 def _track(command: Command, results: Results, report: Report) -> None:
-    from meta_train import WandBOptions
+    from meta_train import USAGE_ERRORS, WandBOptions
 
     from .report.tracking import track
 
     options = WandBOptions(command.wandb_mode, command.wandb_project, command.wandb_entity)
-    with _one_sentence(ValueError):
+    with _one_sentence(*USAGE_ERRORS):
         track(results, report, options)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lopt import LearnedOptimizer
+from lopt import LearnedOptimizer, UsageError
 from meta_train import provenance, usable_cores
 from tasks import Split
 from tasks import build as build_task
@@ -63,7 +63,7 @@ def benchmark(
         command: what was typed, for the report.
 
     Raises:
-        ValueError: for an unknown task, no seeds, a name that a baseline has already, no "adam".
+        UsageError: for an unknown task, no seeds, a name that a baseline has already, no "adam".
         DatasetNotPreparedError: when a task needs data that is not on this machine.
     """
     learned = {name: rule for name, rule in optimizers.items() if isinstance(rule, LearnedOptimizer)}
@@ -113,11 +113,11 @@ def _costs(learned: Mapping[str, LearnedOptimizer]) -> dict[str, Cost]:
 
 def _check(learned: Mapping[str, Any], baselines: Mapping[str, Baseline], seeds: int) -> None:
     if seeds < 1:
-        raise ValueError(f"there must be at least 1 seed, not {seeds}")
+        raise UsageError(f"there must be at least 1 seed, not {seeds}")
     if taken := sorted(learned.keys() & baselines.keys()):
-        raise ValueError(f"{taken[0]!r} is the name of a baseline: call the learned optimizer something else")
+        raise UsageError(f"{taken[0]!r} is the name of a baseline: call the learned optimizer something else")
     if REFERENCE not in baselines:
-        raise ValueError(f"{REFERENCE!r} must be among the baselines: speed-ups are against it")
+        raise UsageError(f"{REFERENCE!r} must be among the baselines: speed-ups are against it")
 
 
 class _Countdown:

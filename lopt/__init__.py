@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .adafactor_mlp import AdafactorMLP
     from .architectures import ARCHITECTURES, architecture, architecture_name, create, register
     from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
+    from .errors import UsageError
     from .hand_designed import LearnableAdam, LearnableSGD
     from .layout import Layout, layouts
     from .lstm import CoordinatewiseLSTM
@@ -44,6 +45,7 @@ __all__ = [
     "OptaxRule",
     "PublishedOptimizerError",
     "Tensors",
+    "UsageError",
     "architecture",
     "architecture_name",
     "as_optax",

@@ -18,6 +18,7 @@ from flax import struct
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from .errors import UsageError
 from .layout import LayoutOption, layouts
 
 Params = PyTree[Array]
@@ -116,18 +117,18 @@ def checked_horizon(horizon: Int[Array, ""] | int | None, rule: str) -> Int[Arra
         rule: who needs it, for the messages.
 
     Raises:
-        ValueError: when there is none, or it is no whole number from 1 to 2**31 - 1 as far as can be seen.
+        UsageError: when there is none, or it is no whole number from 1 to 2**31 - 1 as far as can be seen.
     """
     if horizon is None:
-        raise ValueError(f"{rule} needs the length of the training run: give horizon=10_000, in steps")
+        raise UsageError(f"{rule} needs the length of the training run: give horizon=10_000, in steps")
     is_known = not isinstance(horizon, Tracer)
     given: Any = np.asarray(horizon) if is_known else horizon
     if given.shape != () or not jnp.issubdtype(given.dtype, jnp.integer):
-        raise ValueError(f"horizon must be a whole number of steps, not {horizon!r}: int(...) makes one")
+        raise UsageError(f"horizon must be a whole number of steps, not {horizon!r}: int(...) makes one")
     if is_known and int(given) < 1:
-        raise ValueError(f"horizon must be at least 1 step, not {int(given)}")
+        raise UsageError(f"horizon must be at least 1 step, not {int(given)}")
     if is_known and int(given) >= 2**31:
-        raise ValueError(f"horizon must be below 2**31 steps, not {int(given)}")
+        raise UsageError(f"horizon must be below 2**31 steps, not {int(given)}")
     return jnp.asarray(horizon, jnp.int32)
 
 

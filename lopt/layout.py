@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import optax.contrib
 
+from .errors import UsageError
 from .paths import named_leaves
 
 _VECTORS = {"bias", "scale"}
@@ -36,7 +37,7 @@ class Layout(NamedTuple):
         """Return the same layout with no negative axis.
 
         Raises:
-            ValueError: where `shape` has no such axis, or an axis has two roles, or a matrix's axis has none.
+            UsageError: where `shape` has no such axis, or an axis has two roles, or a matrix's axis has none.
                 It names `path`.
         """
         rank = len(shape)
@@ -47,7 +48,7 @@ class Layout(NamedTuple):
             or is_partial
             or len({*_mod(axes, rank)}) < len(axes)
         ):
-            raise ValueError(f"{path}, of shape {shape}, can't have the layout {self}")
+            raise UsageError(f"{path}, of shape {shape}, can't have the layout {self}")
         return Layout(*(_mod(field, rank) for field in self))
 
     def of_one(self) -> Layout:
@@ -113,7 +114,7 @@ def resolve(option: LayoutOption, params: Any) -> list[Layout]:
     """Return the layout of each leaf of `params`, in order, with axes counted from zero.
 
     Raises:
-        ValueError: where the option does not fit the parameters, or a layout its tensor.
+        UsageError: where the option does not fit the parameters, or a layout its tensor.
     """
     named, _ = named_leaves(params)
     given = option(params) if callable(option) else option
@@ -123,7 +124,7 @@ def resolve(option: LayoutOption, params: Any) -> list[Layout]:
         full = jax.tree.map(repeat, given, params, is_leaf=_is_layout)
     except ValueError as error:
         first = str(error).splitlines()[0]
-        raise ValueError(f"layout= is not a tree like the parameters, or its top: {first}") from error
+        raise UsageError(f"layout= is not a tree like the parameters, or its top: {first}") from error
     found = []
     for (names, leaf), one in zip(named, jax.tree.leaves(full, is_leaf=_is_given), strict=True):
         shape, path = jax.numpy.shape(leaf), "/".join(names)
@@ -147,7 +148,7 @@ def _as_layout(given: Any, rank: int, path: str) -> Layout:
     if isinstance(given, Layout):
         return given
     if not isinstance(given, optax.contrib.MuonDimensionNumbers):
-        raise ValueError(f"layout= has {given!r} for {path}, instead of a lopt.Layout, or None for no matrix")
+        raise UsageError(f"layout= has {given!r} for {path}, instead of a lopt.Layout, or None for no matrix")
     inputs, outputs = (
         (axis,) if isinstance(axis, int) else tuple(axis)
         for axis in (given.reduction_axis, given.output_axis)

@@ -11,6 +11,7 @@ import numpy as np
 from flax.core import meta
 from jaxtyping import Array
 
+from .errors import UsageError
 from .paths import named_leaves
 
 _MASK = "leave it out of this transformation by optax.masked or optax.multi_transform"
@@ -20,7 +21,7 @@ def check_parameters(params: Any) -> tuple[list[Array], Any]:
     """Return the leaves of a parameter tree as arrays, and its structure.
 
     Raises:
-        ValueError: for a leaf of another dtype than a real floating one.
+        UsageError: for a leaf of another dtype than a real floating one.
         TypeError: for a leaf that is no array. Both name it and say what to write instead.
     """
     named, treedef = named_leaves(params)
@@ -31,7 +32,7 @@ def check_gradients(grads: Any, params: Any) -> tuple[list[Array], Any]:
     """Return the leaves of a gradient tree as arrays, and its structure.
 
     Raises:
-        ValueError: where a gradient is missing, or has another shape than its parameter or no real floating
+        UsageError: where a gradient is missing, or has another shape than its parameter or no real floating
             dtype.
         TypeError: for a leaf that is no array. Both name it.
     """
@@ -41,14 +42,14 @@ def check_gradients(grads: Any, params: Any) -> tuple[list[Array], Any]:
         missing = [names for names, _ in expected if names not in {names for names, _ in named}]
         extra = [names for names, _ in named if names not in {names for names, _ in expected}]
         if missing:
-            raise ValueError(f"the parameter {_shown(missing[0])} has no gradient: {_MASK}")
+            raise UsageError(f"the parameter {_shown(missing[0])} has no gradient: {_MASK}")
         where = f"{_shown(extra[0])} has a gradient and is" if extra else "there are gradients of what is"
-        raise ValueError(f"{where} no parameter: gradients must be a tree like the parameters")
+        raise UsageError(f"{where} no parameter: gradients must be a tree like the parameters")
     leaves = []
     for (names, grad), (_, param) in zip(named, expected, strict=True):
         leaf = _as_floating(grad, f"the gradient of {_shown(names)}")
         if leaf.shape != jnp.shape(param):
-            raise ValueError(
+            raise UsageError(
                 f"the gradient of {_shown(names)} has shape {leaf.shape}, its parameter {jnp.shape(param)}"
             )
         leaves.append(leaf)
@@ -92,11 +93,11 @@ def _as_floating(leaf: Any, what: str) -> Array:
         else leaf.dtype
     )
     if jnp.issubdtype(dtype, jnp.complexfloating):
-        raise ValueError(
+        raise UsageError(
             f"{what} is complex: wrap the transformation in optax.contrib.split_real_and_imaginary"
         )
     if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"{what} has dtype {dtype}, and only floating numbers can be trained: {_MASK}")
+        raise UsageError(f"{what} has dtype {dtype}, and only floating numbers can be trained: {_MASK}")
     return jnp.asarray(leaf, dtype)
 
 

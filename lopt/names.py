@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
+from .errors import UsageError
+
 V = TypeVar("V")
 
 
@@ -13,11 +15,11 @@ def look_up(kind: str, table: Mapping[str, V], name: str) -> V:
     """Take what is called `name` from a table of things of a kind.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name, with the nearest ones.
     """
     if name not in table:
         near = difflib.get_close_matches(name, table, n=3, cutoff=0.4) or sorted(table)
-        raise ValueError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
+        raise UsageError(f"unknown {kind} {name!r}; did you mean {' or '.join(near)}?")
     return table[name]
 
 
@@ -25,19 +27,19 @@ def check_name(name: object) -> None:
     """Check that what is to be a name in a registry is text.
 
     Raises:
-        ValueError: when it is not: most often `@register` was written without a name.
+        UsageError: when it is not: most often `@register` was written without a name.
     """
     if not (isinstance(name, str) and name.strip()):
-        raise ValueError(f"{name!r} is no name to register: write @register('NAME')")
+        raise UsageError(f"{name!r} is no name to register: write @register('NAME')")
 
 
 def check_class(cls: object, base: type, name: str) -> None:
     """Check that what is registered under a name is a class with all methods that its base asks for.
 
     Raises:
-        ValueError: when it is not, with what is missing.
+        UsageError: when it is not, with what is missing.
     """
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise ValueError(f"what is registered as {name!r} is no {base.__name__}: {cls!r}")
+        raise UsageError(f"what is registered as {name!r} is no {base.__name__}: {cls!r}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
-        raise ValueError(f"{cls.__name__}, registered as {name!r}, lacks {', '.join(missing)}")
+        raise UsageError(f"{cls.__name__}, registered as {name!r}, lacks {', '.join(missing)}")

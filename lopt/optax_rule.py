@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates
+from .errors import UsageError
 
 Make = Callable[..., optax.GradientTransformation]
 
@@ -59,12 +60,12 @@ class OptaxRule(LearnedOptimizer):
         """Return optax's own first state.
 
         Raises:
-            ValueError: when the rule is scheduled and no horizon is given.
+            UsageError: when the rule is scheduled and no horizon is given.
         """
         if not self.scheduled:
             return OptaxState(None, self._transformation(None).init(_wide(params)))
         if horizon is None:
-            raise ValueError(
+            raise UsageError(
                 "a scheduled rule needs the length of the run: init(params, horizon), in inner steps"
             )
         horizon = jnp.asarray(horizon, jnp.int32)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .errors import UsageError
 from .plain_text import plain, quoted, reason
 
 FORMAT = 1
@@ -22,12 +23,12 @@ def parse(content: bytes) -> Any:
     """Parse JSON; Python's reader lets NaN and infinities pass, which `check_json` finds, and where.
 
     Raises:
-        ValueError: "is not JSON", and why.
+        UsageError: "is not JSON", and why.
     """
     try:
         return json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is not JSON: {reason(error)}") from error
+        raise UsageError(f"is not JSON: {reason(error)}") from error
 
 
 def to_text(architecture: str, static: Mapping[str, Any], digest: str, provenance: object) -> bytes:
@@ -40,10 +41,10 @@ def to_text(architecture: str, static: Mapping[str, Any], digest: str, provenanc
         provenance: what the publisher says of theta, or None.
 
     Raises:
-        ValueError: when it would not be read again; what is wrong, as the end of a sentence.
+        UsageError: when it would not be read again; what is wrong, as the end of a sentence.
     """
     if not isinstance(provenance, Mapping | None):
-        raise ValueError(f"has the provenance {quoted(provenance)}, which is no mapping")
+        raise UsageError(f"has the provenance {quoted(provenance)}, which is no mapping")
     config = {
         "format": FORMAT,
         "architecture": architecture,
@@ -75,19 +76,19 @@ def check(config: Any) -> None:
     """Check parsed JSON, but for the static fields.
 
     Raises:
-        ValueError: what is wrong, as the end of a sentence that begins with the file's name.
+        UsageError: what is wrong, as the end of a sentence that begins with the file's name.
     """
     if not is_published(config) or len(config["architecture"]) > _LONGEST_NAME:
-        raise ValueError("is not the config of a published optimizer")
+        raise UsageError("is not the config of a published optimizer")
     if config["format"] != FORMAT:
-        raise ValueError(f"has format {quoted(config['format'])}; this version of lopt reads format {FORMAT}")
+        raise UsageError(f"has format {quoted(config['format'])}; this version of lopt reads format {FORMAT}")
     for part in ("static", "provenance"):
         check_json(config[part], part)
     provenance = config["provenance"]
     for name, (fits, wanted) in _PROVENANCE.items():
         if name in provenance and not fits(provenance[name]):
             said = quoted(provenance[name])
-            raise ValueError(f"has a provenance whose {name!r} is {said}, but should be {wanted}")
+            raise UsageError(f"has a provenance whose {name!r} is {said}, but should be {wanted}")
 
 
 def check_json(value: Any, where: str, depth: int = 0) -> None:
@@ -99,14 +100,14 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
         depth: how deep it is nested.
 
     Raises:
-        ValueError: what is wrong, as the end of a sentence.
+        UsageError: what is wrong, as the end of a sentence.
     """
     if depth > _DEEPEST:
-        raise ValueError(f"is nested more than {_DEEPEST} deep in {plain(where)}")
+        raise UsageError(f"is nested more than {_DEEPEST} deep in {plain(where)}")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"has the key {quoted(key)} in {plain(where)}, which is not text")
+                raise UsageError(f"has the key {quoted(key)} in {plain(where)}, which is not text")
             place = where if depth else f"{where}[{quoted(key)}]"
             check_json(key, place)
             check_json(inner, place, depth + 1)
@@ -114,11 +115,11 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
         for inner in value:
             check_json(inner, where, depth + 1)
     elif not (value is None or isinstance(value, bool | int | float | str)):
-        raise ValueError(f"holds {quoted(value)} in {plain(where)}, which is not JSON")
+        raise UsageError(f"holds {quoted(value)} in {plain(where)}, which is not JSON")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"holds {value} in {plain(where)}, which is not JSON")
+        raise UsageError(f"holds {value} in {plain(where)}, which is not JSON")
     elif isinstance(value, str) and not _is_writable(value):
-        raise ValueError(f"holds half a character in {plain(where)}, which can't be written down")
+        raise UsageError(f"holds half a character in {plain(where)}, which can't be written down")
 
 
 def _is_writable(text: str) -> bool:

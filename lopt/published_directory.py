@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import published_config
+from .errors import UsageError
 from .plain_text import plain, quoted, reason
 from .published_files import leftovers, read_regular, replace_together
 
@@ -16,7 +17,7 @@ CONFIG, THETA = "config.json", "theta.safetensors"
 _MOST_BYTES = {CONFIG: 2**22, THETA: 2**30}
 
 
-class PublishedOptimizerError(ValueError):
+class PublishedOptimizerError(UsageError):
     """A directory holds no published optimizer that this version can load, or can't be made to hold one."""
 
     def __init__(self, message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from .base import LearnedOptimizer, static_fields
+from .errors import UsageError
 from .plain_text import quoted, reason
 
 _LARGE = 10_000
@@ -28,16 +29,16 @@ def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers
         numbers: size of the theta that they belong to.
 
     Raises:
-        ValueError: which one is wrong, and why.
+        UsageError: which one is wrong, and why.
     """
     defaults = _default_static(cls)
     for name, value in static.items():
         if name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise ValueError(f"{quoted(name)} is no static field of this architecture, which has {known}")
+            raise UsageError(f"{quoted(name)} is no static field of this architecture, which has {known}")
         default = defaults[name]
         if wrong := _unlike(value, default) or _outside(value, default, _signed(cls, name), numbers):
-            raise ValueError(f"{name} is {quoted(value)}, but should be {wrong}")
+            raise UsageError(f"{name} is {quoted(value)}, but should be {wrong}")
 
 
 def hashable(value: Any) -> Any:
@@ -51,7 +52,7 @@ def _default_static(cls: type[LearnedOptimizer]) -> dict[str, Any]:
     try:
         return static_fields(jax.eval_shape(lambda: cls.create(jax.random.key(0))))
     except TypeError as error:
-        raise ValueError(f"every option of `create` needs a default: {reason(error)}") from error
+        raise UsageError(f"every option of `create` needs a default: {reason(error)}") from error
 
 
 def _signed(cls: type[LearnedOptimizer], name: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import safetensors.numpy
 
 from .base import LearnedOptimizer
+from .errors import UsageError
 from .plain_text import plain, reason
 
 T = TypeVar("T", bound=LearnedOptimizer)
@@ -20,13 +21,13 @@ def arrays_of(optimizer: LearnedOptimizer) -> dict[str, np.ndarray]:
     """Return theta's arrays by name, as float32 whatever they are under `jax_enable_x64`.
 
     Raises:
-        ValueError: when an array is not of floats, not finite, or empty, with its name.
+        UsageError: when an array is not of floats, not finite, or empty, with its name.
     """
     arrays = {}
     for name, leaf in _named_leaves(optimizer):
         array = np.asarray(leaf)
         if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(f"{plain(name)} is of {array.dtype}, and theta is of float32")
+            raise UsageError(f"{plain(name)} is of {array.dtype}, and theta is of float32")
         with np.errstate(over="ignore"):  # what is too large is infinite then, and refused
             arrays[name] = np.array(array, np.float32, order="C")
     check_numbers(arrays)
@@ -47,25 +48,25 @@ def decode(content: bytes) -> dict[str, np.ndarray]:
     """Read what `encode` gave.
 
     Raises:
-        ValueError: "is not a safetensors file", and why.
+        UsageError: "is not a safetensors file", and why.
     """
     try:
         return safetensors.numpy.load(content)
     except Exception as error:  # the library's own error type is not an Exception of ours to name
-        raise ValueError(f"is not a safetensors file: {reason(error)}") from error
+        raise UsageError(f"is not a safetensors file: {reason(error)}") from error
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse arrays that are empty, or not finite everywhere.
 
     Raises:
-        ValueError: the first such array's name, and what is wrong.
+        UsageError: the first such array's name, and what is wrong.
     """
     for name, array in arrays.items():
         if array.size == 0:
-            raise ValueError(f"{plain(name)} is empty")
+            raise UsageError(f"{plain(name)} is empty")
         if not np.isfinite(array).all():
-            raise ValueError(f"{plain(name)} holds NaN or infinity")
+            raise UsageError(f"{plain(name)} holds NaN or infinity")
 
 
 def differing(template: LearnedOptimizer, arrays: Mapping[str, np.ndarray]) -> list[str]:

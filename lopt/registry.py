@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from jaxtyping import Array, Key
 
 from .base import LearnedOptimizer
+from .errors import UsageError
 from .names import check_class, check_name, look_up
 
 ARCHITECTURES: dict[str, type[LearnedOptimizer]] = {}
@@ -20,13 +21,13 @@ def register(name: str) -> Callable[[T], T]:
     """Register an architecture under `name`, for configs, commands and published optimizers.
 
     Raises:
-        ValueError: when the name is taken or is none, or what is registered is no complete LearnedOptimizer.
+        UsageError: when the name is taken or is none, or what is registered is no complete LearnedOptimizer.
     """
 
     def add(cls: T) -> T:
         check_class(cls, LearnedOptimizer, name)
         if name in ARCHITECTURES:
-            raise ValueError(f"an architecture called {name!r} is registered already")
+            raise UsageError(f"an architecture called {name!r} is registered already")
         ARCHITECTURES[name] = cls
         return cls
 
@@ -38,7 +39,7 @@ def architecture(name: str) -> type[LearnedOptimizer]:
     """Look an architecture up by name.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name, with the nearest ones.
     """
     return look_up("optimizer architecture", ARCHITECTURES, name)
 
@@ -52,11 +53,11 @@ def architecture_name(optimizer: LearnedOptimizer) -> str:
     """Return the name that an optimizer's class is registered under.
 
     Raises:
-        ValueError: when its class is not registered.
+        UsageError: when its class is not registered.
     """
     for name, cls in ARCHITECTURES.items():
         if type(optimizer) is cls:
             return name
-    raise ValueError(
+    raise UsageError(
         f"{type(optimizer).__name__} is not registered: decorate it with @lopt.register('its-name')"
     )

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from .base import LearnedOptimizer, Params, State, Updates, checked_horizon
+from .errors import UsageError
 from .layout import LayoutOption
 from .publish import load
 
@@ -38,7 +39,7 @@ def as_optax(
         A transformation whose updates are to be *added*, as `optax.apply_updates` does.
 
     Raises:
-        ValueError: when the rule needs a horizon and none is given, or the horizon is no whole number from 1.
+        UsageError: when the rule needs a horizon and none is given, or the horizon is no whole number from 1.
 
     Examples:
         >>> import jax, lopt, optax
@@ -70,7 +71,7 @@ def as_optax(
     ) -> tuple[Updates, State]:
         del extra
         if params is None:
-            raise ValueError(f"{name} reads the parameters: call tx.update(grads, state, params)")
+            raise UsageError(f"{name} reads the parameters: call tx.update(grads, state, params)")
         return rule.update(updates, state, params, value)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .host.imports import import_all
     from .host.provenance import provenance
     from .host.robustness import DivergedError
+    from .host.usage import USAGE_ERRORS
     from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
     from .population.hysteresis import make_hysteresis_probe
     from .population.mesh import Devices
@@ -94,6 +95,7 @@ __all__ = [
     "PROBLEMS",
     "RTRL",
     "UORO",
+    "USAGE_ERRORS",
     "Backpropagation",
     "CheckpointError",
     "CombinedES",

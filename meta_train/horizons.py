@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lopt import UsageError
+
 from .registry import Registry
 
 _TAKEN, _AGAIN = 0x74616B65, 0x61676169
@@ -67,12 +69,12 @@ class Horizon(abc.ABC):
         """Refuse bounds that are no multiples of the window: a window never straddles an episode's end.
 
         Raises:
-            ValueError: saying what to choose instead.
+            UsageError: saying what to choose instead.
         """
         for steps in self.bounds():
             if steps <= 0 or steps % window:
                 below = max(steps // window, 1) * window
-                raise ValueError(
+                raise UsageError(
                     f"a window of {window} inner steps does not divide a horizon of {steps}: an episode must "
                     f"end with a window; take a horizon of {below} or {below + window}, or another window"
                 )
@@ -104,7 +106,7 @@ class LogUniformHorizon(Horizon):
     """Lengths log-uniform between `low` and `high` inner steps, rounded to whole windows.
 
     Raises:
-        ValueError: when low is above high.
+        UsageError: when low is above high.
     """
 
     low: int
@@ -133,7 +135,7 @@ class CurriculumHorizon(Horizon):
         meta_steps: how long the growth takes, in meta-steps.
 
     Raises:
-        ValueError: when low is above high, or `meta_steps` is not positive.
+        UsageError: when low is above high, or `meta_steps` is not positive.
     """
 
     low: int
@@ -143,7 +145,7 @@ class CurriculumHorizon(Horizon):
     def __post_init__(self) -> None:
         _check_order(self.low, self.high)
         if self.meta_steps < 1:
-            raise ValueError(f"a curriculum takes at least 1 meta-step, not {self.meta_steps}")
+            raise UsageError(f"a curriculum takes at least 1 meta-step, not {self.meta_steps}")
 
     def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
         """Draw a length from the range that `meta_step` has reached."""
@@ -157,7 +159,7 @@ class CurriculumHorizon(Horizon):
 
 def _check_order(low: int, high: int) -> None:
     if low > high:
-        raise ValueError(f"horizons run from low to high, but {low} is above {high}")
+        raise UsageError(f"horizons run from low to high, but {low} is above {high}")
 
 
 def _log_uniform(key: Key[Array, ""], window: int, low: int, high: Float[Array, ""]) -> Int[Array, ""]:

@@ -13,6 +13,8 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from lopt import UsageError
+
 from .registry import Registry
 
 Scalar = Float[Array, ""]
@@ -71,7 +73,7 @@ class MeanLogLoss(Objective):
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
-            raise ValueError(f"floor must be positive, not {self.floor}: it bounds the logarithm from below")
+            raise UsageError(f"floor must be positive, not {self.floor}: it bounds the logarithm from below")
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add log(max(loss, floor)) / horizon."""

@@ -11,6 +11,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
+from lopt import UsageError
+
 from .dynamics import Dynamics, Theta
 from .estimators import Perturbing
 
@@ -53,7 +55,7 @@ def expected_gradients(
         The expected estimates, shaped like theta with the episode's windows as the first axis of each leaf.
 
     Raises:
-        ValueError: for an estimator that does not perturb theta, or not by Gaussian noise, for a horizon that
+        UsageError: for an estimator that does not perturb theta, or not by Gaussian noise, for a horizon that
             is not constant, for a moving theta that has not as many values as there are windows, or for too
             many episodes.
 
@@ -61,25 +63,25 @@ def expected_gradients(
         Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
     """
     if not isinstance(estimator, Perturbing) or type(estimator).draw is not Perturbing.draw:
-        raise ValueError(
+        raise UsageError(
             f"{type(estimator).__name__} does not perturb theta by Gaussian noise, whose expectation this "
             "is: average over samples instead"
         )
     shortest, longest = estimator.horizon.bounds()
     if shortest != longest:
-        raise ValueError(
+        raise UsageError(
             f"an expectation is over episodes of one length, not of {shortest} to {longest} inner steps: "
             f"give the estimator ConstantHorizon({longest})"
         )
     windows = longest // estimator.unrolled
     drawn = [w for w in range(windows) if w == 0 or bool(estimator.redraws(jnp.asarray(w)))]
     if moving and any(x.shape[:1] != (windows,) for x in jax.tree.leaves(theta)):
-        raise ValueError(f"a moving theta has {windows} values, the first axis of each leaf: one a window")
+        raise UsageError(f"a moving theta has {windows} values, the first axis of each leaf: one a window")
     thetas = theta if moving else jax.tree.map(lambda x: jnp.repeat(x[None], windows, axis=0), theta)
     size = ravel_pytree(thetas)[0].size // windows
     dimensions = size * len(drawn)
     if nodes**dimensions > _MOST_EPISODES:
-        raise ValueError(
+        raise UsageError(
             f"{nodes} nodes for each of {size} meta-parameters in each of {len(drawn)} draws take "
             f"{nodes**dimensions} episodes, more than {_MOST_EPISODES}: take fewer nodes (2 are enough for "
             "quadratic losses), fewer windows, or a smaller theta"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import lopt
+from lopt import UsageError
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -28,7 +29,7 @@ class Registry(dict[str, type[T]], Generic[T]):
         """Return a decorator that gives a class a name.
 
         Raises:
-            ValueError: when the name is taken or is none, or what is registered is no complete class of the
+            UsageError: when the name is taken or is none, or what is registered is no complete class of the
                 kind, or no frozen dataclass.
         """
 
@@ -36,10 +37,10 @@ class Registry(dict[str, type[T]], Generic[T]):
             lopt.check_class(cls, self.base, name)
             if name in self:
                 article = "an" if self.kind[0] in "aeiou" else "a"
-                raise ValueError(f"{article} {self.kind} called {name!r} is registered already")
+                raise UsageError(f"{article} {self.kind} called {name!r} is registered already")
             made = cls.__dict__.get("__dataclass_params__")
             if made is None or not made.frozen:
-                raise ValueError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below @register")
+                raise UsageError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below @register")
             self[name] = cast(Any, cls)
             return cls
 
@@ -50,26 +51,26 @@ class Registry(dict[str, type[T]], Generic[T]):
         """Make a thing by name.
 
         Raises:
-            ValueError: for an unknown name, with the nearest ones, or an option that it does not take.
+            UsageError: for an unknown name, with the nearest ones, or an option that it does not take.
         """
         cls = lopt.look_up(self.kind, self, name)
         known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
         for option in options:
             if option not in known:
                 takes = ", ".join(known) or "no options"
-                raise ValueError(f"{self.kind} {name} has no {option}: it takes {takes}")
+                raise UsageError(f"{self.kind} {name} has no {option}: it takes {takes}")
         try:
             return cls(**options)
         except TypeError as error:
-            raise ValueError(f"{self.kind} {name}: {error}") from error
+            raise UsageError(f"{self.kind} {name}: {error}") from error
 
     def name_of(self, thing: T) -> str:
         """Return the name of a thing's class.
 
         Raises:
-            ValueError: when it has none.
+            UsageError: when it has none.
         """
         for name, cls in self.items():
             if cls is type(thing):
                 return name
-        raise ValueError(f"{type(thing).__name__} is not registered as a {self.kind}")
+        raise UsageError(f"{type(thing).__name__} is not registered as a {self.kind}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .char_transformer import CharTransformer
     from .classifier import Classifier
     from .datasets import Dataset, load_dataset
+    from .errors import UsageError
     from .friedman import Friedman
     from .image_conv import ImageConv, ImageResNet
     from .image_mlp import ImageMLP
@@ -63,6 +64,7 @@ __all__ = [
     "Task",
     "Teacher",
     "Text",
+    "UsageError",
     "build",
     "deep_digits_mlp",
     "initial_loss",

@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key, PyTree
 
 from .base import AnyBatch, Instance, Params, Task
+from .errors import UsageError
 from .layers import check_ranges, log_uniform
 from .prepared import Split
 
@@ -44,7 +45,7 @@ class Reparametrised(Task):
         Moudgil et al. 2025, arXiv:2501.12670 (Celo).
 
     Raises:
-        ValueError: for an empty range, or an unknown level.
+        UsageError: for an empty range, or an unknown level.
     """
 
     task: Task
@@ -55,7 +56,7 @@ class Reparametrised(Task):
     def __post_init__(self) -> None:
         check_ranges(factors=(self.low, self.high))
         if self.level not in ("global", "tensor"):
-            raise ValueError(f"there is no level {self.level!r}: give 'global' or 'tensor'")
+            raise UsageError(f"there is no level {self.level!r}: give 'global' or 'tensor'")
 
     def sample(self, key: Key[Array, ""]) -> ReparametrisedInstance:
         """Draw a member of the wrapped task, then factors."""
@@ -110,7 +111,7 @@ class NoisyGradient(Task):
     needed, unless the compiler sees that both are the same.
 
     Raises:
-        ValueError: for a negative scale.
+        UsageError: for a negative scale.
     """
 
     task: Task
@@ -118,7 +119,7 @@ class NoisyGradient(Task):
 
     def __post_init__(self) -> None:
         if self.scale < 0:
-            raise ValueError(f"scale={self.scale} is negative: give 0 (no noise) or more")
+            raise UsageError(f"scale={self.scale} is negative: give 0 (no noise) or more")
 
     def sample(self, key: Key[Array, ""]) -> Instance:
         """Draw a member of the wrapped task."""
@@ -181,7 +182,7 @@ class SmallerBatches(Task):
     says how much each counts.
 
     Raises:
-        ValueError: for a fraction outside of 0 to 1; and by `batch`, where batches have no weights.
+        UsageError: for a fraction outside of 0 to 1; and by `batch`, where batches have no weights.
     """
 
     task: Task
@@ -189,7 +190,7 @@ class SmallerBatches(Task):
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
-            raise ValueError(
+            raise UsageError(
                 f"fraction={self.fraction} is no part of a batch: give more than 0 and at most 1"
             )
 
@@ -205,7 +206,7 @@ class SmallerBatches(Task):
         """Draw a batch of the wrapped task and keep its first rows."""
         batch = self.task.batch(instance, key, split)
         if not hasattr(batch, "weights"):
-            raise ValueError(
+            raise UsageError(
                 f"batches of {type(self.task).__name__} have no `weights` and cannot be made smaller: "
                 "wrap a task that draws a tasks.Batch, like ImageMLP"
             )

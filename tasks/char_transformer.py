@@ -12,6 +12,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import Batch, Task
+from .errors import UsageError
 from .layers import (
     Layers,
     Shapes,
@@ -45,7 +46,7 @@ class CharTransformer(Task):
         Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745 (normalisation first).
 
     Raises:
-        ValueError: for an empty range, or when the heads do not divide the features.
+        UsageError: for an empty range, or when the heads do not divide the features.
     """
 
     text: Text
@@ -59,7 +60,7 @@ class CharTransformer(Task):
     def __post_init__(self) -> None:
         check_ranges(depths=self.depths, initial_scales=self.initial_scales)
         if self.features % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide {self.features} features: give a divisor")
+            raise UsageError(f"{self.heads} heads do not divide {self.features} features: give a divisor")
 
     def sample(self, key: Key[Array, ""]) -> TransformerInstance:
         """Draw a member: depth uniformly, the scale log-uniformly."""

@@ -1,5 +1,7 @@
 """Image classification data that lives on the device as uint8, read once through TFDS.
 
+from .errors import UsageError
+
 No TensorFlow and no network here; `prepared.py` says where the data is.
 """
 
@@ -141,7 +143,7 @@ def _read_splits(
 def _read_source(source: Any, expected: int) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]:
     """Read a TFDS data source whole, in order; `expected` is the example count its metadata promises."""
     if len(source) != expected or expected == 0:
-        raise ValueError(f"{len(source)} examples where the metadata says {expected}")
+        raise UsageError(f"{len(source)} examples where the metadata says {expected}")
     images, labels = [], []
     for start in range(0, expected, _READ_CHUNK):
         examples = source.__getitems__(range(start, min(start + _READ_CHUNK, expected)))

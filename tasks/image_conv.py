@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from .base import Task
 from .classifier import Classifier
 from .datasets import Dataset, load_dataset
+from .errors import UsageError
 from .images import Batch, draw_images
 from .layers import (
     Layers,
@@ -44,7 +45,7 @@ class ImageConv(Classifier):
     get no gradient.
 
     Raises:
-        ValueError: for an empty range or an unknown activation.
+        UsageError: for an empty range or an unknown activation.
     """
 
     dataset: Dataset
@@ -113,7 +114,7 @@ class ImageResNet(Classifier):
         He et al. 2016, arXiv:1603.05027; Wu and He 2018, arXiv:1803.08494.
 
     Raises:
-        ValueError: when the groups do not divide the channels.
+        UsageError: when the groups do not divide the channels.
     """
 
     dataset: Dataset
@@ -124,7 +125,7 @@ class ImageResNet(Classifier):
 
     def __post_init__(self) -> None:
         if self.channels % self.groups:
-            raise ValueError(f"{self.groups} groups do not divide {self.channels} channels: give a divisor")
+            raise UsageError(f"{self.groups} groups do not divide {self.channels} channels: give a divisor")
 
     def sample(self, key: Key[Array, ""]) -> tuple[()]:
         """Draw nothing."""

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from .errors import UsageError
+
 Layers = dict[str, dict[str, Array]]
 """Layer -> tensor ("kernel", "embedding", "bias", "scale") -> array."""
 
@@ -91,4 +93,4 @@ def check_ranges(**ranges: tuple[float, float]) -> None:
     """Raise ValueError for a range of a family that is empty or not positive."""
     for name, (low, high) in ranges.items():
         if not 0 < low <= high:
-            raise ValueError(f"{name}=({low}, {high}) is no range: give two positive numbers, low first")
+            raise UsageError(f"{name}=({low}, {high}) is no range: give two positive numbers, low first")

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from .errors import UsageError
 from .layers import Layers, check_ranges, dense, dense_shapes, draw_layers, log_uniform
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -40,7 +41,7 @@ class Perceptron:
     shallower one skips its last hidden layers.
 
     Raises:
-        ValueError: for an empty range or an unknown activation.
+        UsageError: for an empty range or an unknown activation.
     """
 
     inputs: int
@@ -105,7 +106,7 @@ def check_activations(activations: tuple[str, ...]) -> None:
     """Raise ValueError for an unknown activation, or none."""
     unknown = set(activations) - ACTIVATIONS.keys()
     if unknown or not activations:
-        raise ValueError(f"activations {sorted(unknown)} are unknown; there are {', '.join(ACTIVATIONS)}")
+        raise UsageError(f"activations {sorted(unknown)} are unknown; there are {', '.join(ACTIVATIONS)}")
 
 
 def activate(activations: tuple[str, ...], index: Int[Array, ""], x: Array) -> Array:

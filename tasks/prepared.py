@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from .errors import UsageError
+
 Split = Literal["train", "inner_valid", "outer_valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")
 
@@ -28,15 +30,15 @@ TFDS_SPLITS = {split: f"{whole}[{low}%:{high}%]" for split, (whole, low, high) i
 """What TFDS calls our splits."""
 
 
-class UnknownDatasetError(ValueError):
+class UnknownDatasetError(UsageError):
     """There is no data set of that name."""
 
 
-class DatasetNotPreparedError(RuntimeError):
+class DatasetNotPreparedError(UsageError, RuntimeError):
     """The data set is not on this machine in a form that can be read without TensorFlow."""
 
 
-class MissingPackageError(ModuleNotFoundError):
+class MissingPackageError(UsageError, ModuleNotFoundError):
     """A package that reading data needs is not installed."""
 
 

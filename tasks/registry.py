@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .base import Task
 from .datasets import load_dataset
+from .errors import UsageError
 from .image_mlp import ImageMLP
 from .quadratic import Quadratic
 
@@ -20,19 +21,19 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """Register a function without arguments that builds a task.
 
     Raises:
-        ValueError: when the name is taken or is none, or what is registered can't build a task.
+        UsageError: when the name is taken or is none, or what is registered can't build a task.
     """
 
     def add(builder: Builder) -> Builder:
         if complaint := _complaint(builder):
-            raise ValueError(f"what is registered as task {name!r} {complaint}")
+            raise UsageError(f"what is registered as task {name!r} {complaint}")
         if name in TASKS:
-            raise ValueError(f"a task called {name!r} is registered already")
+            raise UsageError(f"a task called {name!r} is registered already")
         TASKS[name] = builder
         return builder
 
     if not (isinstance(name, str) and name.strip()):
-        raise ValueError(f"{name!r} is no name to register: write @register('NAME')")
+        raise UsageError(f"{name!r} is no name to register: write @register('NAME')")
     return add
 
 
@@ -57,15 +58,15 @@ def build(name: str) -> Task:
     """Build a task by name.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones, or when its builder returns something else.
+        UsageError: for an unknown name, with the nearest ones, or when its builder returns something else.
         DatasetNotPreparedError: when it needs data that is not on this machine.
     """
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
-        raise ValueError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
+        raise UsageError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
     task = TASKS[name]()
     if not isinstance(task, Task):
-        raise ValueError(f"task {name!r} is no Task: its builder returned {type(task).__name__}")
+        raise UsageError(f"task {name!r} is no Task: its builder returned {type(task).__name__}")
     return task
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lopt import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -107,12 +109,12 @@ def experiment(name: str) -> Callable[[Experiment], Experiment]:
     """Register the decorated experiment by name.
 
     Raises:
-        ValueError: when another experiment has the name.
+        UsageError: when another experiment has the name.
     """
 
     def decorate(run: Experiment) -> Experiment:
         if EXPERIMENTS.setdefault(name, run) is not run:
-            raise ValueError(f"an experiment called {name!r} is registered already; choose another name")
+            raise UsageError(f"an experiment called {name!r} is registered already; choose another name")
         return run
 
     return decorate

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any, Literal
 
-from lopt import strict_json
+from lopt import UsageError, strict_json
 
 from ..file_names import file_stem
 from ..training.costs import Cost
@@ -158,17 +158,17 @@ class Results:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: for text that is not a benchmark's.
+            UsageError: for text that is not a benchmark's.
         """
         try:
             values = json.loads(text)
             if values.pop("format") != _FORMAT:
-                raise ValueError(f"this version of lopt reads format {_FORMAT}")
+                raise UsageError(f"this version of lopt reads format {_FORMAT}")
             tasks = tuple(_read_task(task) for task in values.pop("tasks"))
             costs = {name: Cost(**cost) for name, cost in values.pop("costs", {}).items()}
             return cls(**values | {"tasks": tasks, "subjects": tuple(values["subjects"]), "costs": costs})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not the results of a benchmark: {error}") from error
+            raise UsageError(f"not the results of a benchmark: {error}") from error
 
 
 _LOSSES = ("sweep", "mean_loss", "final_loss", "held_out_loss", "train_curves", "held_out_curves")

@@ -13,7 +13,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from lopt import LearnedOptimizer, OptaxRule
+from lopt import LearnedOptimizer, OptaxRule, UsageError
 from meta_train import InnerState, InnerTraining
 from tasks import Split, Task
 
@@ -82,7 +82,7 @@ def training_curves(
         with_accuracy: whether to measure the accuracy, too, where the task has one.
 
     Raises:
-        ValueError: when horizon, declared, points or batches is below 1.
+        UsageError: when horizon, declared, points or batches is below 1.
     """
     curves = sweep_curves(
         *(stack([rule]), task, horizon, keys),
@@ -126,7 +126,7 @@ def sweep_curves(
     least_one = {"horizon": horizon, "declared": declared, "points": points, "batches": batches}
     for name, value in (least_one | {"chunk": chunk}).items():
         if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+            raise UsageError(f"{name} must be at least 1, not {value}")
     points = _largest_divisor(horizon, points)
     chunk = _largest_divisor(jax.tree.leaves(rules)[0].shape[0], chunk)
     start = draw_start(task, keys, horizon, split, batches)

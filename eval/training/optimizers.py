@@ -10,13 +10,13 @@ from typing import Any
 
 import jax
 
-from lopt import ARCHITECTURES, LearnedOptimizer, create, load, published, read_config
+from lopt import ARCHITECTURES, LearnedOptimizer, UsageError, create, load, published, read_config
 from meta_train import RunDirectory, read_run
 
 from .baselines import BASELINES, Baseline
 
 
-class OptimizerNotFoundError(ValueError):
+class OptimizerNotFoundError(UsageError):
     """Nothing is there by that name."""
 
 
@@ -41,7 +41,7 @@ def find(name: str) -> Found:
 
     Raises:
         OptimizerNotFoundError: when there is none, with the nearest names.
-        ValueError: when it is there and can't be loaded.
+        UsageError: when it is there and can't be loaded.
         RuntimeError: for a run directory without a checkpoint.
     """
     path = Path(name)

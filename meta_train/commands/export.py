@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
+    from ..runs.checkpoints import CheckpointError
     from ..runs.directory import RunDirectory
 
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from lopt import plain, published
 
     from ..host.imports import import_all
+    from ..host.usage import USAGE_ERRORS
     from ..problems.learned_optimizer import LearnedOptimizerTraining
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (CheckpointError, OSError, *USAGE_ERRORS) as error:
         print(f"lopt-export: {plain(error, 1000)}", file=sys.stderr)
         return 1
     out = str(command.out_dir)

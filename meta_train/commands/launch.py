@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from lopt import UsageError
+
 _HEARTBEAT_SECONDS = 20
 """After how long without a sign of life JAX takes a process for dead, and aborts the others."""
 
@@ -20,7 +22,7 @@ class Launch:
     """How this process finds the others of its job, and how it stops. Fields are options of `lopt-train`.
 
     Raises:
-        ValueError: for options that don't go together.
+        UsageError: for options that don't go together.
     """
 
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
@@ -42,14 +44,14 @@ class Launch:
     def __post_init__(self) -> None:
         given = [option is not None for option in (self.coordinator, self.num_processes, self.process_id)]
         if any(given) and not all(given):
-            raise ValueError("--coordinator, --num-processes and --process-id go together")
+            raise UsageError("--coordinator, --num-processes and --process-id go together")
         if self.process_id is not None and not 0 <= self.process_id < (self.num_processes or 0):
-            raise ValueError(
+            raise UsageError(
                 f"--process-id counts from 0 to one less than --num-processes, which is "
                 f"{self.num_processes}: it can't be {self.process_id}"
             )
         if not self.stop_seconds > 0:
-            raise ValueError(f"--stop-seconds must be positive, not {self.stop_seconds}")
+            raise UsageError(f"--stop-seconds must be positive, not {self.stop_seconds}")
 
     @property
     def several(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from lopt import PublishedOptimizerError, plain
+from lopt import plain
 
 from ..config.json_form import encode
 from ..config.options import Options
@@ -24,6 +24,7 @@ from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, lea
 from ..host.robustness import DivergedError
 from ..host.standard_error import forgiving_standard_error
 from ..host.stopping import StopOnSignal
+from ..host.usage import USAGE_ERRORS, is_of_the_disk
 from ..problems.learned_optimizer import LearnedOptimizerTraining
 from ..runs.checkpoints import CheckpointError
 from ..runs.directory import RunDirectory, RunDirectoryError
@@ -78,16 +79,22 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
                 return _fail(error, CRASHED)
             except CheckpointError as error:
                 return _fail(error, _maybe_of_others())
-            except jax.errors.JaxRuntimeError:
-                raise
-            except (ValueError, RuntimeError, ModuleNotFoundError, OSError) as error:
+            except USAGE_ERRORS as error:
+                return _fail(error)
+            except OSError as error:
+                if not is_of_the_disk(error):
+                    raise
                 return _fail(error)
             try:
                 _train(trainer, tracker, stop)
                 return _end(run, trainer, tracker, directory, launch, line)
             except DivergedError as error:
                 return _fail(error)
-            except (CheckpointError, PublishedOptimizerError, RunDirectoryError, OSError) as error:
+            except (CheckpointError, *USAGE_ERRORS) as error:
+                return _fail(error, _maybe_of_others())
+            except OSError as error:
+                if not is_of_the_disk(error):
+                    raise
                 return _fail(error, _maybe_of_others())
     except BaseException:
         leave_after_crash()

@@ -15,6 +15,7 @@ import lopt
 
 from ..config.options import Options
 from ..config.presets import PRESETS, get_preset
+from ..host.usage import USAGE_ERRORS
 from ..problems.base import PROBLEMS, Problem
 from ..problems.system import SystemProblem
 from .launch import Launch
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _list_names(arguments[1:])
     try:
         options, run_dir, launch = parse(arguments)
-    except ValueError as error:
+    except USAGE_ERRORS as error:
         return _tell(error)
     from .session import run
 
@@ -127,7 +128,7 @@ def _problem(name: str, imports: Sequence[str]) -> Problem:
     return lopt.look_up("problem", PROBLEMS | dict.fromkeys(SYSTEMS, SystemProblem), name)()
 
 
-def _tell(error: ValueError) -> int:
+def _tell(error: Exception) -> int:
     from lopt import plain
 
     print(f"lopt-train: {plain(error, 1000)}", file=sys.stderr)
@@ -153,7 +154,7 @@ def _list_names(rest: Sequence[str]) -> int:
         return 2
     try:
         import_all(rest[1:])
-    except ValueError as error:
+    except USAGE_ERRORS as error:
         return _tell(error)
     problems = (PROBLEMS.keys() - {"system"}) | SYSTEMS.keys()
     for kind, names in (

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
+from lopt import UsageError
+
 from .json_form import FORMAT, from_values
 from .options import Options
 from .run import Run
@@ -18,20 +20,20 @@ def run_from_json(text: str) -> Run:
     """Read a run's configuration.
 
     Raises:
-        ValueError: for text that is none, in one sentence.
+        UsageError: for text that is none, in one sentence.
     """
     try:
         values: dict[str, Any] = json.loads(text)
         said = values.get("format", _FLAT)
         if type(said) is int:
-            raise ValueError("it is a published optimizer's")
+            raise UsageError("it is a published optimizer's")
         if said == _FLAT:
             return _read_flat(values).run()
         if said != FORMAT:
-            raise ValueError(f"its format is {said!r}, and this version of lopt reads {FORMAT!r}")
+            raise UsageError(f"its format is {said!r}, and this version of lopt reads {FORMAT!r}")
         return from_values(Run, {name: value for name, value in values.items() if name != "format"})
     except (TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise ValueError(f"not the configuration of a run ({error})") from error
+        raise UsageError(f"not the configuration of a run ({error})") from error
 
 
 def is_older(text: str) -> bool:
@@ -46,11 +48,11 @@ def _read_flat(values: dict[str, Any]) -> Options:
     """Read the configuration of an older run: one flat object, without what has its default.
 
     Raises:
-        ValueError: for names that are no options.
+        UsageError: for names that are no options.
     """
     given = {name: value for name, value in values.items() if name != "format"}
     if "task" not in given:
-        raise ValueError("it names no task")
+        raise UsageError("it names no task")
     if isinstance(given["task"], str):  # still older
         given["task"] = [given["task"]]
     groups: dict[str, dict[str, Any]] = {}
@@ -58,6 +60,6 @@ def _read_flat(values: dict[str, Any]) -> Options:
         names = {one.name for one in dataclasses.fields(getattr(Options(), field.name))}
         groups[field.name] = {name: given.pop(name) for name in [*given] if name in names}
     if given:
-        raise ValueError(f"a run has no {min(given)!r}")
+        raise UsageError(f"a run has no {min(given)!r}")
     groups["problem"]["kind"] = "learned-optimizer"
     return from_values(Options, groups)

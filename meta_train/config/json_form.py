@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 import lopt
+from lopt import UsageError
 
 from ..estimators import ESTIMATORS
 from ..horizons import HORIZONS
@@ -29,7 +30,7 @@ def run_to_json(run: Run) -> str:
     """Return a run as JSON text.
 
     Raises:
-        ValueError: for an estimator, horizon, objective or problem that is not registered.
+        UsageError: for an estimator, horizon, objective or problem that is not registered.
     """
     return json.dumps({"format": FORMAT} | encode(run), indent=2, allow_nan=False) + "\n"
 
@@ -42,7 +43,7 @@ def from_values(cls: type[T], values: Mapping[str, Any]) -> T:
         values: what `encode` gave, or some of it.
 
     Raises:
-        ValueError: for values that don't, in one sentence.
+        UsageError: for values that don't, in one sentence.
     """
     return _decode(cls, dict(values), "")
 
@@ -61,7 +62,7 @@ def encode(value: Any) -> Any:
         or (isinstance(value, float) and math.isfinite(value))
     ):
         return value
-    raise ValueError(f"{value!r} can't be kept in a run's configuration: use strings, numbers and tuples")
+    raise UsageError(f"{value!r} can't be kept in a run's configuration: use strings, numbers and tuples")
 
 
 def _registry_of(cls: Any) -> Registry[Any] | None:
@@ -95,7 +96,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     else:
         fits = origin is not tuple
     if not fits:
-        raise ValueError(f"{where} can't be {value!r}")
+        raise UsageError(f"{where} can't be {value!r}")
     return value
 
 
@@ -105,22 +106,22 @@ def _decode_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
             return _decode(argument, value, where)
         except ValueError:
             continue
-    raise ValueError(f"{where} can't be {value!r}")
+    raise UsageError(f"{where} can't be {value!r}")
 
 
 def _decode_object(hint: Any, registry: Registry[Any] | None, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{where or 'it'} is no object")
+        raise UsageError(f"{where or 'it'} is no object")
     given, cls, kind = dict(value), hint, ""
     if registry is not None:
         kind = given.pop("kind", None)
         if not isinstance(kind, str):
-            raise ValueError(f"{where} says no kind")
+            raise UsageError(f"{where} says no kind")
         cls = lopt.look_up(registry.kind, registry, kind)
     hints = _hints(cls)
     names = [field.name for field in _fields(cls)]
     if unknown := sorted(given.keys() - set(names)):
-        raise ValueError(f"{where or 'a run'} has no {unknown[0]!r}")
+        raise UsageError(f"{where or 'a run'} has no {unknown[0]!r}")
     place = f"{where}." if where else ""
     options = {name: _decode(hints.get(name, Any), one, place + name) for name, one in given.items()}
     return cls(**options) if registry is None else registry.create(kind, **options)

@@ -9,6 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import lopt
+from lopt import UsageError
 
 from ..problems.base import Problem
 from ..problems.learned_optimizer import LearnedOptimizerTraining
@@ -93,7 +94,7 @@ class MethodOptions:
         """Make the method.
 
         Raises:
-            ValueError: for unknown names, options that don't exist, and numbers that don't fit together.
+            UsageError: for unknown names, options that don't exist, and numbers that don't fit together.
         """
         from .run import Method
 
@@ -108,7 +109,7 @@ class MethodOptions:
 
         further = parse_options(self.estimator_options, "--estimator-options")
         for name in further.keys() & set(_SHARED):
-            raise ValueError(f"--estimator-options can't set {name}, which --{name} sets")
+            raise UsageError(f"--estimator-options can't set {name}, which --{name} sets")
         objective = parse_options(self.objective_options, "--objective-options")
         options: dict[str, Any] = {
             "horizon": self._horizon(),
@@ -127,7 +128,7 @@ class MethodOptions:
         law = lopt.look_up("horizon", HORIZONS, self.horizon)
         further = parse_options(self.horizon_options, "--horizon-options")
         for name in further.keys() & _LENGTHS.keys():
-            raise ValueError(f"--horizon-options can't set {name}, which {flag(_LENGTHS[name])} sets")
+            raise UsageError(f"--horizon-options can't set {name}, which {flag(_LENGTHS[name])} sets")
         fields = {field.name for field in dataclasses.fields(law) if field.init}
         lengths = {name: getattr(self, option) for name, option in _LENGTHS.items() if name in fields}
         return HORIZONS.create(self.horizon, **lengths, **further)
@@ -175,7 +176,7 @@ class Options:
         """Make the run.
 
         Raises:
-            ValueError: for unknown names and numbers that don't fit together, in one sentence.
+            UsageError: for unknown names and numbers that don't fit together, in one sentence.
         """
         from .run import Run
 

@@ -7,6 +7,8 @@ import math
 import typing
 from typing import Any
 
+from lopt import UsageError
+
 MOST = 2**31 - 1
 """The largest count: devices count in 32 bits."""
 
@@ -51,7 +53,7 @@ def check_ranges(values: Any) -> None:
     """Check the fields of a dataclass that have a range, and each number of a tuple.
 
     Raises:
-        ValueError: naming the option, what it must be and what it is.
+        UsageError: naming the option, what it must be and what it is.
     """
     for name, hint in typing.get_type_hints(type(values), include_extras=True).items():
         limits = [limit for limit in getattr(hint, "__metadata__", ()) if isinstance(limit, Range)]
@@ -61,4 +63,4 @@ def check_ranges(values: Any) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             for limit in limits:
                 if complaint := limit.complaint(one):
-                    raise ValueError(f"{flag(name)} {complaint}, not {one}")
+                    raise UsageError(f"{flag(name)} {complaint}, not {one}")

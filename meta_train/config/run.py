@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
+from lopt import UsageError
+
 from ..estimators import Estimator
 from ..problems.base import Problem
 from .ranges import SIZE, Range, check_ranges
@@ -32,7 +34,7 @@ class Method:
             scale. It is a bias: what is clipped counts for less. None for no bound, and for 3 in a mixture.
 
     Raises:
-        ValueError: for numbers out of range.
+        UsageError: for numbers out of range.
     """
 
     estimator: Estimator
@@ -52,11 +54,11 @@ class Method:
         """Return the particles of each member.
 
         Raises:
-            ValueError: when `task_particles` does not give one number for each.
+            UsageError: when `task_particles` does not give one number for each.
         """
         given = self.task_particles or (self.particles,) * len(names)
         if len(given) != len(names):
-            raise ValueError(
+            raise UsageError(
                 f"--task-particles takes a number for each of {', '.join(names)}, not {len(given)}; or leave "
                 "it out"
             )
@@ -75,7 +77,7 @@ class Run:
         show: where numbers go.
 
     Raises:
-        ValueError: when the problem's members and the method's particles don't go together.
+        UsageError: when the problem's members and the method's particles don't go together.
     """
 
     problem: Problem

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, State, Theta
 from .backpropagation import Backpropagation, SoloState
 from .base import Estimate, Estimator
@@ -84,7 +86,7 @@ class ARTBP(Estimator):
         rematerialise: as in BPTT.
 
     Raises:
-        ValueError: for an alpha of 2 or less, a length that makes a cut certain, and as `Estimator` does.
+        UsageError: for an alpha of 2 or less, a length that makes a cut certain, and as `Estimator` does.
 
     References: Tallec and Ollivier 2017, Unbiasing truncated backpropagation through time (arXiv 1705.08209).
     """
@@ -98,10 +100,10 @@ class ARTBP(Estimator):
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
         if not self.alpha > 2:
-            raise ValueError(f"alpha must be above 2, not {self.alpha}: cuts have no mean distance otherwise")
+            raise UsageError(f"alpha must be above 2, not {self.alpha}: cuts have no mean distance otherwise")
         if not (self.alpha - 2) * self._length > self.alpha - 1:
             least = (self.alpha - 1) / (self.alpha - 2)
-            raise ValueError(
+            raise UsageError(
                 f"a length of {self._length:g} makes a cut certain at the first step: take one above "
                 f"{least:g} inner steps (length=..., or the window)"
             )

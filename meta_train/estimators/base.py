@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from ..horizons import Horizon
 from ..objectives import MeanLoss, Objective
@@ -62,7 +64,7 @@ class Estimator(abc.ABC):
             An estimator that runs whole episodes has no phases.
 
     Raises:
-        ValueError: for a window that is not positive, a horizon that is no multiple of it, or an unknown
+        UsageError: for a window that is not positive, a horizon that is no multiple of it, or an unknown
             phase.
     """
 
@@ -76,9 +78,9 @@ class Estimator(abc.ABC):
 
     def __post_init__(self) -> None:
         if self.window < 1:
-            raise ValueError(f"window must be at least 1 inner step, not {self.window}")
+            raise UsageError(f"window must be at least 1 inner step, not {self.window}")
         if self.phase not in ("lockstep", "staggered", "random"):
-            raise ValueError(f"phase must be lockstep, staggered or random, not {self.phase!r}")
+            raise UsageError(f"phase must be lockstep, staggered or random, not {self.phase!r}")
         self.horizon.check(self.window)
 
     @abc.abstractmethod

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from ..unroll import Episode, Window, renew
 from .base import Estimate
@@ -96,7 +98,7 @@ class CombinedES(Perturbing):
         decay: of the running variances, per window.
 
     Raises:
-        ValueError: for a decay outside [0, 1), and as `Perturbing` does.
+        UsageError: for a decay outside [0, 1), and as `Perturbing` does.
 
     References: Metz et al. 2019, Understanding and correcting pathologies in the training of learned
         optimizers (arXiv 1810.10180).
@@ -107,7 +109,7 @@ class CombinedES(Perturbing):
     def __post_init__(self) -> None:
         Perturbing.__post_init__(self)
         if not 0 <= self.decay < 1:
-            raise ValueError(f"decay must be in [0, 1), not {self.decay}")
+            raise UsageError(f"decay must be in [0, 1), not {self.decay}")
 
     @property
     def steps_per_window(self) -> int:

@@ -10,6 +10,8 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from .base import Estimate, Estimator
 from .forward import TangentState, blank_tangents, push
@@ -56,7 +58,7 @@ class DODGE(Estimator):
         redraw_windows: windows between draws; None keeps them for the episode.
 
     Raises:
-        ValueError: for numbers that are not positive, and as `Estimator` does.
+        UsageError: for numbers that are not positive, and as `Estimator` does.
 
     References: Silver, Goyal, Danihelka, Hessel, van Hasselt 2022, Learning by directional gradient descent
         (DODGE, ICLR 2022); Baydin et al. 2022, Gradients without backpropagation (arXiv 2202.08587).
@@ -68,9 +70,9 @@ class DODGE(Estimator):
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
         if self.directions < 1:
-            raise ValueError(f"directions must be at least 1, not {self.directions}")
+            raise UsageError(f"directions must be at least 1, not {self.directions}")
         if self.redraw_windows is not None and self.redraw_windows < 1:
-            raise ValueError(f"redraw_windows must be at least 1 window, not {self.redraw_windows}")
+            raise UsageError(f"redraw_windows must be at least 1 window, not {self.redraw_windows}")
 
     @property
     def steps_per_window(self) -> int:

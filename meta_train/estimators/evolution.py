@@ -26,6 +26,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from ..unroll import Episode, Window, renew
 from .base import Drawn, Estimate
@@ -66,7 +68,7 @@ class EvolutionStrategies(Perturbing):
             the second form of telescoping sums for a final loss.
 
     Raises:
-        ValueError: for an unknown transform or credit, a bound that is not positive, credit "total" where it
+        UsageError: for an unknown transform or credit, a bound that is not positive, credit "total" where it
             is not defined, and as `Perturbing` does.
     """
 
@@ -80,13 +82,13 @@ class EvolutionStrategies(Perturbing):
     def __post_init__(self) -> None:
         Perturbing.__post_init__(self)
         if self.loss_transform not in ("raw", "sign", "clip"):
-            raise ValueError(f"loss_transform must be raw, sign or clip, not {self.loss_transform!r}")
+            raise UsageError(f"loss_transform must be raw, sign or clip, not {self.loss_transform!r}")
         if not self.loss_bound > 0:
-            raise ValueError(f"loss_bound must be positive, not {self.loss_bound}")
+            raise UsageError(f"loss_bound must be positive, not {self.loss_bound}")
         if self.credit not in ("causal", "total"):
-            raise ValueError(f"credit must be causal or total, not {self.credit!r}")
+            raise UsageError(f"credit must be causal or total, not {self.credit!r}")
         if self.credit == "total" and not (self.remembers and self.loss_transform == "raw"):
-            raise ValueError(
+            raise UsageError(
                 "credit 'total' sums the whole score times the whole objective: it needs an estimator that "
                 "remembers its draws (pes, gpes, nres) and loss_transform 'raw'"
             )

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from jaxtyping import Array, Bool, Int
 
+from lopt import UsageError
+
 from .evolution import EvolutionStrategies
 from .registry import register
 
@@ -23,7 +25,7 @@ class GPES(EvolutionStrategies):
         noise_windows: how many windows share a draw.
 
     Raises:
-        ValueError: when `noise_windows` is not positive.
+        UsageError: when `noise_windows` is not positive.
 
     References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023 (arXiv 2304.12180).
     """
@@ -35,7 +37,7 @@ class GPES(EvolutionStrategies):
     def __post_init__(self) -> None:
         EvolutionStrategies.__post_init__(self)
         if self.noise_windows < 1:
-            raise ValueError(f"noise_windows must be at least 1 window, not {self.noise_windows}")
+            raise UsageError(f"noise_windows must be at least 1 window, not {self.noise_windows}")
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
         """Before the first window of each block."""

@@ -10,6 +10,8 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from .base import Estimate, Estimator
 from .nres import NRES
@@ -64,7 +66,7 @@ class GuidedES(Estimator):
         corrected: whether to undo C.
 
     Raises:
-        ValueError: for numbers out of range, and as `Estimator` does.
+        UsageError: for numbers out of range, and as `Estimator` does.
 
     References: Maheswaranathan, Metz, Tucker, Choi, Sohl-Dickstein 2019, Guided evolutionary strategies
         (arXiv 1806.10230).
@@ -78,11 +80,11 @@ class GuidedES(Estimator):
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
         if not self.sigma > 0:
-            raise ValueError(f"sigma must be positive, not {self.sigma}: it is a standard deviation")
+            raise UsageError(f"sigma must be positive, not {self.sigma}: it is a standard deviation")
         if self.directions < 1:
-            raise ValueError(f"directions must be at least 1, not {self.directions}")
+            raise UsageError(f"directions must be at least 1, not {self.directions}")
         if not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha is a share of the variance in (0, 1], not {self.alpha}")
+            raise UsageError(f"alpha is a share of the variance in (0, 1], not {self.alpha}")
 
     @property
     def steps_per_window(self) -> int:
@@ -93,7 +95,7 @@ class GuidedES(Estimator):
         """Return a particle of zeros that has seen no surrogate yet."""
         flat, _ = ravel_pytree(theta)
         if self.directions > flat.size:
-            raise ValueError(
+            raise UsageError(
                 f"guided-es spans {self.directions} directions, but theta has {flat.size} numbers: take at "
                 f"most {flat.size}"
             )

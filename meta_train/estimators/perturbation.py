@@ -12,6 +12,8 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from ..unroll import Episode, blank
 from .base import Estimate, Estimator
@@ -51,7 +53,7 @@ class Perturbing(Estimator):
         sigma_meta_steps: how long that takes, in meta-steps.
 
     Raises:
-        ValueError: for a sigma that is not positive, and as `Estimator` does.
+        UsageError: for a sigma that is not positive, and as `Estimator` does.
     """
 
     sigma: float = 0.01
@@ -63,9 +65,9 @@ class Perturbing(Estimator):
         for name in ("sigma", "final_sigma"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, not {value}: it is a standard deviation")
+                raise UsageError(f"{name} must be positive, not {value}: it is a standard deviation")
         if self.sigma_meta_steps < 1:
-            raise ValueError(f"sigma_meta_steps must be at least 1, not {self.sigma_meta_steps}")
+            raise UsageError(f"sigma_meta_steps must be at least 1, not {self.sigma_meta_steps}")
 
     @abc.abstractmethod
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from .base import Estimate, Estimator
 from .forward import TangentState, blank_tangents, push
@@ -44,14 +46,14 @@ class RTRL(Estimator):
         """Return a particle of zeros whose episode of no steps is over.
 
         Raises:
-            ValueError: when the derivative is too large to be carried.
+            UsageError: when the derivative is too large to be carried.
         """
         size = ravel_pytree(theta)[0].size
         state = jax.eval_shape(lambda t: blank_tangents(dynamics, t, size), theta)
         megabytes = sum(x.size * x.dtype.itemsize for x in state.tangents) / 1e6
         if megabytes > self.max_megabytes:
             numbers = sum(x.size for x in state.tangents) // size
-            raise ValueError(
+            raise UsageError(
                 f"rtrl carries the derivative of {numbers:,} numbers of state by {size:,} meta-parameters: "
                 f"{megabytes:,.0f} MB a particle, and {size:,} forward derivatives a step; max_megabytes is "
                 f"{self.max_megabytes:g}. Take dodge, its form along random directions, or pes"

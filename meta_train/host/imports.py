@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lopt import plain
+from lopt import UsageError, plain
 
 from .stopping import nothing_to_save
 
@@ -22,25 +22,25 @@ def import_all(names: Sequence[str]) -> None:
         names: paths that end in .py, or dotted names.
 
     Raises:
-        ValueError: in one sentence, for what isn't there, what raises or ends the program, ctrl-C, or a file
+        UsageError: in one sentence, for what isn't there, what raises or ends the program, ctrl-C, or a file
             called like another module.
     """
     for name in names:
         path = Path(name).resolve() if name.endswith(".py") else None
         if path is not None and not path.is_file():
-            raise ValueError(f"--import {name}: there is no such file")
+            raise UsageError(f"--import {name}: there is no such file")
         if path is not None and str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         try:
             with nothing_to_save():
                 module = importlib.import_module(path.stem if path else name)
         except KeyboardInterrupt as error:
-            raise ValueError(f"--import {name}: stopped while it was imported") from error
+            raise UsageError(f"--import {name}: stopped while it was imported") from error
         except BaseException as error:  # a file may end the program, too
-            raise ValueError(plain(f"--import {name}: {_told(error, path)}", 1000)) from error
+            raise UsageError(plain(f"--import {name}: {_told(error, path)}", 1000)) from error
         found = getattr(module, "__file__", None)
         if path is not None and (found is None or Path(found).resolve() != path):
-            raise ValueError(f"--import {name}: another module is called {path.stem!r}: rename the file")
+            raise UsageError(f"--import {name}: another module is called {path.stem!r}: rename the file")
 
 
 def _told(error: BaseException, path: Path | None) -> str:

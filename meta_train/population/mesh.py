@@ -17,6 +17,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from lopt import UsageError
+
 Backend = Literal["shard_map", "pmap", "vmap"]
 Reduction = Literal["psum", "ordered"]
 AXIS = "particles"
@@ -40,7 +42,7 @@ class Devices:
             memory and stay in a processor's cache. None means what fits there on a CPU, and elsewhere all.
 
     Raises:
-        ValueError: when there are not so many devices, when they do not divide over processes, and for a
+        UsageError: when there are not so many devices, when they do not divide over processes, and for a
             backend that knows only one process where there are several.
     """
 
@@ -52,12 +54,12 @@ class Devices:
     def __post_init__(self) -> None:
         available = jax.device_count()
         if not 1 <= self.in_use <= available:
-            raise ValueError(f"{self.in_use} devices were asked for, and there are {available}")
+            raise UsageError(f"{self.in_use} devices were asked for, and there are {available}")
         processes = jax.process_count()
         if processes > 1 and self.backend != "shard_map":
-            raise ValueError(f"--backend {self.backend} is for one process, and there are {processes}")
+            raise UsageError(f"--backend {self.backend} is for one process, and there are {processes}")
         if self.in_use % processes:
-            raise ValueError(f"{self.in_use} devices do not divide over {processes} processes")
+            raise UsageError(f"{self.in_use} devices do not divide over {processes} processes")
 
     @property
     def in_use(self) -> int:
@@ -70,20 +72,20 @@ class Devices:
         """Return how many of some particles a device has.
 
         Raises:
-            ValueError: when there are none, when they do not divide over the devices, or a device's share
+            UsageError: when there are none, when they do not divide over the devices, or a device's share
                 over chunks.
         """
         if particles < 1:
-            raise ValueError(f"a population has at least 1 particle, not {particles}")
+            raise UsageError(f"a population has at least 1 particle, not {particles}")
         share, left_over = divmod(particles, self.in_use)
         if left_over:
             near = max(share, 1) * self.in_use
-            raise ValueError(
+            raise UsageError(
                 f"{particles} particles do not divide over {self.in_use} devices: take {near} or "
                 f"{near + self.in_use} particles, or fewer devices with --devices"
             )
         if self.chunk is not None and (self.chunk < 1 or share % self.chunk):
-            raise ValueError(
+            raise UsageError(
                 f"chunks of {self.chunk} do not divide the {share} particles of a device: take a "
                 f"divisor of {share}, or leave --chunk out"
             )

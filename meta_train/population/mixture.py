@@ -16,6 +16,8 @@ import optax
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from lopt import UsageError
+
 from ..dynamics import Theta
 from ..estimators import Estimate
 from .mesh import Devices
@@ -108,7 +110,7 @@ class Mixture:
         devices: where all particles live.
 
     Raises:
-        ValueError: when there is no member, when two have a name in common, for a weight that is not
+        UsageError: when there is no member, when two have a name in common, for a weight that is not
             positive, and for a number of particles that does not fit the devices.
     """
 
@@ -118,14 +120,14 @@ class Mixture:
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"a mixture has one task or more, each once, not {', '.join(names) or 'none'}")
+            raise UsageError(f"a mixture has one task or more, each once, not {', '.join(names) or 'none'}")
         if not all(member.weight > 0 for member in self.members):
-            raise ValueError("the weights of a mixture must be positive")
+            raise UsageError("the weights of a mixture must be positive")
         for member in self.members:
             try:
                 self.devices.share(member.particles)
             except ValueError as error:
-                raise ValueError(f"task {member.name}: {error}" if names[1:] else str(error)) from error
+                raise UsageError(f"task {member.name}: {error}" if names[1:] else str(error)) from error
 
     @classmethod
     def of(cls, particles: int, devices: Devices | None = None) -> Mixture:

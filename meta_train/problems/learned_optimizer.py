@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import lopt
 import tasks
+from lopt import UsageError
 
 from .base import PROBLEMS, Problem, Rival, Training, Trial
 from .options import check_names, check_numbers, parse_options
@@ -86,7 +87,7 @@ class LearnedOptimizerTraining(Problem):
         """Return the tasks' inner trainings.
 
         Raises:
-            ValueError: for an unknown task, with the nearest ones.
+            UsageError: for an unknown task, with the nearest ones.
             tasks.DatasetNotPreparedError: when a task needs data that is not on this machine.
         """
         return {name: Training(self._inner_training(name), weight) for name, weight in self.weights.items()}
@@ -116,7 +117,7 @@ class LearnedOptimizerTraining(Problem):
         try:
             return lopt.create(self.optimizer, key, **options)
         except TypeError as error:
-            raise ValueError(f"optimizer {self.optimizer}: {error}") from error
+            raise UsageError(f"optimizer {self.optimizer}: {error}") from error
 
     def keep(self, run_dir: Path, theta: LearnedOptimizer) -> None:
         """Keep the published optimizer of `init_from`, so that the original may move or change.

@@ -7,18 +7,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lopt import UsageError
+
 
 def parse_options(pairs: tuple[str, ...], flag: str) -> dict[str, Any]:
     """Parse NAME=VALUE pairs; values are Python literals, or else strings.
 
     Raises:
-        ValueError: for a pair without a name or an equals sign.
+        UsageError: for a pair without a name or an equals sign.
     """
     options = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise ValueError(f"{flag} takes NAME=VALUE, as in hidden_size=8, not {pair!r}")
+            raise UsageError(f"{flag} takes NAME=VALUE, as in hidden_size=8, not {pair!r}")
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -30,25 +32,25 @@ def check_names(names: Sequence[str], flag: str) -> None:
     """Refuse a list of names that is empty, or has one twice.
 
     Raises:
-        ValueError: saying what to type.
+        UsageError: saying what to type.
     """
     if not names:
-        raise ValueError(f"{flag} takes at least one name: `lopt-train --list` shows all")
+        raise UsageError(f"{flag} takes at least one name: `lopt-train --list` shows all")
     twice = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if twice:
-        raise ValueError(f"{flag} names {twice[0]} twice: name each once")
+        raise UsageError(f"{flag} names {twice[0]} twice: name each once")
 
 
 def check_numbers(numbers: Sequence[float], tasks: int, flag: str) -> None:
     """Refuse numbers that are not positive, or not one for each task; there may be none.
 
     Raises:
-        ValueError: saying what to type.
+        UsageError: saying what to type.
     """
     if numbers and len(numbers) != tasks:
-        raise ValueError(
+        raise UsageError(
             f"{flag} takes a number for each task, {tasks} in the order of --task, not {len(numbers)}; "
             "or leave it out"
         )
     if not all(0 < number < math.inf for number in numbers):
-        raise ValueError(f"{flag} must be positive, not {' '.join(map(str, numbers))}")
+        raise UsageError(f"{flag} must be positive, not {' '.join(map(str, numbers))}")

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from lopt import UsageError
+
 from ..dynamics import Theta
 from ..host.files import write_whole
 
@@ -41,16 +43,16 @@ def save_theta(
 
     Raises:
         OSError: when it can't be written.
-        ValueError: when the directory holds something else, or theta is not finite.
+        UsageError: when the directory holds something else, or theta is not finite.
     """
     arrays = named_arrays(theta)
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):
-            raise ValueError(f"theta can't be published: {name} is not finite")
+            raise UsageError(f"theta can't be published: {name} is not finite")
     directory.mkdir(parents=True, exist_ok=True)
     foreign = {path.name for path in directory.iterdir()} - {"config.json", "theta.safetensors"}
     if foreign:
-        raise ValueError(f"{directory} holds {min(foreign)}: take another directory")
+        raise UsageError(f"{directory} holds {min(foreign)}: take another directory")
     weights = safetensors.numpy.save(arrays)
     config = {
         "format": FORMAT,
@@ -68,16 +70,16 @@ def load_theta(directory: str | Path) -> dict[str, np.ndarray]:
     """Return what `save_theta` wrote: theta's leaves by their paths.
 
     Raises:
-        ValueError: when the directory holds no such theta, or one that was altered.
+        UsageError: when the directory holds no such theta, or one that was altered.
     """
     place = Path(directory)
     try:
         config = json.loads((place / "config.json").read_text())
         weights = (place / "theta.safetensors").read_bytes()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{place} holds no theta: {error}") from error
+        raise UsageError(f"{place} holds no theta: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ValueError(f"{place} holds no theta of this kind: its format is not {FORMAT!r}")
+        raise UsageError(f"{place} holds no theta of this kind: its format is not {FORMAT!r}")
     if hashlib.sha256(weights).hexdigest() != config.get("theta_sha256"):
-        raise ValueError(f"{place / 'theta.safetensors'} is truncated or was altered")
+        raise UsageError(f"{place / 'theta.safetensors'} is truncated or was altered")
     return safetensors.numpy.load(weights)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lopt
+from lopt import UsageError
 
 from .base import PROBLEMS, Problem, Training
 from .options import parse_options
@@ -44,7 +45,7 @@ class SystemProblem(Problem):
         """Return the system.
 
         Raises:
-            ValueError: for an unknown system, with the nearest ones, or an option that it does not take.
+            UsageError: for an unknown system, with the nearest ones, or an option that it does not take.
         """
         return {self.system: Training(self._made[0])}
 
@@ -72,7 +73,7 @@ class SystemProblem(Problem):
         for name in options:
             if name not in known:
                 takes = ", ".join(known) or "no options"
-                raise ValueError(f"system {self.system} has no {name}: it takes {takes}")
+                raise UsageError(f"system {self.system} has no {name}: it takes {takes}")
             _check(known[name].default, options[name], f"system {self.system}: {name}")
         return make(**options)
 
@@ -81,7 +82,7 @@ def _check(default: Any, value: Any, what: str) -> None:
     """Refuse a value of another kind than the default's: a whole number above 0, or a finite one.
 
     Raises:
-        ValueError: saying what it must be.
+        UsageError: saying what it must be.
     """
     if isinstance(default, bool) or not isinstance(default, (int, float)):
         fits, kind = type(value) is type(default), type(default).__name__
@@ -90,4 +91,4 @@ def _check(default: Any, value: Any, what: str) -> None:
     else:
         fits, kind = type(value) in (int, float) and math.isfinite(value), "a finite number"
     if not fits:
-        raise ValueError(f"{what} must be {kind}, not {value!r}")
+        raise UsageError(f"{what} must be {kind}, not {value!r}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lopt import UsageError
+
 from .options import check_names
 
 
@@ -26,11 +28,11 @@ class Validation(NamedTuple):
         """Refuse a horizon that is no multiple of the window.
 
         Raises:
-            ValueError: with the nearest ones that are.
+            UsageError: with the nearest ones that are.
         """
         if self.horizon is not None and self.horizon % window:
             below = max(self.horizon // window, 1) * window
-            raise ValueError(
+            raise UsageError(
                 f"--validate-on {self.task}:{self.horizon}: a window of {window} inner steps does not divide "
                 f"that horizon: take {self.task}:{below} or {self.task}:{below + window}"
             )
@@ -43,14 +45,14 @@ def parse_validations(entries: Sequence[str]) -> tuple[Validation, ...]:
         entries: what `--validate-on` was given.
 
     Raises:
-        ValueError: for an entry of another form, and for what is there twice.
+        UsageError: for an entry of another form, and for what is there twice.
     """
     found = []
     for entry in entries:
         task, colon, steps = entry.partition(":")
         horizon = int(steps) if steps.isascii() and steps.isdecimal() and len(steps) < 10 else 0
         if not task or (colon and not horizon):
-            raise ValueError(f"--validate-on takes NAME or NAME:HORIZON, as in quadratic:400, not {entry!r}")
+            raise UsageError(f"--validate-on takes NAME or NAME:HORIZON, as in quadratic:400, not {entry!r}")
         found.append(Validation(task, 1 / len(entries), horizon or None))
     if found:
         check_names([one.label for one in found], "--validate-on")

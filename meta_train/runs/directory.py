@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from lopt import plain
+from lopt import UsageError, plain
 
 from ..config.differences import differences
 from ..config.files import is_older, run_from_json
@@ -27,7 +27,7 @@ from .lost_checkpoints import are_lost, mark
 from .stored_theta import read_about
 
 
-class RunDirectoryError(RuntimeError):
+class RunDirectoryError(UsageError, RuntimeError):
     """A run directory can't be used as asked."""
 
     def __init__(self, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from lopt import LearnedOptimizer
+from lopt import LearnedOptimizer, UsageError
 
 from ..config.run import Run
 from ..dynamics import Theta
@@ -55,7 +55,7 @@ def read_theta(
     Raises:
         RunDirectoryError: when it is no run directory.
         CheckpointError: when it holds no checkpoint.
-        ValueError: when the structure of theta can't be made here, with what to do.
+        UsageError: when the structure of theta can't be made here, with what to do.
     """
     theta, origin, _ = _read(run_dir, step, best)
     return theta, origin
@@ -89,7 +89,7 @@ def _read(run_dir: str | Path, step: int | None, best: bool) -> tuple[Theta, dic
         # Theta's structure alone: neither the run's data nor its devices need be on this machine.
         structure = run.problem.kept_in(directory.path).theta(jax.random.key(method.seed))
     except ValueError as error:
-        raise ValueError(f"{run_dir} can't be read: {error}{directory.import_hint()}") from error
+        raise UsageError(f"{run_dir} can't be read: {error}{directory.import_hint()}") from error
     theta, meta_step = restore_theta(directory.checkpoints, structure, step, best)
     taken = read_about(directory.checkpoints, meta_step) or {}
     origin = {key: value for key, value in identity.items() if key != "id"} | run.problem.about()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lopt import UsageError
+
 from ..host.files import read_object, write_whole
 from .validation import Reference
 
@@ -63,7 +65,7 @@ def _reference(values: Any, points: int) -> Reference:
         or len(curve) != points
         or any(type(x) not in (int, float) for x in numbers)
     ):
-        raise ValueError("other numbers")
+        raise UsageError("other numbers")
     if not math.isfinite(values["objective"]):
-        raise ValueError("not finite")
+        raise UsageError("not finite")
     return Reference(float(values["setting"]), float(values["objective"]), tuple(map(float, curve)))

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics, Theta
 from .cart_pole import CartPole
 from .characters import ALPHABET, real_characters
@@ -34,12 +36,12 @@ def register_system(name: str) -> Callable[[M], M]:
     """Return a decorator that registers a function which makes a system and its first theta.
 
     Raises:
-        ValueError: when the name is taken.
+        UsageError: when the name is taken.
     """
 
     def add(make: M) -> M:
         if name in SYSTEMS:
-            raise ValueError(f"a system called {name!r} is registered already")
+            raise UsageError(f"a system called {name!r} is registered already")
         SYSTEMS[name] = make
         return make
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
+from lopt import UsageError
+
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,:'\"()[]*+-="
 """The 50 symbols; a symbol's number is its place here."""
 
@@ -22,13 +24,13 @@ def real_characters(steps: int) -> Int[Array, "1 length"]:
         steps: characters to predict; the text is one longer.
 
     Raises:
-        ValueError: when the text is not that long.
+        UsageError: when the text is not that long.
     """
     text: str = heapq.__about__  # pyright: ignore[reportAttributeAccessIssue]
     plain = " ".join(unicodedata.normalize("NFKD", text.lower()).split())
     numbers = [ALPHABET.index(letter) for letter in plain if letter in ALPHABET]
     if len(numbers) <= steps:
-        raise ValueError(f"there are {len(numbers) - 1} characters of real text to predict, not {steps}")
+        raise UsageError(f"there are {len(numbers) - 1} characters of real text to predict, not {steps}")
     return jnp.asarray(numbers[: steps + 1], jnp.int32)[None]
 
 
@@ -41,6 +43,6 @@ def repeated_character(steps: int, symbol: str = "a") -> Int[Array, "1 length"]:
     """Return `steps` + 1 times the same character.
 
     Raises:
-        ValueError: when the symbol is not of `ALPHABET`.
+        UsageError: when the symbol is not of `ALPHABET`.
     """
     return jnp.full((1, steps + 1), ALPHABET.index(symbol), jnp.int32)

@@ -12,10 +12,12 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from lopt import UsageError
+
 from ..dynamics import Dynamics
 
 
-class GymnasiumUnavailableError(RuntimeError):
+class GymnasiumUnavailableError(UsageError, RuntimeError):
     """MuJoCo's environments can't be run on this machine."""
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from lopt import UsageError
+
 from ..config.files import run_from_json
 from ..config.run import Run
 from ..objectives import MeanLogLoss
@@ -181,12 +183,12 @@ def read_subject(run_dir: Path) -> Subject:
     """Read what a run's dashboard is about: its configuration, its id, and the names that it logged so far.
 
     Raises:
-        ValueError: when it is no run directory.
+        UsageError: when it is no run directory.
     """
     try:
         run = run_from_json((run_dir / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{run_dir} is no run directory: it has no config.json of a run") from error
+        raise UsageError(f"{run_dir} is no run directory: it has no config.json of a run") from error
     identity = run_dir / "run.json"
     subject = Subject(
         run.show.wandb_project or default_project(),

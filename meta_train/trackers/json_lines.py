@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from lopt import UsageError
+
 from ..host.files import open_new
 from .base import Tracker
 from .values import Value, Values, from_json, to_json
@@ -61,7 +63,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
         The meta-step and the values of each record.
 
     Raises:
-        ValueError: for a whole line that is no record.
+        UsageError: for a whole line that is no record.
     """
     with _open(path) as file:
         for number, line in enumerate(file, 1):
@@ -72,7 +74,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
                 step = record.pop(_STEP)
                 yield step, from_json(record)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number}, is no record of a run: {error}") from error
+                raise UsageError(f"{path}, line {number}, is no record of a run: {error}") from error
 
 
 def _open(path: Path) -> IO[bytes]:

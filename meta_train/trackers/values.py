@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from lopt import UsageError
+
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
@@ -66,7 +68,7 @@ def from_json(record: Mapping[str, Any]) -> dict[str, Value]:
     """Read what `to_json` gave.
 
     Raises:
-        ValueError: for anything else.
+        UsageError: for anything else.
     """
     return {name: _decode(value) for name, value in record.items()}
 
@@ -87,4 +89,4 @@ def _decode(value: Any) -> Value:
         case {"steps": steps, "lines": lines}:
             read = {n: tuple(math.nan if v is None else v for v in line) for n, line in lines.items()}
             return Curves(tuple(steps), read)
-    raise ValueError(f"not a logged value: {value!r}")
+    raise UsageError(f"not a logged value: {value!r}")

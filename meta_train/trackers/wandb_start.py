@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from lopt import UsageError
+
 from ..host.home import home
 
 _files_in: str | None = None  # where files of artifacts are kept now, unless the user says
@@ -62,13 +64,13 @@ def start_run(
         warn: told that the run is offline.
 
     Raises:
-        ValueError: when W&B is not installed or can't start, with what to do.
+        UsageError: when W&B is not installed or can't start, with what to do.
     """
     try:
         import wandb
         from wandb.errors import AuthenticationError, CommError
     except ModuleNotFoundError as error:
-        raise ValueError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
+        raise UsageError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
     _keep_files_in(directory.absolute() / "wandb")
     if home() is None:
         os.environ["HOME"] = str(directory.absolute() / "wandb")  # it wants one, and fails without
@@ -115,8 +117,8 @@ def _keep_files_in(folder: Path) -> None:
         os.environ["WANDB_DATA_DIR"] = _files_in = str(folder)
 
 
-def _can_not_start(error: Exception) -> ValueError:
-    return ValueError(
+def _can_not_start(error: Exception) -> UsageError:
+    return UsageError(
         f"W&B can't start ({_sentence(error)}): type `wandb login`, set WANDB_MODE=offline, or leave it out "
         "with --tracker none"
     )
