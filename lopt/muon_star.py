@@ -27,24 +27,28 @@ from .per_tensor import Tensors, overall_mean_square
 from .registry import register
 from .sizes import mean_square, means, rms, sqrt
 
-_GAIN = 0.3
-"""Bound of the correction: its log-magnitude, and its direction's share."""
-_PACE = 2.0
-"""Bound of the logarithm of a tensor's pace."""
-_SHARE, _MOST = 0.3, 10.0
-"""Share of all parameters' mean square in a tensor's own, and how many times its own that may be."""
-_FROM_ZERO = 1.6
-"""Unit of a tensor that starts at zero, over the size that its first gradient tells."""
-_POWER, _FLOOR = 1.5, 0.02
-"""Of the schedule: (1 - t/T)^1.5 + 0.02."""
-_SCHEDULE = 2.0
-"""What theta's schedule is multiplied by. With ten, as in STAR, evolution strategies see little else."""
-_COSINE_DECAY = 0.9
-_SECOND_OFFSET = 0.391
-"""Makes the average of g^2 begin at a decay of 0.95."""
-_BLEND = 1.5
-_TINY = 1e-18
-"""What sizes and gradients of zero are taken for, being the square root of the smallest float."""
+MOST_CORRECTION = 0.3
+"""How far the learned correction may go: |log magnitude|, and its size as a share of the nominal step's."""
+MOST_LOG_PACE = 2.0
+"""How far a tensor's pace may be from 1, as a logarithm: from 1/7.4 to 7.4."""
+OTHERS_SHARE, MOST_FROM_OTHERS = 0.3, 10.0
+"""A tensor's unit takes in this share of the mean square of all parameters, up to this many times its own."""
+FROM_ZERO = 1.6
+"""The unit of a tensor that starts at zero, over the size that its first gradient suggests."""
+SCHEDULE_POWER, SCHEDULE_FLOOR = 1.5, 0.02
+"""The nominal schedule: (1 - t/T)^1.5 + 0.02."""
+SCHEDULE_GAIN = 2.0
+"""What theta's own schedule is multiplied by. At 10, as in STAR, it drowns the rest of theta in evolution
+strategies' estimates."""
+COSINE_DECAY = 0.9
+"""Decay of the moving average of the cosine between a gradient and the momentum before it."""
+SECOND_OFFSET = 0.391
+"""Added to theta's number for the decay of the squares' average, so that it starts at 0.95."""
+BLEND_OFFSET = 1.5
+"""Added to theta's number for the share of Muon's step in a matrix's nominal one; the rest is Adam's. The
+share starts at 0.82."""
+TINY = 1e-18
+"""Sizes and gradients below it count as zero; its square is still a float32."""
 NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
 
 
@@ -129,7 +133,9 @@ class MuonSTAR(LearnedOptimizer):
         """
         tensors = Tensors(params, self.layout)
         own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]
-        unit = jnp.sqrt(own + _SHARE * jnp.minimum(overall_mean_square(own, tensors.sizes), _MOST * own))
+        unit = jnp.sqrt(
+            own + OTHERS_SHARE * jnp.minimum(overall_mean_square(own, tensors.sizes), MOST_FROM_OTHERS * own)
+        )
         return MuonSTARState(
             count=jnp.zeros((), jnp.int32),
             horizon=checked_horizon(horizon, "MuonSTAR"),
@@ -152,30 +158,30 @@ class MuonSTAR(LearnedOptimizer):
         bias = first["bias"] + timing @ fraction_kernel
         rate = (
             self.step_scale
-            * ((1 - fraction) ** _POWER + _FLOOR)
-            * jnp.exp(_SCHEDULE * (self.log_rate + self.schedule @ timing))
+            * ((1 - fraction) ** SCHEDULE_POWER + SCHEDULE_FLOOR)
+            * jnp.exp(SCHEDULE_GAIN * (self.log_rate + self.schedule @ timing))
         )
-        share = jax.nn.sigmoid(_BLEND + 10 * self.blend)
+        share = jax.nn.sigmoid(BLEND_OFFSET + 10 * self.blend)
 
         def rule(
             layout: Layout, grad: Array, param: Array, moments: Moments, scale: Array, cosine: Array
         ) -> tuple[Array, Moments, Array]:
-            cosine = _COSINE_DECAY * cosine + (1 - _COSINE_DECAY) * _cosine(grad, moments.momentum[0])
+            cosine = COSINE_DECAY * cosine + (1 - COSINE_DECAY) * _cosine(grad, moments.momentum[0])
             moments = update_moments(moments, grad, decays)
             nominal = _nominal(grad, moments, decays, steps, share, layout)
             features = parameter_features(grad, param, moments)
             direction, magnitude = apply_layers(self.layers[1:], project(features, kernel, bias))
             squares = means([jnp.square(nominal), jnp.square(direction), moments.second])
-            correction = _GAIN * sqrt(squares[0]) * direction / jnp.sqrt(1 + squares[1])
-            step = nominal * jnp.exp(_GAIN * jnp.tanh(magnitude)) + correction
+            correction = MOST_CORRECTION * sqrt(squares[0]) * direction / jnp.sqrt(1 + squares[1])
+            step = nominal * jnp.exp(MOST_CORRECTION * jnp.tanh(magnitude)) + correction
             size = sqrt(squares[2] / (1 - decays.second**steps))
             kind = layout.is_matrix(grad.shape)
             seen = _pace_features(timing, features, size, decays, steps, cosine, scale, kind)
-            pace = _PACE * jnp.tanh(_pace_network(self.pace, seen))
+            pace = MOST_LOG_PACE * jnp.tanh(_pace_network(self.pace, seen))
             return -rate * jnp.exp(pace) * scale * step, moments, cosine
 
         tensors = Tensors(params, self.layout, grads)
-        scale = jnp.where(state.scale > 0, state.scale, _FROM_ZERO * _sizes_from_gradients(tensors))
+        scale = jnp.where(state.scale > 0, state.scale, FROM_ZERO * _sizes_from_gradients(tensors))
         results = tensors.map(
             rule,
             tensors.grads,
@@ -191,7 +197,7 @@ class MuonSTAR(LearnedOptimizer):
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates."""
-        second = self.second_decay + _SECOND_OFFSET
+        second = self.second_decay + SECOND_OFFSET
         decays = meta_learned_decays(self.momentum_decay, second, self.factored_decay)
         return jax.tree.map(lambda d: jnp.clip(d, 0, 0.9999), decays)
 
@@ -229,8 +235,8 @@ def _sizes_from_gradients(tensors: Tensors) -> Float[Array, " tensors"]:
     products = sqrt(jnp.sum(size * slope) / number)
     overall = sqrt(overall_mean_square(size, tensors.sizes))
     slope = sqrt(slope)
-    told = jnp.where(products > _TINY, jnp.minimum(products / slope, overall), overall)
-    return jnp.where(slope > _TINY, told, 0.0)
+    told = jnp.where(products > TINY, jnp.minimum(products / slope, overall), overall)
+    return jnp.where(slope > TINY, told, 0.0)
 
 
 def _pace_features(
@@ -245,7 +251,7 @@ def _pace_features(
 ) -> Array:
     sizes = sqrt(features.mean_squares[1:5])
     agreements = sizes[1:] / (1 - decays.momentum**steps) / (size + 1e-12)
-    grown = jnp.tanh(jnp.log(sizes[0] / jnp.maximum(scale, _TINY) + 1e-3))
+    grown = jnp.tanh(jnp.log(sizes[0] / jnp.maximum(scale, TINY) + 1e-3))
     kind = jnp.float32(1.0 if is_matrix else -1.0)
     return jnp.concatenate([timing, jnp.minimum(agreements, 2.0), jnp.stack([cosine, grown, kind])])
 

@@ -78,13 +78,13 @@ class Task(struct.PyTreeNode, abc.ABC):
     def accuracy(
         self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
-        """Return the share of a batch that is classified rightly; None from tasks that don't classify.
+        """Return the share of a batch that is classified correctly; None for tasks that don't classify.
 
         Args:
-            instance: as for `loss`, like the rest.
-            params: likewise.
-            batch: likewise.
-            key: likewise.
+            instance: what `sample` drew.
+            params: the structure that `init` returned.
+            batch: what `batch` drew.
+            key: for predictions that are random themselves.
         """
         return None
 

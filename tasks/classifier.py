@@ -36,7 +36,7 @@ class Classifier(Task):
     def accuracy(
         self, instance: Instance, params: Params, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the share of rows that are classified rightly."""
+        """Return the share of rows that are classified correctly."""
         return share_right(self.logits(instance, params, batch), batch.targets, batch.weights)
 
     @property

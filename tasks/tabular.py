@@ -81,7 +81,7 @@ class TabularMLP(Task):
     def accuracy(
         self, instance: PerceptronInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
-        """Return the share of rows that are classified rightly; None where the target is a number."""
+        """Return the share of rows that are classified correctly; None where the target is a number."""
         if not self.table.num_classes:
             return None
         outputs = self.perceptron.apply(instance, params, batch.inputs)

@@ -33,7 +33,7 @@ FAULTS = {
     'raise RuntimeError("my own")': "RuntimeError: my own",
     'open("/no/such/file")': "FileNotFoundError",
     "import no_such_module": "ModuleNotFoundError",
-    "return jnp.zeros(3) + jnp.zeros(2)": "Incompatible shapes",
+    "return jnp.zeros(3) + jnp.zeros(2)": "add got incompatible shapes",
 }
 
 

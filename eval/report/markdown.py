@@ -171,7 +171,7 @@ def _protocol(results: Results) -> str:
 * **Held-out loss.** On {BATCHES} batches of the {results.held_out} split, the same for every optimizer, after
   the last inner step and at {points} points in all; it has no part in any choice. Schedule-Free's is that
   of the averaged parameters, which it says to evaluate at.
-* **Held-out accuracy.** The share of the same held-out examples that is classified rightly after the last
+* **Held-out accuracy.** The share of the same held-out examples that is classified correctly after the last
   inner step, of characters that are predicted; a dash where nothing is classified, or where a baseline was
   tuned and kept before accuracy was measured (--retune).
 * **Speed-up.** The target is what {reference}'s training loss, as a causal exponential average (decay

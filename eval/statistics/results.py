@@ -48,7 +48,7 @@ class Row:
     held_out_curves: tuple[Floats, ...]
     """Per seed: the held-out loss at the task's `held_out_steps`."""
     held_out_accuracy: Floats = ()
-    """Per seed: the share of held-out examples that are classified rightly after the last inner step; ()
+    """Per seed: the share of held-out examples that are classified correctly after the last inner step; ()
     where there is none, or a tuned baseline was kept before it was measured."""
     seconds_per_step: float | None = None
     """Of a single run on this machine, gradient and update; of subjects and the reference."""

@@ -33,13 +33,14 @@ class Curves(struct.PyTreeNode):
     train: Float[np.ndarray, "*rules seeds horizon"]
     """Loss of each inner step's fresh training batch, before the update; infinite where it was not finite."""
     held_out: Float[np.ndarray, "*rules seeds points"]
-    """Loss on the held-out split after `steps` inner steps, a mean over several batches; likewise."""
+    """Loss on the held-out split after `steps` inner steps, a mean over several batches; infinite where
+    it was not finite."""
     diverged: Bool[np.ndarray, "*rules seeds"]
     """See `curve_metrics.diverged`."""
     steps: tuple[int, ...] = struct.field(pytree_node=False)
     """Where `held_out` was measured, in inner steps done; the last is the horizon."""
     accuracy: Float[np.ndarray, "*rules seeds"] | None = None
-    """Share of held-out examples that are classified rightly after the last inner step, on the batches of
+    """Share of held-out examples that are classified correctly after the last inner step, on the batches of
     `held_out`; None where the task has none, or it was not asked for."""
 
 
@@ -112,15 +113,15 @@ def sweep_curves(
 
     Args:
         rules: one rule whose leaves have a leading axis, as `stack` makes it.
-        task: as for `training_curves`, like the rest.
-        horizon: likewise.
-        keys: likewise; each rule runs once per key.
-        declared: likewise.
-        split: likewise.
-        points: likewise.
-        batches: likewise.
+        task: the inner problem.
+        horizon: inner steps of each run.
+        keys: one for each seed; each rule runs once per key.
+        declared: the horizon that rules are told; None for the true one.
+        split: what `held_out` is measured on.
+        points: how often, the last time at the end.
+        batches: how many batches a measurement averages.
         chunk: most rules that run at once; the largest number up to it that divides theirs is taken.
-        with_accuracy: likewise.
+        with_accuracy: whether to measure accuracy at the end, where the task has one.
     """
     declared = horizon if declared is None else declared
     least_one = {"horizon": horizon, "declared": declared, "points": points, "batches": batches}

@@ -165,6 +165,6 @@ HYPER_FREE = (
 """The suites that `hyper-free` joins."""
 SUITES["hyper-free"] = Suite(
     "hyper-free",
-    "All of " + ", ".join(HYPER_FREE) + ": what a rule without hyperparameters has to take.",
+    "All of " + ", ".join(HYPER_FREE) + ": the whole test of a rule without hyperparameters.",
     _distinct(entry for name in HYPER_FREE for entry in SUITES[name].entries),
 )

@@ -169,7 +169,7 @@ class RunDirectory:
         """Read the run's configuration.
 
         Raises:
-            RunDirectoryError: when there is none, or it is none.
+            RunDirectoryError: when it is missing, or is not the configuration of a run.
         """
         try:
             return run_from_json(read_whole(self.config))
