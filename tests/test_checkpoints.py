@@ -207,10 +207,10 @@ def test_when_checkpoints_are_gone_the_run_does_not_begin_anew_by_itself(run, lo
 
 def test_a_run_of_before_the_mark_has_saved_where_it_has_a_checkpoint(run):
     (run / "checkpoints" / "README.txt").unlink()
-    RunDirectory(run).open(CONFIG, "lopt-train")
+    RunDirectory(run).open(CONFIG.run(), "lopt-train")
     delete_each(run / "checkpoints")
     with pytest.raises(RunDirectoryError, match="no checkpoint of it"):
-        RunDirectory(run).check(CONFIG)
+        RunDirectory(run).check(CONFIG.run())
 
 
 @pytest.mark.parametrize("killed_in", ["config.json", "README.txt", "run.json"])
@@ -224,8 +224,8 @@ def test_a_run_that_was_killed_while_it_claimed_its_directory_begins_anew(tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", die)
         with pytest.raises(MemoryError):
-            directory.open(CONFIG, "lopt-train")
-    assert directory.open(CONFIG, "lopt-train")
+            directory.open(CONFIG.run(), "lopt-train")
+    assert directory.open(CONFIG.run(), "lopt-train")
 
 
 def test_a_run_that_was_killed_before_its_first_save_begins_anew(tmp_path, whole):

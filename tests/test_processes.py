@@ -19,6 +19,8 @@ import pytest
 
 from meta_train import Launch, RunDirectory, load_run_optimizer
 
+pytestmark = pytest.mark.slow  # real processes, which start and compile anew
+
 REPOSITORY = Path(__file__).parents[1]
 LAUNCHER = REPOSITORY / "scripts" / "local_processes.sh"
 TRAIN = "import sys; from meta_train.commands.train import main; sys.exit(main())"

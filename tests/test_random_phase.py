@@ -107,8 +107,7 @@ def test_without_burn_in_the_first_episode_is_biased():
 
 
 def test_the_learning_rate_begins_after_the_silence_and_ends_with_the_run():
-    config = dataclasses.replace(
-        get_preset("tiny"),
+    options = get_preset("tiny").replace(
         task=("quadratic",),
         steps=50,
         warmup=4,
@@ -116,7 +115,7 @@ def test_the_learning_rate_begins_after_the_silence_and_ends_with_the_run():
         window=20,
         horizon_high=200,
     )
-    parts = build(config)
+    parts, method = build(options.run()), options.method
     outer, moves = parts.outer.init(parts.theta), []
     ones = jax.tree.map(jnp.ones_like, parts.theta)
     assert parts.estimator.silence == 10
@@ -124,8 +123,8 @@ def test_the_learning_rate_begins_after_the_silence_and_ends_with_the_run():
         updates, outer = parts.outer.update(ones, outer)
         moves.append(float(jnp.abs(jax.tree.leaves(updates)[0]).max()))
     assert moves[0] == 0
-    np.testing.assert_allclose(max(moves), config.learning_rate, rtol=1e-4)
-    np.testing.assert_allclose(moves[-1], config.learning_rate * config.final_rate, rtol=1e-3)
+    np.testing.assert_allclose(max(moves), method.learning_rate, rtol=1e-4)
+    np.testing.assert_allclose(moves[-1], method.learning_rate * method.final_rate, rtol=1e-3)
 
 
 def test_lockstep_particles_see_one_window_at_a_time():

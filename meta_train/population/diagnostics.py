@@ -11,46 +11,45 @@ import optax
 from jaxtyping import Array, Float
 
 from ..dynamics import Theta
+from .tally import Metrics, Moments, Tally
 
-Metrics = dict[str, Array]
 
-
-def particle_moments(gradient: Theta, age: Float[Array, ""]) -> Metrics:
-    """Return the numbers of one particle whose averages `diagnose` needs.
+def moments(gradient: Theta, age: Float[Array, ""]) -> Moments:
+    """Return what `diagnose` needs of one particle.
 
     Args:
         gradient: the particle's estimate, as it is averaged.
         age: inner steps of its episode so far.
     """
     square = optax.tree.norm(gradient, squared=True)
-    return {"_square": square, "_age_square": age * age, "_age_times_square": age * square}
+    return Moments(age, square, age * age, age * square)
 
 
-def agreement(gradient: Theta, means: Metrics, particles: int) -> Metrics:
+def agreement(gradient: Theta, square: Float[Array, ""], particles: int) -> Float[Array, ""]:
     """Return the mean inner product of two different particles' estimates.
 
     It is an unbiased estimate of the squared norm of the expected gradient, without the noise's share.
 
     Args:
         gradient: the mean of the particles' estimates.
-        means: averages of `particle_moments` over the population.
+        square: the mean of their squared norms.
         particles: size of the population; NaN is returned for one.
     """
     if particles == 1:
-        return {"_agreement": jnp.full((), jnp.nan)}
+        return jnp.full((), jnp.nan)
     total = particles * optax.tree.norm(gradient, squared=True)
-    return {"_agreement": (total - means["_square"]) / (particles - 1)}
+    return (total - square) / (particles - 1)
 
 
-def diagnose(averages: Metrics, particles: int) -> Metrics:
-    """Turn averages over a population, and over some meta-steps, into diagnostics.
+def diagnose(tally: Tally, particles: int) -> Metrics:
+    """Turn a tally, a mean over some meta-steps, into a run's metrics.
 
     Args:
-        averages: of `age`, `particle_moments` and `agreement`; other entries are passed on.
-        particles: size of the population.
+        tally: of the whole population.
+        particles: its size.
 
     Returns:
-        The other entries, and
+        What is shown as it is, the means of the ratios, `age`, and
           * `particle_variance`: trace of the covariance of one particle's estimate;
           * `signal_to_noise`: |expected gradient|^2 over the variance of the population's mean, both
             estimated without bias, so that it may come out below 0 where there is next to no signal; in a
@@ -61,12 +60,13 @@ def diagnose(averages: Metrics, particles: int) -> Metrics:
             squares: 0 where it does not depend on it (NRES on average), 1 where it is proportional to it (PES
             on windows that have nothing to do with one another). NaN where all ages are the same.
     """
-    named = {name: value for name, value in averages.items() if not name.startswith("_")}
-    square, agreeing, age = averages["_square"], averages["_agreement"], averages["age"]
+    (age, square, age_square, age_times_square), agreeing = tally.moments, tally.agreement
     variance = square - agreeing
-    spread = averages["_age_square"] - age**2
-    slope = (averages["_age_times_square"] - age * square) / spread
-    return named | {
+    spread = age_square - age**2
+    slope = (age_times_square - age * square) / spread
+    return tally.shown | {
+        **{name: ratio.mean for name, ratio in tally.ratios.items()},
+        "age": age,
         "particle_variance": variance,
         "signal_to_noise": particles * agreeing / variance,
         "particle_cosine": agreeing / square,

@@ -20,9 +20,9 @@ from lopt import UsageError
 
 from ..dynamics import Theta
 from ..estimators import Estimate
+from .diagnostics import agreement
 from .mesh import Devices
-
-Metrics = dict[str, Array]
+from .tally import Counts, Metrics, Moments, Ratio, Tally
 
 MEMORY = 0.99
 """What a scale keeps of itself in a meta-step, once it is settled."""
@@ -35,7 +35,7 @@ in so many meta-steps has an estimate that is not zero; below that it would be t
 ONLY = "only"
 """The task's name where a run has one that needs none."""
 _TINY = 1e-30
-_PER_TASK = ("loss", "objective", "diverged", "particle_norm")
+_PER_TASK = ("loss", "diverged", "particle_norm")
 
 
 class Scale(struct.PyTreeNode):
@@ -172,105 +172,111 @@ class Mixture:
         return jax.tree.map(lambda g: share * g, gradient)
 
     def reduce(
-        self, contributions: Mapping[str, Theta], metrics: Mapping[str, Metrics]
-    ) -> tuple[Theta, dict[str, Metrics]]:
-        """Average over all particles, and each task's metrics over its own, by one all-reduce.
+        self, contributions: Mapping[str, Theta], counts: Mapping[str, Counts]
+    ) -> tuple[Theta, dict[str, Counts]]:
+        """Average over all particles, and each task's numbers over its own, by one all-reduce.
 
         Called inside the per-device function.
 
         Args:
             contributions: by task; the first axis is this device's particles.
-            metrics: by task, the same.
+            counts: by task, the same.
 
         Returns:
-            Theta's gradient, and the metrics by task.
+            Theta's gradient, and the means by task.
         """
         sums = [
-            self.devices.add_up((contributions[member.name], metrics[member.name])) for member in self.members
+            self.devices.add_up((contributions[member.name], counts[member.name])) for member in self.members
         ]
         gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(gradient for gradient, _ in sums))
-        gradient, totals = self.devices.over_devices((gradient, [counts for _, counts in sums]))
+        gradient, totals = self.devices.over_devices((gradient, [numbers for _, numbers in sums]))
         means = {
-            member.name: {name: total / member.particles for name, total in counts.items()}
-            for member, counts in zip(self.members, totals, strict=True)
+            member.name: jax.tree.map(lambda x, n=member.particles: x / n, numbers)
+            for member, numbers in zip(self.members, totals, strict=True)
         }
         return jax.tree.map(lambda g: g / self.particles, gradient), means
 
-    def weigh(self, means: Mapping[str, Metrics], scales: Mapping[str, Scale]) -> Metrics:
-        """Make a run's metrics of its tasks': weighted means, and in a mixture each task's own.
+    def tally(self, gradient: Theta, means: Mapping[str, Counts], scales: Mapping[str, Scale]) -> Tally:
+        """Make a meta-step's numbers of its tasks': weighted means, and in a mixture each task's own.
 
-        What `diagnose` needs are means over all particles instead, and so is the age.
+        Args:
+            gradient: the mean of all particles' estimates.
+            means: by task, as `reduce` gives them.
+            scales: of the tasks; empty for a single one.
         """
-        shown = {name: self._relative(found, scales.get(name)) for name, found in means.items()}
-        pooled = {m.name: m.particles / self.particles for m in self.members}
+        shown = {name: _relative(found.shown, scales.get(name)) for name, found in means.items()}
+        pooled = {member.name: member.particles / self.particles for member in self.members}
 
-        def mean(metric: str) -> Array:
-            shares = pooled if metric == "age" or metric.startswith("_") else self.weights
-            return sum((shares[name] * shown[name][metric] for name in self.names), jnp.zeros(()))
+        def mean(shares: Mapping[str, float], values: Mapping[str, Array]) -> Array:
+            return sum((shares[name] * values[name] for name in self.names), jnp.zeros(()))
 
-        weighed = {metric: mean(metric) for metric in shown[self.names[0]]}
+        first = shown[self.names[0]]
+        weighed = {m: mean(self.weights, {name: shown[name][m] for name in self.names}) for m in first}
+        moments = Moments(
+            *(mean(pooled, dict(zip(self.names, numbers, strict=True))) for numbers in self._moments(means))
+        )
+        ratios = {"objective": Ratio(weighed.pop("objective"), weighed["finished"])}
         for name, scale in scales.items():
-            weighed |= {f"tasks/{name}/{metric}": means[name][metric] for metric in _PER_TASK}
-            weighed |= {f"tasks/{name}/scale": scale.value, f"_finished/{name}": means[name]["finished"]}
-        return weighed
+            own = means[name].shown
+            weighed |= {f"tasks/{name}/{metric}": own[metric] for metric in _PER_TASK}
+            weighed |= {f"tasks/{name}/scale": scale.value}
+            ratios |= {f"tasks/{name}/objective": Ratio(own["objective"], own["finished"])}
+        return Tally(weighed, ratios, moments, agreement(gradient, moments.square, self.particles))
 
-    @staticmethod
-    def _relative(means: Metrics, scale: Scale | None) -> Metrics:
-        """Give norms in units of the scale, so that they can be averaged over tasks."""
-        return means if scale is None else means | {"particle_norm": means["particle_norm"] * scale.inverse}
+    def _moments(self, means: Mapping[str, Counts]) -> Iterator[tuple[Array, ...]]:
+        """Yield each of the moments, of all tasks in order."""
+        return zip(*(means[name].moments for name in self.names), strict=True)
 
 
-def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[Theta, Metrics]:
+def _relative(shown: Metrics, scale: Scale | None) -> Metrics:
+    """Give norms in units of the scale, so that they can be averaged over tasks."""
+    return shown if scale is None else shown | {"particle_norm": shown["particle_norm"] * scale.inverse}
+
+
+def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[Theta, Metrics, Array]:
     """Drop an estimate that is not finite, normalise one that is, clip what is large then, and count.
 
     Args:
         estimate: a particle's.
         scale: its task's; None for a single task, whose estimates stay as they are.
         clip: bound on the norm of a normalised estimate; None for no bound.
+
+    Returns:
+        The estimate, the particle's metrics, and 1 where it tells anything: it is finite and not silent.
     """
     norm = optax.tree.norm(estimate.gradient)
     usable = jnp.isfinite(norm)
     inverse = jnp.ones(()) if scale is None else scale.inverse
     kept = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
     gradient = jax.tree.map(lambda g: jnp.where(usable, g * (inverse * kept), 0), estimate.gradient)
-    counts = {
+    metrics = {
         "particle_norm": jnp.where(usable, norm, 0),
         "clipped": (usable & (kept < 1)).astype(jnp.float32),
         "dropped": (~usable).astype(jnp.float32),
-        "_telling": (usable & ~jnp.asarray(estimate.silent)).astype(jnp.float32),
     }
-    return gradient, estimate.metrics | counts
+    telling = usable & ~jnp.asarray(estimate.silent)
+    return gradient, estimate.metrics | metrics, telling.astype(jnp.float32)
 
 
-def follow(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> dict[str, Scale]:
-    """Return the scales after a meta-step whose metrics, by task, are given."""
+def follow(scales: Mapping[str, Scale], means: Mapping[str, Counts]) -> dict[str, Scale]:
+    """Return the scales after a meta-step whose numbers, by task, are given."""
     return {
-        name: scale.updated(means[name]["particle_norm"], means[name]["_telling"])
+        name: scale.updated(means[name].shown["particle_norm"], means[name].telling)
         for name, scale in scales.items()
     }
 
 
-def informed(scales: Mapping[str, Scale], means: Mapping[str, Metrics]) -> Bool[Array, ""]:
+def informed(scales: Mapping[str, Scale], means: Mapping[str, Counts]) -> Bool[Array, ""]:
     """Tell whether a meta-step's gradient says anything: whether any task has an estimate that counts.
 
     Those don't that are not finite, that are silent, or whose task's scale is not known.
 
     Args:
         scales: before the meta-step; empty for a single task.
-        means: metrics by task.
+        means: numbers by task.
     """
     counts = [
-        (found["_telling"] > 0) & (scales[name].known if name in scales else True)
+        (found.telling > 0) & (scales[name].known if name in scales else True)
         for name, found in means.items()
     ]
     return jnp.any(jnp.stack(counts))
-
-
-def per_episode(averages: Metrics) -> Metrics:
-    """Divide each `objective` by the share of episodes that ended; NaN when none did."""
-    divided = {"objective": averages["objective"] / averages["finished"]}
-    for name in averages:
-        if name.startswith("_finished/"):
-            task = f"tasks/{name.removeprefix('_finished/')}/objective"
-            divided[task] = averages[task] / averages[name]
-    return averages | divided

@@ -13,8 +13,9 @@ from jaxtyping import Array, Int, Key
 
 from ..dynamics import Dynamics, Theta
 from ..estimators import Estimator
-from .diagnostics import agreement, diagnose, particle_moments
-from .mixture import Member, Mixture, Scale, follow, guard, informed, per_episode
+from .diagnostics import diagnose, moments
+from .mixture import Member, Mixture, Scale, follow, guard, informed
+from .tally import Counts, Metrics, Tally
 
 
 class MetaState(struct.PyTreeNode):
@@ -32,8 +33,8 @@ class MetaState(struct.PyTreeNode):
     """In a mixture, the running size of each task's estimates."""
 
 
-Metrics = dict[str, Array]
 Step = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Metrics]]
+_OneStep = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Tally]]
 
 
 def init_run(
@@ -106,60 +107,59 @@ def _one(
     mixture: Mixture,
     particle_clip: float | None,
     gradient_clip: float | None,
-) -> Step:
+) -> _OneStep:
     """Return one meta-step, as it is run on each device; particles and dynamics are by task."""
 
     def run(first: int, member: Member, state: MetaState, particles: Any, dynamics: Dynamics) -> Any:
         """Let a task's particles do a window."""
         step_key = jax.random.fold_in(state.key, state.meta_step)
 
-        def particle(index: Array, particle: Any) -> tuple[Any, Theta, Metrics]:
+        def particle(index: Array, particle: Any) -> tuple[Any, Theta, Counts]:
             key = jax.random.fold_in(step_key, index)
             particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
-            gradient, metrics = guard(estimate, state.scales.get(member.name), particle_clip)
+            gradient, metrics, telling = guard(estimate, state.scales.get(member.name), particle_clip)
             gradient = mixture.contribution(member, gradient)
-            return particle, gradient, metrics | particle_moments(gradient, metrics["age"])
+            age = metrics.pop("age")
+            return particle, gradient, Counts(metrics, telling, moments(gradient, age))
 
         indices = first + mixture.devices.indices(member.particles)
         return mixture.devices.each(member.particles, particle, indices, particles)
 
-    def one(state: MetaState, particles: Any, dynamics: Any) -> tuple[MetaState, Any, Metrics]:
+    def one(state: MetaState, particles: Any, dynamics: Any) -> tuple[MetaState, Any, Tally]:
         ran = {
             member.name: run(first, member, state, particles[member.name], dynamics[member.name])
             for first, member in mixture.numbered()
         }
-        particles, gradients, metrics = ({name: got[i] for name, got in ran.items()} for i in range(3))
-        gradient, means = mixture.reduce(gradients, metrics)
+        particles, gradients, counts = ({name: got[i] for name, got in ran.items()} for i in range(3))
+        gradient, means = mixture.reduce(gradients, counts)
         scales = follow(state.scales, means)
-        weighed = mixture.weigh(means, scales)
-        weighed |= agreement(gradient, weighed, mixture.particles)
-        broken = jnp.all(jnp.stack([found["dropped"] >= 1 for found in means.values()]))
+        tally = mixture.tally(gradient, means, scales)
+        broken = jnp.all(jnp.stack([found.shown["dropped"] >= 1 for found in means.values()]))
         tells = informed(state.scales, means)
         moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
         silent = ~tells & ~broken
         outcome |= {"skipped": outcome["skipped"] * ~silent, "silent": silent.astype(jnp.float32)}
-        return moved.replace(scales=scales), particles, weighed | outcome
+        return moved.replace(scales=scales), particles, tally._replace(shown=tally.shown | outcome)
 
     return one
 
 
-def _repeat(one: Step, size: int) -> Step:
+def _repeat(one: _OneStep, size: int) -> Step:
     """Return as many meta-steps as the constants, (dynamics, count), say; `size` particles in all."""
 
     def several(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         dynamics, count = constants
 
-        def body(_: Array, carry: tuple[MetaState, Any, Metrics]) -> tuple[MetaState, Any, Metrics]:
+        def body(_: Array, carry: tuple[MetaState, Any, Tally]) -> tuple[MetaState, Any, Tally]:
             state, particles, totals = carry
-            state, particles, metrics = one(state, particles, dynamics)
-            return state, particles, jax.tree.map(jnp.add, totals, metrics)
+            state, particles, tally = one(state, particles, dynamics)
+            return state, particles, jax.tree.map(jnp.add, totals, tally)
 
         # A loop of traced length, so that a run's last call may be shorter without compiling anew.
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        averages = {name: total / count for name, total in totals.items()}
-        return state, particles, diagnose(per_episode(averages), size)
+        return state, particles, diagnose(jax.tree.map(lambda total: total / count, totals), size)
 
     return several
 

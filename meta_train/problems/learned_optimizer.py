@@ -51,6 +51,8 @@ class LearnedOptimizerTraining(Problem):
     the longest horizon."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.task, str):
+            object.__setattr__(self, "task", (self.task,))
         parse_options(self.optimizer_options, "--optimizer-options")
         check_names(self.task, "--task")
         check_numbers(self.task_weights, len(self.task), "--task-weights")

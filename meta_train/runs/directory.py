@@ -123,13 +123,20 @@ class RunDirectory:
         """
         self.check(run)
         self._make()
+        try:
+            self._write_claim(run, command)
+        except OSError as error:
+            place = error.filename2 or error.filename or self.path
+            raise RunDirectoryError(f"{place} can't be written: {error.strerror}") from error
+        return self.read_id()
+
+    def _write_claim(self, run: Run, command: str) -> None:
         write_whole(self.config, run_to_json(run))  # first: the rest without it would be no run's
         mark(self.checkpoints, saved=bool(steps_in(self.checkpoints)))
         if not os.path.lexists(self.identity):
             known = (read_about(self.checkpoints) or {}).get("id")
             identity = {"id": known if is_run_id(known) else secrets.token_hex(4)} | provenance(command)
             write_whole(self.identity, json.dumps(identity, indent=2) + "\n")
-        return self.read_id()
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
