@@ -1,7 +1,5 @@
 """Image classification data that lives on the device as uint8, read once through TFDS.
 
-from .errors import UsageError
-
 No TensorFlow and no network here; `prepared.py` says where the data is.
 """
 
@@ -16,6 +14,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from .errors import UsageError
 from .prepared import (
     SPLITS,
     TFDS_SPLITS,

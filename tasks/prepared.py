@@ -38,7 +38,7 @@ class DatasetNotPreparedError(UsageError, RuntimeError):
     """The data set is not on this machine in a form that can be read without TensorFlow."""
 
 
-class MissingPackageError(UsageError, ModuleNotFoundError):
+class MissingPackageError(ModuleNotFoundError, UsageError):
     """A package that reading data needs is not installed."""
 
 

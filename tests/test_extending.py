@@ -133,7 +133,7 @@ def test_files_are_imported_once_and_found_under_their_own_name(tmp_path, monkey
         ("is_stopped.py", "raise KeyboardInterrupt", "stopped while it was imported"),
         ("says_much.py", "raise OSError('a\\nb\\x1b[2J')", r"OSError: a\nb\x1b[2J (line 1)"),
         *(
-            (f"registers_{i}.py", f"import tasks\n{text}", f"ValueError: {says}")
+            (f"registers_{i}.py", f"import tasks\n{text}", f"UsageError: {says}")
             for i, (text, says) in enumerate(
                 [
                     ("tasks.register('n')(3)", "what is registered as task 'n' is no function without"),
@@ -146,7 +146,7 @@ def test_files_are_imported_once_and_found_under_their_own_name(tmp_path, monkey
             )
         ),
         *(
-            (f"{package}_{i}.py", f"import {package}\n{text}", f"ValueError: {says}")
+            (f"{package}_{i}.py", f"import {package}\n{text}", f"UsageError: {says}")
             for package, base in (("lopt", "LearnedOptimizer"), ("meta_train", "Estimator"))
             for i, (text, says) in enumerate(
                 [

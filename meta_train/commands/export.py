@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from ..runs.checkpoints import CheckpointError
     from ..runs.directory import RunDirectory
 
 
@@ -41,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from ..host.imports import import_all
     from ..host.usage import USAGE_ERRORS
     from ..problems.learned_optimizer import LearnedOptimizerTraining
+    from ..runs.checkpoints import CheckpointError
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
 
