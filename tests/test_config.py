@@ -221,7 +221,7 @@ def test_options_have_one_name_each():
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_option_is_documented(group):
     """`lopt-train --help` shows the string below each field."""
-    source = inspect.getsource(group)
+    source = "".join(inspect.getsource(cls) for cls in group.__mro__ if dataclasses.is_dataclass(cls))
     for field in dataclasses.fields(group):
         after = source.split(f"\n    {field.name}: ", 1)[1].split("\n", 1)[1]
         assert after.lstrip().startswith('"""')

@@ -268,3 +268,12 @@ def test_odd_references_are_judged_anew(whole, tmp_path):
     assert read_references(file, options | {"rates": 7}, ["plain"], {"parabola-1": 4}) is None
     assert read_references(file, options, ["other"], {"parabola-1": 4}) is None
     assert read_references(file, options, ["plain"], {"parabola-2": 4}) is None
+
+
+def test_what_is_trained_on_and_judged_on_is_made_once():
+    """A task may hold a data set."""
+    problem = LearnedOptimizerTraining(task=("quadratic",), validate_on=("quadratic:40", "noisy-quadratic"))
+    trained, judged = problem.members()["quadratic"].dynamics, problem.trials(RUN.method.estimator)
+    assert judged[0].dynamics is trained
+    assert judged[1].dynamics is not trained
+    assert problem == LearnedOptimizerTraining(problem.task, validate_on=problem.validate_on)

@@ -14,8 +14,9 @@ from lopt import UsageError
 from ..problems.base import Problem
 from ..problems.learned_optimizer import LearnedOptimizerTraining
 from ..problems.options import parse_options
-from .ranges import SIZE, Range, check_ranges, flag
-from .settings import Loop, Placement, Show
+from .method_settings import MethodSettings
+from .ranges import SIZE, Range, flag
+from .settings import Loop, Placement, Show, with_values
 
 if TYPE_CHECKING:
     from ..estimators import Estimator
@@ -35,7 +36,7 @@ _LENGTHS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodOptions:
+class MethodOptions(MethodSettings):
     """How theta is trained; `method` makes a `Method` of it."""
 
     estimator: str = "pes"
@@ -67,26 +68,8 @@ class MethodOptions:
     objective_options: tuple[str, ...] = ()
     """Options of the objective, as NAME=VALUE."""
 
-    particles: Annotated[int, Range(1, 2**20)] = 16
-    """Size of the population, for each task; a particle is an antithetic pair."""
-    task_particles: Annotated[tuple[int, ...], Range(1, 2**20)] = ()
-    """Particles of each task of a mixture, in the order of the tasks; default: --particles for all."""
-    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
-    """Seed of everything random."""
-    learning_rate: Annotated[float, SIZE] = 3e-3
-    """Peak learning rate of the outer Adam."""
-    warmup: Annotated[int, Range()] = 20
-    """Meta-steps of linear warm-up."""
-    final_rate: Annotated[float, Range(0, 1)] = 0.1
-    """Learning rate at the end, as a fraction of the peak (cosine decay)."""
-    gradient_clip: Annotated[float, SIZE] = 1.0
-    """Bound on the norm of the averaged meta-gradient."""
-    particle_clip: Annotated[float | None, SIZE] = None
-    """Bound on the norm of one particle's estimate, in a mixture in units of its task's scale. It is a bias:
-    what is clipped counts for less. Default: none for a single task, 3 in a mixture."""
-
     def __post_init__(self) -> None:
-        check_ranges(self)
+        MethodSettings.__post_init__(self)
         for name in ("estimator_options", "horizon_options", "objective_options"):
             parse_options(getattr(self, name), flag(name))
 
@@ -98,9 +81,8 @@ class MethodOptions:
         """
         from .run import Method
 
-        own = {field.name for field in dataclasses.fields(MethodOptions)}
-        shared = own & {field.name for field in dataclasses.fields(Method)} - {"estimator"}
-        return Method(self._estimator(), **{name: getattr(self, name) for name in shared})
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(MethodSettings)}
+        return Method(self._estimator(), **settings)
 
     def _estimator(self) -> Estimator:
         """Make the estimator; sigma goes to those that perturb theta."""
@@ -164,12 +146,9 @@ class Options:
             TypeError: for a name that is no option.
         """
         groups = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name, group in groups.items():
-            fields = {field.name for field in dataclasses.fields(group)}
-            own = {key: values.pop(key) for key in [*values] if key in fields}
-            groups[name] = dataclasses.replace(group, **own) if own else group
-        if values:
-            raise TypeError(f"a run has no option {min(values)!r}")
+        groups, unknown = with_values(groups, values)
+        if unknown:
+            raise TypeError(f"a run has no option {min(unknown)!r}")
         return Options(**groups)
 
     def run(self) -> Run:

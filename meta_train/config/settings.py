@@ -6,7 +6,8 @@ Importing this module imports nothing heavy, so that `--help` is quick.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from .ranges import COUNT, Range, check_ranges
 
@@ -84,3 +85,23 @@ class Show:
     """W&B tags; default: WANDB_TAGS."""
     wandb_notes: str | None = None
     """W&B notes; default: WANDB_NOTES."""
+
+
+def with_values(
+    groups: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give dataclasses other values, each value to the one that has a field of its name.
+
+    Args:
+        groups: dataclasses, by names of their own.
+        values: by the fields' names, which no two groups share.
+
+    Returns:
+        The groups, and the values that are no group's.
+    """
+    changed, others = dict(groups), dict(values)
+    for name, group in groups.items():
+        fields = {field.name for field in dataclasses.fields(group)}
+        own = {key: others.pop(key) for key in values if key in fields}
+        changed[name] = dataclasses.replace(group, **own) if own else group
+    return changed, others

@@ -6,6 +6,7 @@ Importing this module imports nothing heavy, so that `--help` is quick.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,13 +93,12 @@ class LearnedOptimizerTraining(Problem):
             UsageError: for an unknown task, with the nearest ones.
             tasks.DatasetNotPreparedError: when a task needs data that is not on this machine.
         """
-        return {name: Training(self._inner_training(name), weight) for name, weight in self.weights.items()}
+        return {name: Training(self._made[name], weight) for name, weight in self.weights.items()}
 
     def trials(self, estimator: Estimator) -> tuple[Trial, ...]:
         """Return the inner trainings of --validate-on, or of the tasks trained on at the longest horizon."""
-        longest, entries = estimator.horizon.bounds()[1], self.validations
-        made = {name: self._inner_training(name) for name in dict.fromkeys(e.task for e in entries)}
-        return tuple(Trial(e.label, made[e.task], e.horizon or longest, e.weight) for e in entries)
+        longest, made = estimator.horizon.bounds()[1], self._made
+        return tuple(Trial(e.label, made[e.task], e.horizon or longest, e.weight) for e in self.validations)
 
     def rivals(self, candidates: int) -> tuple[Rival, ...]:
         """Return Adam at so many learning rates, evenly spaced in their logarithm from 1e-4 to 1."""
@@ -149,10 +149,13 @@ class LearnedOptimizerTraining(Problem):
         """
         return lopt.save(theta, directory, origin)
 
-    def _inner_training(self, name: str) -> InnerTraining:
+    @functools.cached_property
+    def _made(self) -> dict[str, InnerTraining]:
+        """The inner trainings of all tasks, each made once: what is trained on may be judged on, too."""
         from .inner_training import InnerTraining
 
-        return InnerTraining(tasks.build(name), self.measured_on)
+        names = dict.fromkeys((*self.task, *(entry.task for entry in self.validations)))
+        return {name: InnerTraining(tasks.build(name), self.measured_on) for name in names}
 
 
 def _is_kept(run_dir: Path) -> bool:

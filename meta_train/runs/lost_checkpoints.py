@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..host.files import write_whole
+from ..host.files import read_whole, write_whole
 
 _NAME = "README.txt"
 _NOT_YET, _SAVED = "This run has not saved yet.\n", "This run has saved.\n"
@@ -19,7 +19,8 @@ def mark(checkpoints: Path, saved: bool = False) -> None:
     """Make the directory of a run's checkpoints and its mark, or say in it that there is a checkpoint."""
     checkpoints.mkdir(parents=True, exist_ok=True)
     file = checkpoints / _NAME
-    if saved or not file.exists():
+    # A run says so at every save; what is said already is not written again.
+    if not file.exists() or (saved and _said(file) != _SAVED):
         write_whole(file, _SAVED if saved else _NOT_YET)
 
 
@@ -30,10 +31,16 @@ def are_lost(checkpoints: Path, metrics: Path) -> bool:
         checkpoints: the directory, where no checkpoint is.
         metrics: the run's `metrics.jsonl`.
     """
+    said = _said(checkpoints / _NAME)
+    return _has_begun(metrics) if said is None else said != _NOT_YET
+
+
+def _said(file: Path) -> str | None:
+    """Return what a mark says; None where it can't be read."""
     try:
-        return (checkpoints / _NAME).read_text() != _NOT_YET
+        return read_whole(file)
     except (OSError, ValueError):
-        return _has_begun(metrics)
+        return None
 
 
 def _has_begun(metrics: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from lopt import UsageError
+from lopt import UsageError, strict_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def from_json(record: Mapping[str, Any]) -> dict[str, Value]:
 def _encode(value: Curves | Histogram) -> dict[str, Any]:
     if isinstance(value, Histogram):
         return {"edges": [float(e) for e in value.edges], "counts": [int(c) for c in value.counts]}
-    lines = {n: [float(v) if math.isfinite(v) else None for v in line] for n, line in value.lines.items()}
+    lines = {name: strict_json.encode([float(v) for v in line]) for name, line in value.lines.items()}
     return {"steps": [float(step) for step in value.steps], "lines": lines}
 
 
@@ -87,6 +87,6 @@ def _decode(value: Any) -> Value:
         case {"edges": edges, "counts": counts}:
             return Histogram(tuple(edges), tuple(counts))
         case {"steps": steps, "lines": lines}:
-            read = {n: tuple(math.nan if v is None else v for v in line) for n, line in lines.items()}
+            read = {name: tuple(strict_json.decode(line, math.nan)) for name, line in lines.items()}
             return Curves(tuple(steps), read)
     raise UsageError(f"not a logged value: {value!r}")
