@@ -21,8 +21,8 @@ AnyBatch = Any
 class Batch(NamedTuple):
     """Rows with a weight each: what every task of this package draws, unless it draws no data."""
 
-    inputs: Shaped[Array, "rows *shape"]
-    targets: Shaped[Array, "rows *shape"]
+    inputs: Shaped[Array, " rows *shape"]
+    targets: Shaped[Array, " rows *shape"]
     """What is to be told from the inputs: labels, numbers, or each next symbol."""
     weights: Float[Array, " rows"]
     """Share of each row in the mean; they sum to 1, and a smaller batch is one whose last are zero."""

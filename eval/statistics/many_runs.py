@@ -211,7 +211,7 @@ def _counts(draws: Int[ndarray, "count tasks seeds"]) -> Float[ndarray, "count t
 
 
 def _interval(
-    resampled: Float[ndarray, "count *rest"],
+    resampled: Float[ndarray, " count *rest"],
 ) -> tuple[Float[ndarray, "*rest"], Float[ndarray, "*rest"]]:
     """Return the percentiles that leave (1 - `LEVEL`) / 2 out at either end.
 
