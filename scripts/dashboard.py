@@ -18,9 +18,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from meta_train import METRICS
 from meta_train.trackers import dashboard
 from meta_train.trackers.dashboard import Panel, Section, Subject
-from meta_train.trackers.metrics import METRICS, Scope
+from meta_train.trackers.metrics import Scope
 
 
 def main(arguments: list[str] | None = None) -> int:

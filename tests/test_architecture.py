@@ -199,6 +199,31 @@ def test_a_right_import_passes(tmp_path, path, statement):
     assert not import_violations(_house(tmp_path, path, statement))
 
 
+def deep_imports(folder: Path, public: dict[str, set[str]]) -> list[str]:
+    """Find what tests and scripts take from inside a package although its root offers it."""
+    return [
+        f"{path.name}:{node.lineno}: import {', '.join(names)} from {package}"
+        for path in sorted(folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level == 0
+        for package, dot, _ in [(node.module or "").partition(".")]
+        if dot
+        and (names := sorted(public.get(package, set()) & {alias.name for alias in node.names}))
+        and not any((REPOSITORY / node.module.replace(".", "/") / f"{name}.py").exists() for name in names)
+    ]
+
+
+@pytest.mark.parametrize("folder", ["tests", "scripts"])
+def test_public_names_are_imported_from_package_roots(folder):
+    public = {package: public_names(REPOSITORY / package) for package in FLOORS}
+    assert not deep_imports(REPOSITORY / folder, public)
+
+
+def test_a_deep_import_is_found(tmp_path):
+    (tmp_path / "a.py").write_text("from lopt.base import load, hidden\nfrom lopt import load")
+    assert deep_imports(tmp_path, {"lopt": {"load"}}) == ["a.py:1: import load from lopt"]
+
+
 def _house(root: Path, path: str, statement: str) -> Path:
     exports = {
         "lopt": "load",

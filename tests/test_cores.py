@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from meta_train import usable_cores
 from meta_train.host import cores
-from meta_train.host.cores import usable_cores
 
 
 def machine(root, files):

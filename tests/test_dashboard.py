@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meta_train import Options, run_to_json
+from meta_train import METRICS, Options, run_to_json
 from meta_train.trackers import dashboard
 from meta_train.trackers.dashboard import SECTIONS, Subject, panel_metrics
-from meta_train.trackers.metrics import METRICS, Scope
+from meta_train.trackers.metrics import Scope
 from meta_train.trackers.metrics import names_of as names_of_scope
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,8 +11,7 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
-from tasks import data_cli
-from tasks.datasets import load_dataset
+from tasks import data_cli, load_dataset
 from tasks.prepared import DATASETS, TFDS_SPLITS, count_examples
 
 from .test_datasets import write_mnist

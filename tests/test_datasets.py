@@ -19,8 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tasks import datasets, digits_builder, prepared
-from tasks.datasets import SPLITS, Dataset, DatasetNotPreparedError, load_dataset
+from tasks import SPLITS, Dataset, DatasetNotPreparedError, datasets, digits_builder, load_dataset, prepared
 
 MNIST_COUNTS = {"train": 50, "test": 10}
 DIGITS_PATH = "sklearn_digits/1.0.0"

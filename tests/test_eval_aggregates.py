@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from eval import Results, Row, TaskResult
-from eval.statistics.against_reference import Summary, compare, tasks_won
+from eval import Results, Row, Summary, TaskResult, compare
+from eval.statistics.against_reference import tasks_won
 from eval.statistics.many_runs import (
     bootstrap,
     expected_best,

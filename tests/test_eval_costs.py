@@ -4,7 +4,8 @@ import jax
 import pytest
 
 import lopt
-from eval.training.costs import NETWORK_SIZE, measure_costs
+from eval import measure_costs
+from eval.training.costs import NETWORK_SIZE
 from lopt import OptaxRule
 
 

@@ -11,6 +11,7 @@ import lopt
 from eval import (
     BASELINES,
     STANDARD,
+    Baseline,
     choose,
     families,
     log_grid,
@@ -20,7 +21,7 @@ from eval import (
     training_curves,
     tune,
 )
-from eval.training.baselines import Baseline, sgd_momentum
+from eval.training.baselines import sgd_momentum
 from lopt import LearnableAdam, LearnableSGD, OptaxRule
 from tasks import Quadratic, Task
 

@@ -6,13 +6,12 @@ import math
 import jax
 import pytest
 
-from eval import Results, Row, TaskResult, print_results, run_keys, seconds_per_step
+from eval import BASELINES, Results, Row, TaskResult, print_results, run_keys, seconds_per_step
 from eval.report.markdown import render
 from eval.report.origins import MARK, duration, origin_sentences, trained_horizon, trained_tasks
 from eval.report.suite_parts import groups, parts_table
 from eval.report.tables import detail_table, main_table, sweep_table
 from eval.report.verdicts import verdicts
-from eval.training.baselines import BASELINES
 from tasks import Quadratic
 
 

@@ -9,10 +9,9 @@ import pytest
 import eval.protocol
 import eval.training.tuned_cache
 import lopt
-from eval import Entry, PartialResults, Runs, Suite, TunedCache, benchmark
+from eval import Baseline, Entry, PartialResults, Runs, Suite, TunedCache, benchmark, training_curves
 from eval.cli import main
-from eval.training.baselines import Baseline, adam
-from eval.training.curves import training_curves
+from eval.training.baselines import adam
 from eval.training.partial_results import theta_digest
 from tasks import Quadratic
 

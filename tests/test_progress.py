@@ -13,8 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.control import Control
 
-from meta_train import ProgressBar
-from meta_train.trackers.values import Curves, Histogram
+from meta_train import Curves, Histogram, ProgressBar
 
 FACTS = {
     "meta/loss": 0.41234,

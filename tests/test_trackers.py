@@ -9,16 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from meta_train.trackers import (
-    Curves,
-    Histogram,
-    JsonLines,
-    NoTracker,
-    Several,
-    WandB,
-    WandBOptions,
-    read_json_lines,
-)
+from meta_train import Curves, Histogram, JsonLines, NoTracker, Several, WandB, WandBOptions
+from meta_train.trackers import read_json_lines
 from meta_train.trackers import wandb as module
 from meta_train.trackers.plots import to_png
 from meta_train.trackers.values import from_json, numbers, to_json

@@ -11,9 +11,22 @@ import eval.protocol
 import eval.training.answer_files
 import eval.training.tuned_cache
 import tasks
-from eval import BASELINES, SUITES, Curves, Entry, Runs, Suite, Tuned, TunedCache, benchmark, choose, families
+from eval import (
+    BASELINES,
+    SUITES,
+    Baseline,
+    Curves,
+    Entry,
+    Runs,
+    Suite,
+    Tuned,
+    TunedCache,
+    benchmark,
+    choose,
+    families,
+)
 from eval.cli import main
-from eval.training.baselines import Baseline, adam, sgd_momentum, whole
+from eval.training.baselines import adam, sgd_momentum, whole
 from tasks import Quadratic
 
 COMES_WITH_LOPT = eval.training.tuned_cache.SHIPPED

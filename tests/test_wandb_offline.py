@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from meta_train.trackers import Curves, Histogram, JsonLines, WandB, WandBOptions, read_json_lines
+from meta_train import Curves, Histogram, JsonLines, WandB, WandBOptions
+from meta_train.trackers import read_json_lines
 
 REPOSITORY = Path(__file__).parents[1]
 OFFLINE = WandBOptions(mode="offline", project="lopt-tests")

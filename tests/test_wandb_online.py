@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from meta_train.trackers import JsonLines, WandB, WandBOptions
+from meta_train import JsonLines, WandB, WandBOptions
 
 from .wandb_server import serving
 
