@@ -9,11 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Key
 
 from meta_train import NRES, PES, ConstantHorizon, FullES, SumLoss, TruncatedES, run_episode, systems
 
 from .experiment import COLOURS, Check, Outcome, experiment, make_figure, tidy
+from .training import train_one
 
 HORIZON, WINDOW, PAIRS = 1000, 100, 10
 METHODS: dict[str, type[Any]] = {
@@ -102,25 +104,12 @@ def _train(
     estimator: Any, rates: Float[Array, " rates"], episodes: int, seeds: int, key: Key[Array, ""]
 ) -> Float[Array, "rates seeds episodes"]:
     """Train with each learning rate and seed; return the return after each episode's worth of steps."""
-    swimmer, updates = systems.Swimmer(), HORIZON // estimator.unrolled
+    swimmer, every = systems.Swimmer(), HORIZON // estimator.unrolled
 
     def run(rate: Float[Array, ""], key: Key[Array, ""]) -> Float[Array, " episodes"]:
-        theta = jnp.zeros((2, 8))
-        particle = estimator.init(swimmer, theta)
-        particles = jax.tree.map(lambda x: jnp.repeat(x[None], PAIRS, axis=0), particle)
-
-        def update(i: Array, carry: tuple[Array, Any]) -> tuple[Array, Any]:
-            theta, particles = carry
-            keys = jax.random.split(jax.random.fold_in(key, i), PAIRS)
-            step = lambda particle, key: estimator.step(swimmer, theta, particle, key, i)  # noqa: E731
-            particles, estimates = jax.vmap(step)(particles, keys)
-            return theta - rate * jnp.mean(estimates.gradient, axis=0), particles
-
-        def episode(carry: tuple[Array, Any], number: Array) -> tuple[tuple[Array, Any], Array]:
-            carry = jax.lax.fori_loop(number * updates, (number + 1) * updates, update, carry)
-            return carry, _evaluate(swimmer, carry[0])
-
-        return jax.lax.scan(episode, (theta, particles), jnp.arange(episodes))[1]
+        evaluate = functools.partial(_evaluate, swimmer)
+        theta, outer = jnp.zeros((2, 8)), optax.sgd(rate)
+        return train_one(swimmer, estimator, outer, theta, key, PAIRS, episodes, every, evaluate)[0][1:]
 
     over_seeds = jax.vmap(run, in_axes=(None, 0))
     return jax.vmap(over_seeds, in_axes=(0, None))(rates, jax.random.split(key, seeds))

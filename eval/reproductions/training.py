@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from meta_train import Devices, Dynamics, Estimator, Mixture, init_run, make_meta_step
 
@@ -73,28 +73,57 @@ def meta_train(
         seeds: how many runs; they differ in their keys alone.
         seed: makes their keys.
     """
-    mixture = Mixture.of(particles, Devices(backend="vmap"))
-    step = make_meta_step(estimator, outer, mixture)
     points = meta_steps // every
 
-    def one(dynamics: dict[str, Dynamics], theta: Any, key: Array) -> tuple[Array, Array]:
-        state, members = init_run(dynamics, estimator, outer, mixture, theta, key)
-        constants = (dynamics, jnp.asarray(every, jnp.int32))
-
-        def look(theta: Any) -> tuple[Array, Array]:
-            return evaluate(theta), ravel_pytree(theta)[0]
-
-        def record(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
-            seen = look(carry[0].theta)
-            state, members, _metrics = step(*carry, constants)
-            return (state, members), seen
-
-        (state, _), seen = jax.lax.scan(record, (state, members), None, points)
-        values, thetas = jax.tree.map(lambda s, x: jnp.append(s, x[None], axis=0), seen, look(state.theta))
-        return values, thetas
+    def one(dynamics: Dynamics, theta: Any, key: Array) -> tuple[Array, Array]:
+        return train_one(dynamics, estimator, outer, theta, key, particles, points, every, evaluate)
 
     keys = jax.random.split(jax.random.key(seed), seeds)
-    values, thetas = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))({"only": dynamics}, theta, keys)
+    values, thetas = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(dynamics, theta, keys)
     done = every * np.arange(points + 1)
     inner = done * particles * estimator.steps_per_window
     return Curve(done, inner, np.asarray(values), np.asarray(thetas))
+
+
+def train_one(
+    dynamics: Dynamics,
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    theta: Any,
+    key: Key[Array, ""],
+    particles: int,
+    points: int,
+    every: int,
+    evaluate: Callable[[Any], Float[Array, ""]],
+) -> tuple[Float[Array, " points+1"], Float[Array, "points+1 P"]]:
+    """Meta-train by the trainer's own meta-step, in one program that can be mapped over its arguments.
+
+    Args:
+        dynamics: the unrolled graph.
+        estimator: gives the gradients.
+        outer: the outer optimizer.
+        theta: where it starts.
+        key: of all that is random.
+        particles: size of the population; an antithetic pair is one.
+        points: evaluations after the first.
+        every: meta-steps from one evaluation to the next.
+        evaluate: a scalar function of theta.
+
+    Returns:
+        What `evaluate` said of theta at the start and every so many meta-steps, and those thetas, flat.
+    """
+    mixture = Mixture.of(particles, Devices(backend="vmap"))
+    step, members = make_meta_step(estimator, outer, mixture), {"only": dynamics}
+    start = init_run(members, estimator, outer, mixture, theta, key)
+    constants = (members, jnp.asarray(every, jnp.int32))
+
+    def look(theta: Any) -> tuple[Array, Array]:
+        return evaluate(theta), ravel_pytree(theta)[0]
+
+    def record(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], tuple[Array, Array]]:
+        state, particles, _metrics = step(*carry, constants)
+        return (state, particles), look(state.theta)
+
+    _, seen = jax.lax.scan(record, start, None, points)
+    values, thetas = jax.tree.map(lambda x, s: jnp.append(x[None], s, axis=0), look(theta), seen)
+    return values, thetas
