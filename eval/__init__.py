@@ -22,13 +22,14 @@ if TYPE_CHECKING:
         choose,
         families,
         log_grid,
+        register_baseline,
         tune,
     )
     from .training.costs import Cost, measure_costs
     from .training.curves import Curves, run_keys, stack, sweep_curves, training_curves
     from .training.optimizers import Found, OptimizerNotFoundError, find, find_all
     from .training.partial_results import PartialResults
-    from .training.suites import SUITES, Entry, Suite, suite
+    from .training.suites import SUITES, Entry, Suite, register_suite, suite
     from .training.timing import seconds_per_step
     from .training.tuned_cache import Runs, TunedCache
 else:
@@ -67,6 +68,8 @@ __all__ = [
     "many_runs",
     "measure_costs",
     "print_results",
+    "register_baseline",
+    "register_suite",
     "reproductions",
     "run_keys",
     "seconds_per_step",

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from eval import reproductions
+from lopt import UsageError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             outcome = reproductions.reproduce(
                 name, given.quick, out, lambda line: print(f"  {line}", file=sys.stderr)
             )
-        except reproductions.UnknownExperimentError as error:
+        except UsageError as error:
             print(error, file=sys.stderr)
             return 2
         print_outcome(name, outcome)

@@ -319,6 +319,14 @@ def test_every_public_name_exists_and_is_documented(package):
     assert not undocumented(module)
 
 
+@pytest.mark.parametrize("package", FLOORS)
+def test_public_classes_are_abstract_or_final(package):
+    module = importlib.import_module(built(package))
+    classes = [value for name in module.__all__ if isinstance(value := getattr(module, name), type)]
+    bases = {base for one in classes for base in one.__mro__[1:] if not issubclass(one, Exception)}
+    assert not [one for one in classes if one in bases and not inspect.isabstract(one)]
+
+
 def test_an_undocumented_name_is_found(tmp_path, monkeypatch):
     (tmp_path / "meta_train_example.py").write_text(
         textwrap.dedent(

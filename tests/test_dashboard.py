@@ -119,6 +119,21 @@ def test_what_is_no_run_is_told(tmp_path, text, script, capsys):
     assert printed.err.count("\n") == 1
 
 
+ODD = [b"", b"[]", b'{"id": 7}', b'{"id": "../../x"}', b"\xff\xfe\n{", b"[" * 10_000]
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"id": 7}', b'{"id": "../../x"}', b"\xff\xfe\n{", b"[" * 10_000]
+)
+def test_odd_files_beside_the_configuration_are_passed_over(run_dir, name, content):
+    whole = dashboard.read_subject(run_dir)
+    (run_dir / name).write_bytes(content)
+    odd = dashboard.read_subject(run_dir)
+    assert odd.run_id == (None if name == "run.json" else whole.run_id)
+    assert odd.project == whole.project
+
+
 def test_options_go_before_what_the_run_says(run_dir, script):
     given = script.parse(["--run-dir", str(run_dir), "--project", "other", "--task", "b", "--task", "c"])
     subject = script.find_subject(given)

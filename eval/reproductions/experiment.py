@@ -6,7 +6,6 @@ Nothing here imports JAX or matplotlib before an experiment runs.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import json
 import math
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lopt import UsageError
+from lopt import UsageError, look_up, strict_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,10 +100,6 @@ EXPERIMENTS: dict[str, Experiment] = {}
 """Experiments by name, those whose modules have been imported."""
 
 
-class UnknownExperimentError(LookupError):
-    """There is no experiment of this name."""
-
-
 def experiment(name: str) -> Callable[[Experiment], Experiment]:
     """Register the decorated experiment by name.
 
@@ -124,14 +119,11 @@ def find_experiment(name: str) -> Experiment:
     """Return an experiment by name, importing its module.
 
     Raises:
-        UnknownExperimentError: naming the nearest names.
+        UsageError: for an unknown name, with the nearest ones.
     """
-    if name not in EXPERIMENTS and name in CATALOGUE:
-        importlib.import_module(f".{name.replace('-', '_')}", __package__)
+    look_up("experiment", CATALOGUE | EXPERIMENTS, name)
     if name not in EXPERIMENTS:
-        known = sorted(CATALOGUE | EXPERIMENTS)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-        raise UnknownExperimentError(f"no experiment is called {name!r}; try {' or '.join(near)}")
+        importlib.import_module(f".{name.replace('-', '_')}", __package__)
     return EXPERIMENTS[name]
 
 
@@ -145,7 +137,7 @@ def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = p
         tell: takes a line about how far it is.
 
     Raises:
-        UnknownExperimentError: when there is no such experiment.
+        UsageError: when there is no such experiment.
     """
     from meta_train import provenance
 
@@ -168,7 +160,9 @@ def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = p
         "data": outcome.data,
         "provenance": provenance(command),
     }
-    (out / "outcome.json").write_text(json.dumps(_plain(written), indent=1, allow_nan=False) + "\n")
+    (out / "outcome.json").write_text(
+        json.dumps(strict_json.encode(written), indent=1, allow_nan=False) + "\n"
+    )
     return outcome
 
 
@@ -192,16 +186,3 @@ def tidy(axes: Any) -> None:
     """Give axes a faint grid, and no frame above and to the right."""
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold; a number that is not finite becomes a string, since JSON has none."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # An array or one of its numbers.
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ from jaxtyping import Array, Key
 from optax import contrib
 
 import lopt
-from lopt import OptaxRule, look_up
+from lopt import OptaxRule, UsageError, check_name, look_up
 from tasks import Split, Task
 
 from .curve_metrics import mean_loss
@@ -138,6 +140,29 @@ BASELINES: dict[str, Baseline] = {
 """Every baseline by its name. A new one is one line here. Each is as optax has it, but for what is said."""
 
 
+_GROUPS = {"standard": STANDARD, "strong": STRONG}
+"""Names for several; "all" is another."""
+
+
+def register_baseline(name: str, baseline: Baseline) -> None:
+    """Make a baseline known to `lopt-eval --baselines` by its name.
+
+    Raises:
+        UsageError: when the name is taken or is none, it is no `Baseline`, or its rates are no ascending
+            positive numbers.
+    """
+    check_name(name)
+    if not isinstance(baseline, Baseline):
+        raise UsageError(f"what is registered as {name!r} is no Baseline: {baseline!r}")
+    if name in (*BASELINES, *_GROUPS, "all"):
+        raise UsageError(f"a baseline called {name!r} is registered already")
+    rates = baseline.rates
+    ascending = all(low < high for low, high in itertools.pairwise(rates))
+    if not (rates and ascending and all(math.isfinite(rate) and rate > 0 for rate in rates)):
+        raise UsageError(f"the rates of baseline {name!r} must be ascending positive numbers, not {rates}")
+    BASELINES[name] = baseline
+
+
 def choose(names: Sequence[str]) -> dict[str, Baseline]:
     """Return baselines by name, in the order of `BASELINES`; the reference is always one of them.
 
@@ -147,7 +172,7 @@ def choose(names: Sequence[str]) -> dict[str, Baseline]:
     Raises:
         ValueError: for an unknown name, with the nearest ones.
     """
-    groups = {"all": tuple(BASELINES), "standard": STANDARD, "strong": STRONG}
+    groups = {"all": tuple(BASELINES)} | _GROUPS
     chosen = {REFERENCE}
     for name in names:
         chosen.update(look_up("baseline", groups | {one: (one,) for one in BASELINES}, name))

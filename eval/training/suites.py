@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
-from lopt import look_up
+from lopt import UsageError, check_name, look_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,31 @@ def suite(name: str) -> Suite:
         ValueError: for an unknown name, with the nearest ones.
     """
     return look_up("suite", SUITES, name)
+
+
+def register_suite(suite: Suite) -> None:
+    """Make a suite known to `lopt-eval --suite` by its name.
+
+    Raises:
+        UsageError: when its name is taken or is none, it is no `Suite`, it has no entries, or an entry has a
+            horizon below 1 step or a `declared` that is not positive.
+    """
+    if not isinstance(suite, Suite):
+        raise UsageError(f"what is registered is no Suite: {suite!r}")
+    check_name(suite.name)
+    if suite.name in SUITES:
+        raise UsageError(f"a suite called {suite.name!r} is registered already")
+    if not suite.entries or not all(isinstance(entry, Entry) for entry in suite.entries):
+        raise UsageError(
+            f"suite {suite.name!r} needs entries: Suite(name, tests, (Entry(task, horizon), ...))"
+        )
+    for entry in suite.entries:
+        if not (isinstance(entry.horizon, int) and entry.horizon >= 1 and 0 < entry.declared < math.inf):
+            raise UsageError(
+                f"suite {suite.name!r}: horizons are whole steps from 1 and what is declared is "
+                f"positive, unlike in {entry}"
+            )
+    SUITES[suite.name] = suite
 
 
 def _add(

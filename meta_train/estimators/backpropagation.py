@@ -39,11 +39,6 @@ class Backpropagation(Estimator):
 
     rematerialise: bool = False
 
-    @property
-    def steps_per_window(self) -> int:
-        """One episode; backward passes are not counted."""
-        return self.unrolled
-
     def init(self, dynamics: Dynamics, theta: Theta) -> SoloState:
         """Return a particle of zeros whose episode of no steps is over."""
         return SoloState(blank(dynamics, theta), jnp.zeros((), jnp.int32))

@@ -26,3 +26,8 @@ class BPTT(Backpropagation):
     """
 
     whole_episodes: ClassVar[bool] = True
+
+    @property
+    def steps_per_window(self) -> int:
+        """An episode's; backward passes are not counted."""
+        return self.unrolled

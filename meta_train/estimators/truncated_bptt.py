@@ -26,3 +26,8 @@ class TruncatedBPTT(Backpropagation):
     """
 
     whole_episodes: ClassVar[bool] = False
+
+    @property
+    def steps_per_window(self) -> int:
+        """A window's; backward passes are not counted."""
+        return self.unrolled

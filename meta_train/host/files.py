@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeGuard, cast
 
 _MOST_BYTES = 2**22
 
@@ -57,3 +58,8 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def is_run_id(value: object) -> TypeGuard[str]:
+    """Tell whether a value is a run's id: eight hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) is not None

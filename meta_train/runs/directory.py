@@ -6,12 +6,11 @@ import dataclasses
 import fcntl
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from lopt import UsageError, plain
 
@@ -19,7 +18,7 @@ from ..config.differences import differences
 from ..config.files import is_older, run_from_json
 from ..config.json_form import run_to_json
 from ..config.run import Run
-from ..host.files import read_object, read_whole, write_whole
+from ..host.files import is_run_id, read_object, read_whole, write_whole
 from ..host.provenance import provenance
 from .checkpoints import steps_in
 from .lock import holder, open_lock, this_process
@@ -232,8 +231,3 @@ class RunDirectory:
             f"{self.identity} is damaged: it does not say where the run comes from; remove it, and "
             "lopt-train makes it again"
         )
-
-
-def is_run_id(value: object) -> TypeGuard[str]:
-    """Tell whether a value is a run's id: eight hexadecimal digits."""
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) is not None

@@ -18,6 +18,7 @@ from lopt import UsageError
 
 from ..config.files import run_from_json
 from ..config.run import Run
+from ..host.files import is_run_id, read_object, read_whole
 from ..objectives import MeanLogLoss
 from .metrics import METRICS, TUNED_ADAM, Scope, names_of
 from .wandb_start import default_project
@@ -186,15 +187,15 @@ def read_subject(run_dir: Path) -> Subject:
         UsageError: when it is no run directory.
     """
     try:
-        run = run_from_json((run_dir / "config.json").read_text())
+        run = run_from_json(read_whole(run_dir / "config.json"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{run_dir} is no run directory: it has no config.json of a run") from error
-    identity = run_dir / "run.json"
+    run_id = (read_object(run_dir / "run.json") or {}).get("id")
     subject = Subject(
         run.show.wandb_project or default_project(),
         run.show.wandb_entity or os.environ.get("WANDB_ENTITY") or "",
         known=match_templates(_logged(run_dir / "metrics.jsonl")),
-        run_id=json.loads(identity.read_text()).get("id") if identity.is_file() else None,
+        run_id=run_id if is_run_id(run_id) else None,
         positive=not isinstance(run.method.estimator.objective, MeanLogLoss),
     )
     return subject.of_run(run)
@@ -214,7 +215,11 @@ def pattern(template: str) -> str:
 
 def _logged(metrics: Path) -> set[str]:
     names: set[str] = set()
-    for line in metrics.read_text().splitlines() if metrics.is_file() else ():
-        with contextlib.suppress(ValueError, AttributeError):  # a line that was cut short
-            names |= json.loads(line).keys()
+    if metrics.is_file():
+        with metrics.open("rb") as lines:
+            for line in lines:
+                with contextlib.suppress(
+                    ValueError, AttributeError, RecursionError
+                ):  # cut short, or no record
+                    names |= json.loads(line).keys()
     return names
