@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from .population.mesh import Devices
     from .population.mixture import Member, Mixture, Scale
     from .population.step import MetaState, init_run, make_meta_step
-    from .problems.base import PROBLEMS, Problem, Rival, Training, Trial
+    from .problems.base import Problem, Rival, Training, Trial
+    from .problems.builtin import PROBLEMS
     from .problems.inner_training import InnerState, InnerTraining
     from .problems.learned_optimizer import LearnedOptimizerTraining
     from .problems.published import load_theta, save_theta

@@ -16,7 +16,8 @@ import lopt
 from ..config.options import Options
 from ..config.presets import PRESETS, get_preset
 from ..host.usage import USAGE_ERRORS
-from ..problems.base import PROBLEMS, Problem
+from ..problems.base import Problem
+from ..problems.builtin import PROBLEMS
 from ..problems.system import SystemProblem
 from .launch import Launch
 
