@@ -90,8 +90,8 @@ class LearnedOptimizerTraining(Problem):
         """Return the tasks' inner trainings.
 
         Raises:
-            UsageError: for an unknown task, with similar ones. tasks.DatasetNotPreparedError: if a task needs
-                data that is not on this machine.
+            UsageError: for an unknown task, with similar ones.
+            tasks.DatasetNotPreparedError: if a task needs data that is not on this machine.
         """
         return {name: Training(self._made[name], weight) for name, weight in self.weights.items()}
 

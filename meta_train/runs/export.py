@@ -71,8 +71,8 @@ def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None
         best: whether to export the best checkpoint by validation instead.
 
     Raises:
-        RunDirectoryError: if `out_dir` belongs to the run. lopt.PublishedOptimizerError: if it holds
-            something else, or can't be written.
+        RunDirectoryError: if `out_dir` belongs to the run.
+        lopt.PublishedOptimizerError: if it holds something else, or can't be written.
     """
     if belongs_to_run(Path(run_dir), Path(out_dir)):
         other = Path(run_dir, "optimizer")
