@@ -37,16 +37,16 @@ class TransformerInstance(NamedTuple):
 
 
 class CharTransformer(Task):
-    """Predict each next character with causal attention over embeddings of symbols and places.
+    """Predict each next character with causal attention over embeddings of symbols and positions.
 
     Normalisation comes before attention and before the feed-forward layer, whose width is twice the features.
-    Every range is inclusive; a shallower member skips its last layers, which then get no gradient.
+    All ranges are inclusive. A shallower member skips the last layers, which then get no gradient.
 
     References:
         Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745 (normalisation first).
 
     Raises:
-        UsageError: for an empty range, or when the heads do not divide the features.
+        UsageError: for an empty range, or if the number of heads does not divide the features.
     """
 
     text: Text
@@ -81,7 +81,7 @@ class CharTransformer(Task):
         for index in range(self.depths[1]):
             shapes |= {
                 f"attention_norm_{index}": norm,
-                # Without a bias: that of the keys would have no gradient, since softmax ignores a shift.
+                # Without a bias: that of the keys would have no gradient, because softmax ignores shifts.
                 f"attention_{index}": {"kernel": (features, 3 * features)},
                 f"attention_output_{index}": dense_shapes(features, features),
                 f"norm_{index}": norm,
@@ -110,7 +110,7 @@ class CharTransformer(Task):
     def accuracy(
         self, instance: TransformerInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the share of characters that are predicted rightly."""
+        """Return the share of characters that are predicted correctly."""
         labels = batch.targets
         weights = jnp.broadcast_to(batch.weights[:, None] / self.length, labels.shape)
         return share_right(self._logits(instance, params, batch), labels, weights)
@@ -150,11 +150,11 @@ def _layer_norm(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Ar
 
 @register("char-transformer")
 def char_transformer() -> Task:
-    """A layer of attention on the sources of Python's library."""
+    """One layer of attention on the sources of Python's standard library."""
     return CharTransformer(load_text())
 
 
 @register("char-transformer-family")
 def char_transformer_family() -> Task:
-    """One or two layers of attention, with an initial scale that is drawn."""
+    """One or two layers of attention, with a drawn initial scale."""
     return CharTransformer(load_text(), depths=(1, 2), initial_scales=(0.8, 1.25))
