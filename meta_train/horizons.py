@@ -55,7 +55,8 @@ class Horizon(abc.ABC):
 
         def taken(key: Key[Array, ""], steps: Int[Array, ""]) -> Bool[Array, ""]:
             # A stream of its own: small numbers may be the law's.
-            return longest * jax.random.uniform(jax.random.fold_in(key, _TAKEN)) < steps
+            uniform = jax.random.uniform(jax.random.fold_in(key, _TAKEN))
+            return longest * uniform < steps.astype(uniform.dtype)
 
         def again(tried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             key = jax.random.fold_in(tried[0], _AGAIN)

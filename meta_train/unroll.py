@@ -103,7 +103,7 @@ def advance(
         added = objective.increment(so_far, loss, age, episode.horizon)
         return (state, so_far + added, diverged | bad), (added, loss)
 
-    ages = episode.age + jnp.arange(window)
+    ages = episode.age + jnp.arange(window, dtype=jnp.int32)
     carry = (episode.state, episode.objective, episode.diverged)
     body = jax.checkpoint(step, prevent_cse=False) if rematerialise else step
     carry, (added, losses) = jax.lax.scan(body, carry, (ages, jax.random.split(key, window)))
@@ -150,7 +150,7 @@ def complete(
     body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
     ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))
     windows = (ended.age - episode.age) // window
-    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows)
+    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows.astype(losses.dtype))
 
 
 def run_episode(

@@ -55,7 +55,7 @@ class ProceduralCurves(Classifier):
         # Lower frequencies have more weight, as in natural signals.
         amplitudes = 1 / jnp.sqrt(1 + jnp.arange(2 * _FREQUENCIES) // 2)
         shape = (self.perceptron.outputs, 2 * _FREQUENCIES)
-        coefficients = amplitudes * jax.random.normal(template_key, shape)
+        coefficients = amplitudes[None] * jax.random.normal(template_key, shape)
         return CurveInstance(coefficients, self.perceptron.sample(perceptron_key))
 
     def init(self, instance: CurveInstance, key: Key[Array, ""]) -> Layers:

@@ -152,7 +152,7 @@ class CombinedES(Perturbing):
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         gradient = self._combine(state, evolution, pathwise)
         next_state = CombinedState(
-            PairState(pair, fresh_noise, score, particle.episodes + particle.over),
+            PairState(pair, fresh_noise, score, particle.episodes + particle.over.astype(jnp.int32)),
             state.evolution.fold(evolution, self.decay),
             state.pathwise.fold(pathwise, self.decay),
         )

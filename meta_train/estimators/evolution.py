@@ -162,7 +162,7 @@ class EvolutionStrategies(Perturbing):
 
         pair, window = jax.vmap(member)(antithetic(theta, noise), state.pair)
         return PairRun(
-            state=PairState(pair, noise, score, state.episodes + new),
+            state=PairState(pair, noise, score, state.episodes + new.astype(jnp.int32)),
             past=past,
             before=jnp.where(new, 0, _half_difference(state.pair.objective)),
             after=_half_difference(pair.objective),

@@ -138,7 +138,7 @@ def _one(
         tells = informed(state.scales, means)
         moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
         silent = ~tells & ~broken
-        outcome |= {"skipped": outcome["skipped"] * ~silent, "silent": silent.astype(jnp.float32)}
+        outcome |= {"skipped": jnp.where(silent, 0, outcome["skipped"]), "silent": silent.astype(jnp.float32)}
         return moved.replace(scales=scales), particles, tally._replace(shown=tally.shown | outcome)
 
     return one
@@ -159,7 +159,7 @@ def _repeat(one: _OneStep, size: int) -> Step:
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        return state, particles, diagnose(jax.tree.map(lambda total: total / count, totals), size)
+        return state, particles, diagnose(jax.tree.map(lambda total: total / count.astype(total.dtype), totals), size)
 
     return several
 
