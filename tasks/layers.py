@@ -91,7 +91,7 @@ def share_right(
     A row with a logit that is not finite is wrong: nothing is predicted there.
     """
     right = (jnp.argmax(logits, axis=-1) == labels) & jnp.isfinite(logits).all(axis=-1)
-    return jnp.sum(weights * right)
+    return jnp.sum(jnp.where(right, weights, 0))
 
 
 def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:

@@ -35,8 +35,18 @@ if not IS_WORKER:
     os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="lopt-tests-")
 
 import jax  # noqa: E402  (it reads the environment when it is imported)
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture
+def default_promotion(monkeypatch):
+    """What JAX does unless it is told otherwise, here and in programs that are started: for users' code."""
+    monkeypatch.setenv("JAX_NUMPY_RANK_PROMOTION", "allow")
+    monkeypatch.setenv("JAX_NUMPY_DTYPE_PROMOTION", "standard")
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def pytest_unconfigure(config):

@@ -177,7 +177,8 @@ def _move(
     norm = optax.tree.norm(gradient)
     if clip is not None:
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
-    updates, outer_state = outer.update(gradient, state.outer, state.theta)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+        updates, outer_state = outer.update(gradient, state.outer, state.theta)
     theta = optax.apply_updates(state.theta, updates)
     ok = tells & jnp.isfinite(optax.tree.norm(theta))
     choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731
