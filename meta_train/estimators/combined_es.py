@@ -146,7 +146,7 @@ class CombinedES(Perturbing):
         differentiated = jax.vmap(jax.value_and_grad(member, has_aux=True))
         (_, (pair, window)), gradients = differentiated(antithetic(theta, fresh_noise), particle.pair)
         sigma = self.sigma_at(meta_step)
-        score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+        score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         difference = (window.objective[0] - window.objective[1]) / 2
         evolution = jax.tree.map(lambda s: s * difference, score)
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)

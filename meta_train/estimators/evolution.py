@@ -145,7 +145,7 @@ class EvolutionStrategies(Perturbing):
         """
         if fresh_score is None:
             sigma = self.sigma_at(meta_step)
-            fresh_score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+            fresh_score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         drawn = self.draw_step(key, state.episodes == 0, meta_step)
         new = state.over
         windows_done = jnp.where(new, 0, state.age // self.window)

@@ -159,7 +159,8 @@ def _repeat(one: _OneStep, size: int) -> Step:
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        return state, particles, diagnose(jax.tree.map(lambda total: total / count.astype(total.dtype), totals), size)
+        means = jax.tree.map(lambda total: total / count.astype(total.dtype), totals)
+        return state, particles, diagnose(means, size)
 
     return several
 

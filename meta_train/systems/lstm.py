@@ -49,7 +49,8 @@ class Cell(struct.PyTreeNode):
     def __call__(self, inputs: Float[Array, "batch inputs"], memory: Memory) -> Memory:
         """Advance the memory by one step."""
         drive = inputs @ self.input_weights.T + memory.hidden @ self.hidden_weights.T
-        admit, keep, candidate, show = jnp.split(drive + self.input_bias[None] + self.hidden_bias[None], 4, axis=-1)
+        drive = drive + self.input_bias[None] + self.hidden_bias[None]
+        admit, keep, candidate, show = jnp.split(drive, 4, axis=-1)
         cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(admit) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(show) * jnp.tanh(cell), cell)
 
