@@ -40,7 +40,7 @@ class Windows(Dynamics):
     def step(self, theta, state, key):
         applied, t = state
         applied = applied + theta
-        return (applied, t + 1), self.gradients[t] @ applied / (t + 1)
+        return (applied, t + 1), self.gradients[t] @ applied / (t + 1).astype(applied.dtype)
 
 
 DRAWN = np.random.default_rng(3).normal(size=(WINDOWS, PARAMETERS))
