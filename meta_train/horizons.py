@@ -164,6 +164,8 @@ def _check_order(low: int, high: int) -> None:
 
 
 def _log_uniform(key: Key[Array, ""], window: int, low: int, high: Float[Array, ""]) -> Int[Array, ""]:
-    steps = low * jnp.exp(jax.random.uniform(key) * jnp.log(high / low))
+    uniform = jax.random.uniform(key)
+    high = high.astype(uniform.dtype)
+    steps = low * jnp.exp(uniform * jnp.log(high / low))
     windows = jnp.clip(jnp.round(steps / window), low // window, jnp.ceil(high / window))
     return window * windows.astype(jnp.int32)

@@ -100,8 +100,9 @@ def advance(
         state, loss = guarded_step(dynamics, theta, state, step_key)
         bad = unusable(dynamics, loss)
         loss = jnp.where(bad, dynamics.ceiling, loss)
-        added = objective.increment(so_far, loss, age, episode.horizon)
-        return (state, so_far + added, diverged | bad), (added, loss)
+        # Under jax_enable_x64 the sum is float64, whatever the losses are.
+        added = objective.increment(so_far.astype(loss.dtype), loss, age, episode.horizon)
+        return (state, so_far + added.astype(so_far.dtype), diverged | bad), (added, loss)
 
     ages = episode.age + jnp.arange(window, dtype=jnp.int32)
     carry = (episode.state, episode.objective, episode.diverged)

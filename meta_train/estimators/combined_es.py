@@ -39,13 +39,13 @@ class Moments(struct.PyTreeNode):
         """
 
         def folded(m: Array, v: Array, n: Array, x: Array) -> tuple[Array, Array, Array]:
-            kept = jnp.minimum(decay, n / (n + 1))
+            kept = jnp.minimum(decay, n / (n + 1)).astype(m.dtype)
             # Bounded, so that two of them can be added: infinity would never be forgotten.
             most = float(jnp.finfo(v.dtype).max) / 4
             mean = m + (1 - kept) * (x - m)
             variance = kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
             # Two variances take two samples: more than that need not be counted exactly.
-            new, old = (mean.astype(m.dtype), variance.astype(v.dtype), n + 1), (m, v, n)
+            new, old = (mean, variance, n + 1), (m, v, n)
             return select(jnp.isfinite(x), new, old)
 
         leaves, treedef = jax.tree.flatten(sample)
