@@ -175,7 +175,7 @@ class Careless(tasks.Quadratic):
         return baked[jax.random.randint(key, (), 0, 2000)]
 
     def init(self, instance, key):
-        return {"x": jnp.zeros(self.dimension) + 0 * (instance.optimum * jnp.ones((3000, 1))).sum(0)}
+        return {"x": jnp.zeros(self.dimension) + 0 * (instance.optimum[None] * jnp.ones((3000, 1))).sum(0)}
 
 
 def test_a_baked_constant_and_a_copy_are_seen():
