@@ -77,7 +77,8 @@ class OptaxRule(LearnedOptimizer):
         """Run optax's update in float32; the loss is passed as `value`."""
         transformation = optax.with_extra_args_support(self._transformation(state.horizon))
         extra = {} if loss is None else {"value": loss}
-        updates, after = transformation.update(_wide(grads), state.transformation, _wide(params), **extra)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            updates, after = transformation.update(_wide(grads), state.transformation, _wide(params), **extra)
         updates = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, params)
         return updates, OptaxState(state.horizon, after)
 

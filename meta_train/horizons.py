@@ -55,7 +55,8 @@ class Horizon(abc.ABC):
 
         def taken(key: Key[Array, ""], steps: Int[Array, ""]) -> Bool[Array, ""]:
             # A separate stream: `sample` may use fold_in with small numbers.
-            return longest * jax.random.uniform(jax.random.fold_in(key, _TAKEN)) < steps
+            uniform = jax.random.uniform(jax.random.fold_in(key, _TAKEN))
+            return longest * uniform < steps.astype(uniform.dtype)
 
         def again(tried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             key = jax.random.fold_in(tried[0], _AGAIN)
@@ -163,6 +164,8 @@ def _check_order(low: int, high: int) -> None:
 
 
 def _log_uniform(key: Key[Array, ""], window: int, low: int, high: Float[Array, ""]) -> Int[Array, ""]:
-    steps = low * jnp.exp(jax.random.uniform(key) * jnp.log(high / low))
+    uniform = jax.random.uniform(key)
+    high = high.astype(uniform.dtype)
+    steps = low * jnp.exp(uniform * jnp.log(high / low))
     windows = jnp.clip(jnp.round(steps / window), low // window, jnp.ceil(high / window))
     return window * windows.astype(jnp.int32)

@@ -47,7 +47,7 @@ class MeanLoss(Objective):
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add loss / horizon."""
-        return loss / horizon
+        return loss / horizon.astype(loss.dtype)
 
 
 @OBJECTIVES.register("sum")
@@ -77,7 +77,7 @@ class MeanLogLoss(Objective):
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add log(max(loss, floor)) / horizon."""
-        return jnp.log(jnp.maximum(loss, self.floor)) / horizon
+        return jnp.log(jnp.maximum(loss, self.floor)) / horizon.astype(loss.dtype)
 
 
 @OBJECTIVES.register("last")

@@ -100,10 +100,11 @@ def advance(
         state, loss = guarded_step(dynamics, theta, state, step_key)
         bad = unusable(dynamics, loss)
         loss = jnp.where(bad, dynamics.ceiling, loss)
-        added = objective.increment(so_far, loss, age, episode.horizon)
-        return (state, so_far + added, diverged | bad), (added, loss)
+        # Under jax_enable_x64 the sum is float64, whatever the losses are.
+        added = objective.increment(so_far.astype(loss.dtype), loss, age, episode.horizon)
+        return (state, so_far + added.astype(so_far.dtype), diverged | bad), (added, loss)
 
-    ages = episode.age + jnp.arange(window)
+    ages = episode.age + jnp.arange(window, dtype=jnp.int32)
     carry = (episode.state, episode.objective, episode.diverged)
     body = jax.checkpoint(step, prevent_cse=False) if rematerialise else step
     carry, (added, losses) = jax.lax.scan(body, carry, (ages, jax.random.split(key, window)))
@@ -150,7 +151,7 @@ def complete(
     body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
     ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))
     windows = (ended.age - episode.age) // window
-    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows)
+    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows.astype(losses.dtype))
 
 
 def run_episode(

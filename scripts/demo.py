@@ -66,8 +66,8 @@ def train_with_optax(steps: int) -> tuple[float, float]:
     state = tx.init(params)
 
     def loss(params: dict, rows: jax.Array) -> jax.Array:
-        hidden = jax.nn.relu(images[rows] @ params["hidden"]["kernel"] + params["hidden"]["bias"])
-        logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+        hidden = jax.nn.relu(images[rows] @ params["hidden"]["kernel"] + params["hidden"]["bias"][None])
+        logits = hidden @ params["output"]["kernel"] + params["output"]["bias"][None]
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
 
     @jax.jit

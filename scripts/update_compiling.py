@@ -61,7 +61,8 @@ def compile_update(tx: optax.GradientTransformation, params: Any) -> tuple[dict[
     jax.clear_caches()  # or a second optimizer would reuse the first one's traces of jax.numpy functions
     state = jax.eval_shape(jax.jit(tx.init), params)
     began = clock()
-    lowered = jax.jit(tx.update, donate_argnums=1).lower(params, state, params)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+        lowered = jax.jit(tx.update, donate_argnums=1).lower(params, state, params)
     trace_cpu_s, trace_s = since(began)
     began = clock()
     compiled = lowered.compile()

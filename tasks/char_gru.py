@@ -70,8 +70,9 @@ class CharGRU(Task):
         live = live_units(self.units, instance.units)
         # The kernels were drawn for the largest fan in, but only some units are in use.
         wider = jnp.sqrt(units / instance.units) * instance.initial_scale
-        layers["inputs"]["kernel"] *= instance.initial_scale * jnp.tile(live, 3)
-        layers["recurrence"]["kernel"] *= wider * live[:, None] * jnp.tile(live, 3)
+        gates = jnp.tile(live, 3)[None]
+        layers["inputs"]["kernel"] *= instance.initial_scale * gates
+        layers["recurrence"]["kernel"] *= wider * live[:, None] * gates
         layers["output"]["kernel"] *= wider * live[:, None]
         return layers
 
@@ -103,7 +104,7 @@ class CharGRU(Task):
     def _logits(
         self, instance: GRUInstance, params: Layers, batch: Batch
     ) -> Float[Array, "length batch symbols"]:
-        live = live_units(self.units, instance.units)
+        live = live_units(self.units, instance.units)[None]
         embedded = params["symbols"]["embedding"][batch.inputs.T]
 
         def step(state: Array, x: Array) -> tuple[Array, Array]:

@@ -16,12 +16,14 @@ from .errors import UsageError
 from .layers import (
     Layers,
     Shapes,
+    align,
     check_ranges,
     dense,
     dense_shapes,
     draw_layers,
     log_uniform,
     normalise,
+    scale_and_shift,
     share_right,
 )
 from .prepared import Split
@@ -123,7 +125,7 @@ class CharTransformer(Task):
     def _logits(
         self, instance: TransformerInstance, params: Layers, batch: Batch
     ) -> Float[Array, "batch length symbols"]:
-        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"]
+        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"][None]
         for index in range(self.depths[1]):
             new = x + self._attend(params, index, _layer_norm(params[f"attention_norm_{index}"], x))
             hidden = jax.nn.gelu(dense(params[f"hidden_{index}"], _layer_norm(params[f"norm_{index}"], new)))
@@ -138,14 +140,14 @@ class CharTransformer(Task):
         mapped = dense(params[f"attention_{index}"], x).reshape(rows, length, 3, self.heads, -1)
         query, key, value = (mapped[:, :, part] for part in range(3))
         scores = jnp.einsum("bqhf,bkhf->bhqk", query, key) / math.sqrt(features // self.heads)
-        scores = jnp.where(jnp.tri(length, dtype=bool), scores, -jnp.inf)
+        scores = jnp.where(align(jnp.tri(length, dtype=bool), scores), scores, -jnp.inf)
         attended = jnp.einsum("bhqk,bkhf->bqhf", jax.nn.softmax(scores), value)
         return dense(params[f"attention_output_{index}"], attended.reshape(rows, length, features))
 
 
 def _layer_norm(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Array, "*rows f"]:
     """Normalise over features (Ba, Kiros and Hinton 2016, arXiv:1607.06450)."""
-    return normalise(x, -1) * layer["scale"] + layer["bias"]
+    return scale_and_shift(layer, normalise(x, -1))
 
 
 @register("char-transformer")

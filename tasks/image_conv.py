@@ -17,12 +17,14 @@ from .images import Batch, draw_images
 from .layers import (
     Layers,
     Shapes,
+    align,
     check_ranges,
     dense,
     dense_shapes,
     draw_layers,
     log_uniform,
     normalise,
+    scale_and_shift,
 )
 from .perceptron import activate, check_activations, live_units
 from .prepared import Split
@@ -81,8 +83,8 @@ class ImageConv(Classifier):
         live = live_units(self.channels, instance.channels)
         # The kernels were drawn for the largest fan in, but only some channels are in use.
         wider = jnp.sqrt(channels / instance.channels) * instance.initial_scale
-        layers["conv_0"]["kernel"] *= instance.initial_scale * live
-        layers["conv_1"]["kernel"] *= wider * live[:, None] * live
+        layers["conv_0"]["kernel"] *= instance.initial_scale * live[None, None, None]
+        layers["conv_1"]["kernel"] *= wider * live[None, None, :, None] * live[None, None, None]
         layers["output"]["kernel"] *= wider * jnp.tile(live, pixels)[:, None]
         return layers
 
@@ -100,7 +102,7 @@ class ImageConv(Classifier):
         x = batch.inputs.reshape(-1, *self.dataset.images["train"].shape[1:])
         for name, stride in (("conv_0", 1), ("conv_1", 2)):
             x = activate(self.activations, instance.activation, convolve(params[name], x, stride))
-            x = x * live if self.channels[0] != self.channels[1] else x
+            x = x * align(live, x) if self.channels[0] != self.channels[1] else x
         return dense(params["output"], x.reshape(x.shape[0], -1))
 
 
@@ -170,7 +172,7 @@ class ImageResNet(Classifier):
     def _normalise(self, layer: dict[str, Array], x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Normalise each image over the pixels and channels of a group."""
         grouped = x.reshape(x.shape[0], -1, self.groups, self.channels // self.groups)
-        return normalise(grouped, (1, 3)).reshape(x.shape) * layer["scale"] + layer["bias"]
+        return scale_and_shift(layer, normalise(grouped, (1, 3)).reshape(x.shape))
 
 
 def convolve(

@@ -79,7 +79,8 @@ class ImageMLP(Classifier):
         batch = draw_images(self.dataset, key, split, size)
         if self.batch_sizes[0] == size:
             return batch
-        return batch._replace(weights=(jnp.arange(size) < instance.batch_size) / instance.batch_size)
+        counted = jnp.arange(size, dtype=jnp.int32) < instance.batch_size
+        return batch._replace(weights=jnp.where(counted, 1 / instance.batch_size, 0))
 
     @property
     def num_classes(self) -> int:

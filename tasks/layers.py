@@ -59,7 +59,17 @@ def dense_shapes(inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
 def dense(layer: dict[str, Array], x: Float[Array, "*rows inputs"]) -> Float[Array, "*rows outputs"]:
     """Apply an affine map, or a linear one if the layer has no bias."""
     mapped = x @ layer["kernel"]
-    return mapped + layer["bias"] if "bias" in layer else mapped
+    return mapped + align(layer["bias"], mapped) if "bias" in layer else mapped
+
+
+def align(values: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Give an array the rank of another, by axes of size 1 before its own."""
+    return jax.lax.expand_dims(values, range(x.ndim - values.ndim))
+
+
+def scale_and_shift(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Array, "*rows f"]:
+    """Multiply every feature by its scale, and add its bias."""
+    return x * align(layer["scale"], x) + align(layer["bias"], x)
 
 
 def normalise(x: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Array, "..."]:
@@ -81,7 +91,7 @@ def share_right(
     A row with a non-finite logit counts as wrong, because it predicts nothing.
     """
     right = (jnp.argmax(logits, axis=-1) == labels) & jnp.isfinite(logits).all(axis=-1)
-    return jnp.sum(weights * right)
+    return jnp.sum(jnp.where(right, weights, 0))
 
 
 def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:

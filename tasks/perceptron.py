@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from .errors import UsageError
-from .layers import Layers, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from .layers import Layers, align, check_ranges, dense, dense_shapes, draw_layers, log_uniform
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -78,7 +78,7 @@ class Perceptron:
             if index > 0:
                 # The kernel was drawn for the largest fan in, but only `width` units are in use.
                 kernel = kernel * live[:, None] * jnp.sqrt(self.widths[1] / instance.width)
-            layer["kernel"] = kernel * live if index < len(units) - 2 else kernel
+            layer["kernel"] = kernel * live[None] if index < len(units) - 2 else kernel
         return layers
 
     def apply(
@@ -90,7 +90,7 @@ class Perceptron:
             new = dense(layers[f"layer_{index}"], x)
             new = activate(self.activations, instance.activation, new)
             if self.widths[0] != self.widths[1]:
-                new = new * live
+                new = new * align(live, new)
             x = jnp.where(index < instance.depth, new, x) if index >= self.depths[0] else new
         return dense(layers[f"layer_{self.depths[1]}"], x)
 

@@ -55,7 +55,7 @@ class ProceduralCurves(Classifier):
         # Lower frequencies have more weight, as in natural signals.
         amplitudes = 1 / jnp.sqrt(1 + jnp.arange(2 * _FREQUENCIES) // 2)
         shape = (self.perceptron.outputs, 2 * _FREQUENCIES)
-        coefficients = amplitudes * jax.random.normal(template_key, shape)
+        coefficients = amplitudes[None] * jax.random.normal(template_key, shape)
         return CurveInstance(coefficients, self.perceptron.sample(perceptron_key))
 
     def init(self, instance: CurveInstance, key: Key[Array, ""]) -> Layers:
@@ -68,7 +68,7 @@ class ProceduralCurves(Classifier):
         rows = self.batch_size
         labels = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs)
         changes = jax.random.uniform(keys[1], (3, rows, 1), minval=-1.0)
-        places = jnp.linspace(-1, 1, self.perceptron.inputs)
+        places = jnp.linspace(-1, 1, self.perceptron.inputs)[None]
         curves = evaluate_templates(instance.coefficients[labels], places + self.shift * changes[0])
         curves = curves * jnp.exp(changes[1] / 2) + self.tilt * changes[2] * places
         return Batch(
@@ -94,7 +94,8 @@ def evaluate_templates(
         places: the points at which to evaluate each curve.
     """
     window = jnp.square(jnp.cos(jnp.pi * jnp.clip(places, -0.5, 0.5)))
-    angles = 2 * jnp.pi * places[..., None] * (1 + jnp.arange(_FREQUENCIES)) / 1.5
+    frequencies = 1 + jnp.arange(_FREQUENCIES, dtype=places.dtype)[None, None]
+    angles = 2 * jnp.pi * places[..., None] * frequencies / 1.5
     waves = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
     return window * jnp.einsum("rpw,rw->rp", waves, coefficients)
 

@@ -66,7 +66,7 @@ class Teacher(Task):
         """Draw inputs, and compute the teacher's outputs."""
         key, columns = jax.random.fold_in(key, SPLITS.index(split)), self.student.inputs
         draws = jax.random.normal(key, (self.batch_size, columns + self.student.outputs))
-        inputs = instance.scales * draws[:, :columns]
+        inputs = instance.scales[None] * draws[:, :columns]
         answers = jnp.tanh(inputs @ instance.hidden) @ instance.output
         return Batch(inputs, answers + self.noise * draws[:, columns:], equal_weights(self.batch_size))
 

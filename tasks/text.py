@@ -52,7 +52,7 @@ class Text(struct.PyTreeNode):
         """
         symbols = self.symbols[split]
         starts = jax.random.randint(key, (batch_size, 1), 0, symbols.shape[0] - length)
-        drawn = symbols.at[starts + jnp.arange(length + 1)].get(mode="promise_in_bounds")
+        drawn = symbols.at[starts + jnp.arange(length + 1)[None]].get(mode="promise_in_bounds")
         symbols = drawn.astype(jnp.int32)
         return Batch(symbols[:, :-1], symbols[:, 1:], equal_weights(batch_size))
 

@@ -202,7 +202,7 @@ def _variances(system: Any, theta: Array, pairs: int) -> tuple[dict[str, float],
 def _smoothed(system: Any, theta: Array, draws: int) -> Array:
     """Return the mean loss over an episode, smoothed with fixed draws."""
     noise = SIGMA * jax.random.normal(jax.random.key(3), (draws // 2, *theta.shape), theta.dtype)
-    around = theta + jnp.concatenate([noise, -noise])
+    around = theta[None] + jnp.concatenate([noise, -noise])
     return jnp.mean(jax.vmap(lambda t: _mean_loss(system, t, STEPS))(around))
 
 

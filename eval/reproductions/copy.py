@@ -143,10 +143,11 @@ def _learn(
             step = lambda p, k: estimator.step(dynamics, pupil.theta, p, k, pupil.level)  # noqa: E731
             particles, estimates = jax.vmap(step)(pupil.particles, keys)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0), estimates.gradient)
-            updates, outer_state = outer.update(gradient, pupil.outer, pupil.theta)
+            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+                updates, outer_state = outer.update(gradient, pupil.outer, pupil.theta)
             theta = optax.apply_updates(pupil.theta, updates)
             learnt, error = _examine(pupil.error, estimates.metrics)
-            level = jnp.minimum(pupil.level + learnt, LONGEST)
+            level = jnp.minimum(pupil.level + learnt.astype(jnp.int32), LONGEST)
             return Pupil(theta, outer_state, particles, level, jnp.where(learnt, 1.0, error))
 
         def point(pupil: Pupil, number: Array) -> tuple[Pupil, Array]:

@@ -167,7 +167,7 @@ def predicted_variances(dynamics: Any, theta: Any, windows: int) -> dict[str, Fl
     thetas = jax.tree.map(lambda x: jnp.repeat(x[None], windows, axis=0), theta)
     flat, unravel = jax.vmap(lambda t: ravel_pytree(t)[0])(thetas), ravel_pytree(theta)[1]
     _, backward = jax.vjp(lambda flat: _window_losses(dynamics, jax.vmap(unravel)(flat), windows), flat)
-    number = jnp.arange(1, windows + 1)
+    number = jnp.arange(1, windows + 1, dtype=flat.dtype)
 
     def from_window(k: Array) -> tuple[Array, Array, Array]:
         (tail,) = backward((number >= k).astype(flat.dtype))

@@ -83,10 +83,11 @@ def warmup_cosine(peak: Any, horizon: Any) -> optax.Schedule:
 
     It is evaluated in the middle of each inner step, so that neither the first nor the last step is zero.
     """
+    horizon = jnp.asarray(horizon, jnp.float32)
     rise = WARM_UP * horizon
 
     def schedule(count: Any) -> Any:
-        step = count + 0.5
+        step = jnp.asarray(count, jnp.float32) + 0.5
         fall = jnp.cos(jnp.pi * jnp.clip((step - rise) / (horizon - rise), 0, 1))
         return peak * jnp.where(step < rise, step / rise, (1 + fall) / 2)
 

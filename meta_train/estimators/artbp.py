@@ -44,7 +44,7 @@ class RandomlyTruncated(Dynamics):
         inner, since = state
         # A separate stream: split folds in 0, 1, 2, ..., which the graph may use.
         uniform = jax.random.uniform(jax.random.fold_in(key, _GATES))
-        chance = (self.alpha - 1) / ((self.alpha - 2) * self.length + since)
+        chance = (self.alpha - 1) / ((self.alpha - 2) * self.length + since.astype(uniform.dtype))
         cut = uniform < chance
         factor = jnp.where(cut, 0.0, 1 / (1 - chance))
         gated = jax.tree.map(lambda leaf: _gate(leaf, factor), inner)

@@ -60,5 +60,5 @@ class Backpropagation(Estimator):
             return window.objective, (ended, window)
 
         gradient, (ended, window) = jax.grad(objective, has_aux=True)(theta)
-        next_state = SoloState(ended, state.episodes + finished(state.episode))
+        next_state = SoloState(ended, state.episodes + finished(state.episode).astype(jnp.int32))
         return next_state, self.report(gradient, ended, window, meta_step)

@@ -150,7 +150,7 @@ class Estimator(abc.ABC):
             return Length(steps, steps)
         steps = self.horizon.sample_in_progress(length_key, self.window, meta_step, first)
         windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
-        return Length(steps, jnp.where(first, windows * self.window, steps))
+        return Length(steps, jnp.where(first, windows.astype(steps.dtype) * self.window, steps))
 
     def unroll(
         self,
@@ -184,7 +184,7 @@ class Estimator(abc.ABC):
         over = episodes.age >= episodes.horizon
         metrics = {
             "loss": jnp.mean(window.loss),
-            "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),
+            "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0), dtype=jnp.float32),
             "finished": jnp.mean(over.astype(jnp.float32)),
             "diverged": jnp.mean(episodes.diverged),
             "age": jnp.mean(episodes.age.astype(jnp.float32)),

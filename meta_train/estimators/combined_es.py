@@ -39,13 +39,13 @@ class Moments(struct.PyTreeNode):
         """
 
         def folded(m: Array, v: Array, n: Array, x: Array) -> tuple[Array, Array, Array]:
-            kept = jnp.minimum(decay, n / (n + 1))
+            kept = jnp.minimum(decay, n / (n + 1)).astype(m.dtype)
             # Bounded, so the sum of two is finite: an infinite average would never recover.
             most = float(jnp.finfo(v.dtype).max) / 4
             mean = m + (1 - kept) * (x - m)
             variance = kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
             # A variance needs two samples; larger numbers need not be exact.
-            new, old = (mean.astype(m.dtype), variance.astype(v.dtype), n + 1), (m, v, n)
+            new, old = (mean, variance, n + 1), (m, v, n)
             return select(jnp.isfinite(x), new, old)
 
         leaves, treedef = jax.tree.flatten(sample)
@@ -146,13 +146,13 @@ class CombinedES(Perturbing):
         differentiated = jax.vmap(jax.value_and_grad(member, has_aux=True))
         (_, (pair, window)), gradients = differentiated(antithetic(theta, fresh_noise), particle.pair)
         sigma = self.sigma_at(meta_step)
-        score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+        score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         difference = (window.objective[0] - window.objective[1]) / 2
         evolution = jax.tree.map(lambda s: s * difference, score)
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         gradient = self._combine(state, evolution, pathwise)
         next_state = CombinedState(
-            PairState(pair, fresh_noise, score, particle.episodes + particle.over),
+            PairState(pair, fresh_noise, score, particle.episodes + particle.over.astype(jnp.int32)),
             state.evolution.fold(evolution, self.decay),
             state.pathwise.fold(pathwise, self.decay),
         )

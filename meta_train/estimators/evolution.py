@@ -146,7 +146,7 @@ class EvolutionStrategies(Perturbing):
         """
         if fresh_score is None:
             sigma = self.sigma_at(meta_step)
-            fresh_score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+            fresh_score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         drawn = self.draw_step(key, state.episodes == 0, meta_step)
         new = state.over
         windows_done = jnp.where(new, 0, state.age // self.window)
@@ -163,7 +163,7 @@ class EvolutionStrategies(Perturbing):
 
         pair, window = jax.vmap(member)(antithetic(theta, noise), state.pair)
         return PairRun(
-            state=PairState(pair, noise, score, state.episodes + new),
+            state=PairState(pair, noise, score, state.episodes + new.astype(jnp.int32)),
             past=past,
             before=jnp.where(new, 0, _half_difference(state.pair.objective)),
             after=_half_difference(pair.objective),

@@ -101,7 +101,8 @@ def push(
     tangents, slopes, episode, window = jax.vmap(along, out_axes=(0, 0, None, None))(
         directions, state.tangents
     )
-    return Pushed(TangentState(episode, tangents, state.episodes + state.over), slopes, window)
+    episodes = state.episodes + state.over.astype(jnp.int32)
+    return Pushed(TangentState(episode, tangents, episodes), slopes, window)
 
 
 def float_leaves(tree: Any) -> Tangents:

@@ -128,7 +128,7 @@ def draw_noise(key: Key[Array, ""], theta: Theta, sigma: float | Float[Array, ""
     """Draw Gaussian noise of standard deviation sigma, shaped like theta."""
     flat, unravel = ravel_pytree(theta)
     # One draw for all leaves: each separate draw takes most of a second to compile.
-    return unravel((sigma * jax.random.normal(key, flat.shape, flat.dtype)).astype(flat.dtype))
+    return unravel(jnp.asarray(sigma, flat.dtype) * jax.random.normal(key, flat.shape, flat.dtype))
 
 
 def select(condition: Bool[Array, ""], x: Any, y: Any) -> Any:

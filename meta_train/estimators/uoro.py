@@ -98,7 +98,7 @@ class UORO(Estimator):
         keys = jax.random.split(drawn.advance_key, self.window)
         (ended, gradient), windows = jax.lax.scan(body, (begun, nothing), keys)
         window = Window(jnp.sum(windows.objective), jnp.mean(windows.loss))
-        ended = ended.replace(episodes=state.episodes + over)
+        ended = ended.replace(episodes=state.episodes + over.astype(jnp.int32))
         return ended, self.report(gradient, ended.episode, window, meta_step)
 
     def _begin(

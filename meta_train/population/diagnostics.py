@@ -22,6 +22,7 @@ def moments(gradient: Theta, age: Float[Array, ""]) -> Moments:
         age: inner steps of its episode so far.
     """
     square = optax.tree.norm(gradient, squared=True)
+    age = age.astype(square.dtype)
     return Moments(age, square, age * age, age * square)
 
 

@@ -49,14 +49,14 @@ def make_hysteresis_probe(
             state = jax.tree.map(lambda old, new: jnp.where(skip, old, new), state, ahead)
             return state, ravel_pytree(estimate.gradient)[0]
 
-        return jax.lax.scan(window, state, jnp.arange(windows, -1, -1))[1][-1]
+        return jax.lax.scan(window, state, jnp.arange(windows, -1, -1, dtype=jnp.int32))[1][-1]
 
     @jax.jit
     def probe(run: MetaState, members: Any, dynamics: Dynamics) -> Float[Array, ""]:
         def both(index: Array, member: Any) -> tuple[Array, Array, Array]:
             done = jnp.minimum(member.age // estimator.window, windows)
             starts = jax.tree.map(lambda x, y: jnp.stack([x, y]), member, _ended(member))
-            idle = jnp.stack([jnp.asarray(windows), windows - done])
+            idle = jnp.stack([jnp.asarray(windows, jnp.int32), windows - done])
             actual, replayed = jax.vmap(lambda s, i: last_estimate(run, dynamics, index, s, i))(starts, idle)
             counts = member.episodes > 1
             moved = jnp.sum((actual - replayed) ** 2)

@@ -152,7 +152,7 @@ class Devices:
         """Return the indices of this device's particles. Called inside the per-device function."""
         share = self.share(particles)
         first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * share
-        return first + jnp.arange(share)
+        return first + jnp.arange(share, dtype=jnp.int32)
 
     def compile(self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Callable[..., Any]:
         """Map a per-device function over the mesh.

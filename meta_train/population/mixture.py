@@ -50,7 +50,7 @@ class Scale(struct.PyTreeNode):
     @classmethod
     def unknown(cls) -> Scale:
         """Return the scale of a task without any estimate so far."""
-        return cls(jnp.zeros(()), jnp.zeros((), jnp.int32))
+        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32))
 
     @property
     def known(self) -> Bool[Array, ""]:
@@ -76,7 +76,7 @@ class Scale(struct.PyTreeNode):
             norm: sum of the norms over the task's particles, divided by their number.
             share: fraction of the particles with estimates that are finite and not silent.
         """
-        mean = norm / jnp.maximum(share, _TINY)
+        mean = (norm / jnp.maximum(share, _TINY)).astype(self.value.dtype)
         tells = (share > 0) & jnp.isfinite(mean) & (self.known | (mean > _TINY))
         mean = jnp.where(self.known, jnp.minimum(mean, OUTLIER * self.value), mean)
         rate = jnp.where(self.known, jnp.maximum(1 - MEMORY, 2 / (self.seen + 2)), 1.0)
@@ -209,7 +209,8 @@ class Mixture:
         pooled = {member.name: member.particles / self.particles for member in self.members}
 
         def mean(shares: Mapping[str, float], values: Mapping[str, Array]) -> Array:
-            return sum((shares[name] * values[name] for name in self.names), jnp.zeros(()))
+            parts = [shares[name] * values[name] for name in self.names]
+            return sum(parts[1:], parts[0])
 
         first = shown[self.names[0]]
         weighed = {m: mean(self.weights, {name: shown[name][m] for name in self.names}) for m in first}
@@ -248,8 +249,8 @@ def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[
     """
     norm = optax.tree.norm(estimate.gradient)
     usable = jnp.isfinite(norm)
-    inverse = jnp.ones(()) if scale is None else scale.inverse
-    kept = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
+    inverse = 1.0 if scale is None else scale.inverse
+    kept = 1.0 if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
     gradient = jax.tree.map(lambda g: jnp.where(usable, g * (inverse * kept), 0), estimate.gradient)
     metrics = {
         "particle_norm": jnp.where(usable, norm, 0),

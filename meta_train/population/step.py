@@ -139,7 +139,7 @@ def _one(
         tells = informed(state.scales, means)
         moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
         silent = ~tells & ~broken
-        outcome |= {"skipped": outcome["skipped"] * ~silent, "silent": silent.astype(jnp.float32)}
+        outcome |= {"skipped": jnp.where(silent, 0, outcome["skipped"]), "silent": silent.astype(jnp.float32)}
         return moved.replace(scales=scales), particles, tally._replace(shown=tally.shown | outcome)
 
     return one
@@ -160,7 +160,8 @@ def _repeat(one: _OneStep, size: int) -> Step:
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        return state, particles, diagnose(jax.tree.map(lambda total: total / count, totals), size)
+        means = jax.tree.map(lambda total: total / count.astype(total.dtype), totals)
+        return state, particles, diagnose(means, size)
 
     return several
 
@@ -178,7 +179,8 @@ def _move(
     norm = optax.tree.norm(gradient)
     if clip is not None:
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
-    updates, outer_state = outer.update(gradient, state.outer, state.theta)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+        updates, outer_state = outer.update(gradient, state.outer, state.theta)
     theta = optax.apply_updates(state.theta, updates)
     ok = tells & jnp.isfinite(optax.tree.norm(theta))
     choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731

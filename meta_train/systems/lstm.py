@@ -49,7 +49,8 @@ class Cell(struct.PyTreeNode):
     def __call__(self, inputs: Float[Array, "batch inputs"], memory: Memory) -> Memory:
         """Advance the memory by one step."""
         drive = inputs @ self.input_weights.T + memory.hidden @ self.hidden_weights.T
-        admit, keep, candidate, show = jnp.split(drive + self.input_bias + self.hidden_bias, 4, axis=-1)
+        drive = drive + self.input_bias[None] + self.hidden_bias[None]
+        admit, keep, candidate, show = jnp.split(drive, 4, axis=-1)
         cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(admit) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(show) * jnp.tanh(cell), cell)
 
@@ -83,7 +84,7 @@ class LanguageModel(struct.PyTreeNode):
     ) -> tuple[Float[Array, "batch symbols"], Memory]:
         """Return the logits of the next symbols, and the memory after the given ones."""
         memory = self.cell(self.embedding[symbols], memory)
-        return memory.hidden @ self.decoder.T + self.decoder_bias, memory
+        return memory.hidden @ self.decoder.T + self.decoder_bias[None], memory
 
 
 class Reading(NamedTuple):
