@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(str(failure), 1)
     except KeyboardInterrupt:
         places = f"{command.tuned} and {_out(command) / _UNFINISHED}"
-        tuning = " (but --retune tunes all anew)" if command.retune else ""
-        return _tell(f"stopped; what was finished is kept in {places}; to go on{tuning}, type\n  {line}", 130)
+        tuning = " (--retune would tune everything again)" if command.retune else ""
+        return _tell(f"stopped; finished results are kept in {places}; to go on{tuning}, type\n  {line}", 130)
 
 
 def _bad_usage(command: Command) -> str:

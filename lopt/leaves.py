@@ -43,8 +43,10 @@ def check_gradients(grads: Any, params: Any) -> tuple[list[Array], Any]:
         extra = [names for names, _ in named if names not in {names for names, _ in expected}]
         if missing:
             raise UsageError(f"the parameter {_shown(missing[0])} has no gradient: {_MASK}")
-        where = f"{_shown(extra[0])} has a gradient and is" if extra else "there are gradients of what is"
-        raise UsageError(f"{where} no parameter: gradients must be a tree like the parameters")
+        where = _shown(extra[0]) if extra else "one of the leaves"
+        raise UsageError(
+            f"{where} has a gradient but is not a parameter: gradients must be a tree like the parameters"
+        )
     leaves = []
     for (names, grad), (_, param) in zip(named, expected, strict=True):
         leaf = _as_floating(grad, f"the gradient of {_shown(names)}")
@@ -86,7 +88,7 @@ def _as_floating(leaf: Any, what: str) -> Array:
     if isinstance(leaf, bool) or not isinstance(
         leaf, float | int | complex | np.ndarray | np.generic | jax.Array
     ):
-        raise TypeError(f"{what} is {type(leaf).__name__}, and no array of floating numbers: {_MASK}")
+        raise TypeError(f"{what} is {type(leaf).__name__}, not an array of floating-point numbers: {_MASK}")
     dtype = (
         jax.dtypes.canonicalize_dtype(jnp.result_type(leaf))
         if not isinstance(leaf, jax.Array)

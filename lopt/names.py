@@ -30,7 +30,7 @@ def check_name(name: object) -> None:
         UsageError: if it is not, most often because `@register` was written without a name.
     """
     if not (isinstance(name, str) and name.strip()):
-        raise UsageError(f"{name!r} is no name to register: write @register('NAME')")
+        raise UsageError(f"{name!r} is not a name to register: write @register('NAME')")
 
 
 def check_class(cls: object, base: type, name: str) -> None:
@@ -40,6 +40,6 @@ def check_class(cls: object, base: type, name: str) -> None:
         UsageError: if it is not; the message names the missing methods.
     """
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UsageError(f"what is registered as {name!r} is no {base.__name__}: {cls!r}")
+        raise UsageError(f"the object registered as {name!r} is not a subclass of {base.__name__}: {cls!r}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise UsageError(f"{cls.__name__}, registered as {name!r}, lacks {', '.join(missing)}")

@@ -135,6 +135,6 @@ def _namesake() -> str | None:
         if place and Path(place).resolve().parent != _FOLDER / name:
             return (
                 f"lopt's package {name!r} can't be imported, since {place} has the same name: "
-                "rename it, or use lopt's in a program of its own"
+                "rename it, or use lopt's in a separate program"
             )
     return None

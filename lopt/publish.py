@@ -152,7 +152,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
     near = difflib.get_close_matches(text[:_LONGEST_GUESSED], places, n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     if text.startswith("~"):
-        hint = "; ~ stands for nothing here: write the directory out"
+        hint = "; ~ is not expanded here: write the full path"
     raise PublishedOptimizerError(
         f"{quoted(text)} is neither a directory nor the name of a published optimizer{hint}"
     )

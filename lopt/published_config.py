@@ -44,7 +44,7 @@ def to_text(architecture: str, static: Mapping[str, Any], digest: str, provenanc
         UsageError: if it could not be read back; the message is the end of a sentence.
     """
     if not isinstance(provenance, Mapping | None):
-        raise UsageError(f"has the provenance {quoted(provenance)}, which is no mapping")
+        raise UsageError(f"has the provenance {quoted(provenance)}, which is not a mapping")
     config = {
         "format": FORMAT,
         "architecture": architecture,
@@ -119,7 +119,7 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"holds {value} in {plain(where)}, which is not JSON")
     elif isinstance(value, str) and not _is_writable(value):
-        raise UsageError(f"holds half a character in {plain(where)}, which can't be written down")
+        raise UsageError(f"holds an unpaired surrogate in {plain(where)}, which can't be encoded")
 
 
 def _is_writable(text: str) -> bool:

@@ -99,7 +99,7 @@ def _write_or_undo(directory: Path, contents: Mapping[str, bytes]) -> None:
 def _check_target(directory: Path) -> None:
     """Raise an error if the directory holds anything but a published optimizer, or can't be read."""
     if str(directory).startswith("~"):
-        raise PublishedOptimizerError(f"{quoted(str(directory))} begins with ~: write that directory out")
+        raise PublishedOptimizerError(f"{quoted(str(directory))} begins with ~: write the full path")
     if not directory.is_dir():
         if os.path.lexists(directory):
             raise PublishedOptimizerError(f"{plain(directory)} is not a directory: take another")

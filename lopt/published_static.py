@@ -35,7 +35,7 @@ def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers
     for name, value in static.items():
         if name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise UsageError(f"{quoted(name)} is no static field of this architecture, which has {known}")
+            raise UsageError(f"{quoted(name)} is not a static field of this architecture, which has {known}")
         default = defaults[name]
         if wrong := _unlike(value, default) or _outside(value, default, _signed(cls, name), numbers):
             raise UsageError(f"{name} is {quoted(value)}, but should be {wrong}")

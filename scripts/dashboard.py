@@ -95,7 +95,7 @@ def sign_in(subject: Subject) -> Subject:
         return dataclasses.replace(subject, entity=subject.entity or wandb.Api().default_entity or "")
     except wandb.Error as error:
         reason = _first_line(error)
-        raise ValueError(f"W&B can't be used ({reason}): see to the network and `wandb login`") from error
+        raise ValueError(f"W&B can't be used ({reason}): check the network and `wandb login`") from error
 
 
 def save(what: Any) -> str:
@@ -103,9 +103,7 @@ def save(what: Any) -> str:
     try:
         return what.save().url
     except Exception as error:  # W&B may raise anything
-        raise ValueError(
-            f"W&B did not take the {type(what).__name__.lower()}: {_first_line(error)}"
-        ) from error
+        raise ValueError(f"W&B rejected the {type(what).__name__.lower()}: {_first_line(error)}") from error
 
 
 def spec(what: Any) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class SmallerBatches(Task):
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise UsageError(
-                f"fraction={self.fraction} is no part of a batch: give more than 0 and at most 1"
+                f"fraction={self.fraction} is not a share of a batch: give more than 0 and at most 1"
             )
 
     def sample(self, key: Key[Array, ""]) -> Instance:

@@ -103,4 +103,4 @@ def check_ranges(**ranges: tuple[float, float]) -> None:
     """Raise UsageError for a range of a family that is empty or not positive."""
     for name, (low, high) in ranges.items():
         if not 0 < low <= high:
-            raise UsageError(f"{name}=({low}, {high}) is no range: give two positive numbers, low first")
+            raise UsageError(f"{name}=({low}, {high}) is not a range: give two positive numbers, low first")

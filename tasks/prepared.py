@@ -95,7 +95,7 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
         return Path(chosen).expanduser().resolve()
     except RuntimeError as error:
         raise DatasetNotPreparedError(
-            f"there is no home directory for {str(chosen)!r}: set TFDS_DATA_DIR, or write the directory out."
+            f"there is no home directory for {str(chosen)!r}: set TFDS_DATA_DIR, or write the full path."
         ) from error
 
 

@@ -26,25 +26,25 @@ def register(name: str) -> Callable[[Builder], Builder]:
 
     def add(builder: Builder) -> Builder:
         if complaint := _complaint(builder):
-            raise UsageError(f"what is registered as task {name!r} {complaint}")
+            raise UsageError(f"the object registered as task {name!r} {complaint}")
         if name in TASKS:
             raise UsageError(f"a task called {name!r} is registered already")
         TASKS[name] = builder
         return builder
 
     if not (isinstance(name, str) and name.strip()):
-        raise UsageError(f"{name!r} is no name to register: write @register('NAME')")
+        raise UsageError(f"{name!r} is not a name to register: write @register('NAME')")
     return add
 
 
 def _complaint(builder: object) -> str:
     """Return why an object can't build a task, as far as this can be seen without building one."""
     if isinstance(builder, type) and not issubclass(builder, Task):
-        return f"is no Task: {builder!r}"
+        return f"is not a Task: {builder!r}"
     if missing := sorted(getattr(builder, "__abstractmethods__", ())):
         return f"lacks {', '.join(missing)}"
     if not callable(builder):
-        return f"is no function without arguments that returns a Task: {builder!r}"
+        return f"is not a function without arguments that returns a Task: {builder!r}"
     try:
         inspect.signature(builder).bind()
     except TypeError as error:
@@ -66,7 +66,7 @@ def build(name: str) -> Task:
         raise UsageError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
     task = TASKS[name]()
     if not isinstance(task, Task):
-        raise UsageError(f"task {name!r} is no Task: its builder returned {type(task).__name__}")
+        raise UsageError(f"task {name!r} is not a Task: its builder returned {type(task).__name__}")
     return task
 
 

@@ -242,7 +242,7 @@ def test_a_whole_checkpoint_that_does_not_fit_is_left_where_it_is(run):
     (run / "config.json").write_text(run_to_json(other.run()))
     before = saved(run)
     with pytest.raises(
-        CheckpointError, match=r"checkpoint 12 of .* is whole, and can't be restored"
+        CheckpointError, match=r"checkpoint 12 of .* is intact, but can't be restored"
     ) as error:
         drive(run, other)
     assert "\n" not in str(error.value)
@@ -285,7 +285,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_told_in_one_sentence_and_leaves_older_checkpoints_whole(whole, small_disk):
     config = CONFIG.replace(keep_last=1000)
     with pytest.raises(
-        CheckpointError, match=r"no space is left on the device; the newest whole one is \d+"
+        CheckpointError, match=r"no space is left on the device; the newest intact one is \d+"
     ) as error:
         drive(small_disk / "run", config.replace(steps=10_000))
     assert "\n" not in str(error.value)

@@ -351,8 +351,8 @@ def test_a_horizon_and_an_objective_of_ones_own_are_options_and_go_through_json(
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        (int, "is no Horizon"),
-        (lambda: None, "is no Horizon"),
+        (int, "is not a subclass of Horizon"),
+        (lambda: None, "is not a subclass of Horizon"),
         (type("Loose", (ConstantHorizon,), {}), "needs @dataclasses.dataclass"),
         (dataclasses.dataclass(frozen=True)(type("Bare", (HORIZONS.base,), {})), "lacks bounds, sample"),
     ],
@@ -365,5 +365,5 @@ def test_what_is_no_horizon_is_not_registered(made, complaint):
 
 @pytest.mark.parametrize("name", ["constant", "", " ", 3, None])
 def test_odd_and_taken_names_are_refused(name):
-    with pytest.raises(ValueError, match="registered already|is no name to register"):
+    with pytest.raises(ValueError, match="registered already|is not a name to register"):
         HORIZONS.register(name)(ConstantHorizon)

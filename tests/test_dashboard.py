@@ -115,7 +115,7 @@ def test_what_is_no_run_is_told(tmp_path, text, script, capsys):
         (tmp_path / "config.json").write_text(text)
     assert script.main(["--run-dir", str(tmp_path), "--print"]) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"dashboard: {tmp_path} is no run directory")
+    assert printed.err.startswith(f"dashboard: {tmp_path} is not a run directory")
     assert printed.err.count("\n") == 1
 
 
@@ -281,7 +281,7 @@ def test_what_wandb_refuses_is_told_in_a_sentence(script, server, monkeypatch, c
 
     monkeypatch.setattr(server, "execute_graphql", refuse)
     assert script.main([]) == 1
-    assert capsys.readouterr().err == "dashboard: W&B did not take the workspace: no route to host\n"
+    assert capsys.readouterr().err == "dashboard: W&B rejected the workspace: no route to host\n"
 
 
 # --- without what it needs -------------------------------------------------------------------------------

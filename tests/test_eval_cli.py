@@ -117,7 +117,7 @@ def test_ctrl_c_exits_with_130_and_says_what_to_type(monkeypatch, capsys):
     monkeypatch.setattr(eval.protocol, "tune", interrupted)
     assert main(["adam", "--suite", "quadratics"]) == 130
     assert capsys.readouterr().err.endswith(
-        "stopped; what was finished is kept in runs/tuned and runs/eval/quadratics/partial; to go on, type\n"
+        "stopped; finished results are kept in runs/tuned and runs/eval/quadratics/partial; to go on, type\n"
         "  lopt-eval adam --suite quadratics\n"
     )
 

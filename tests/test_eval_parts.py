@@ -155,7 +155,7 @@ def test_the_report_says_what_the_meta_training_was_and_what_is_not_known(result
     ]
     assert verdicts(results)[:2] == origin_sentences(results)
     untrained = dataclasses.replace(results, origins={"mine": {"meta_steps": 0}})
-    assert origin_sentences(untrained)[0] == "mine was not meta-trained: its theta is as it is drawn."
+    assert origin_sentences(untrained)[0] == "mine was not meta-trained: its theta is as initialised."
     single = dataclasses.replace(results, origins={"mine": {"tasks": "family", "horizon": [200, 200]}})
     assert trained_tasks(single, "mine") == ("family",)
     assert trained_horizon(single, "mine") == 200

@@ -50,8 +50,8 @@ def test_a_suite_is_found_by_its_name():
     [
         ("all", BASELINE, "'all' is registered already"),
         ("strong", BASELINE, "'strong' is registered already"),
-        ("", BASELINE, "is no name"),
-        ("adabelief", optax.adabelief, "is no Baseline"),
+        ("", BASELINE, "is not a name"),
+        ("adabelief", optax.adabelief, "is not a Baseline"),
         ("adabelief", dataclasses.replace(BASELINE, rates=()), "ascending positive numbers"),
         ("adabelief", dataclasses.replace(BASELINE, rates=(1.0, 0.1)), "ascending positive numbers"),
         ("adabelief", dataclasses.replace(BASELINE, rates=(float("nan"),)), "ascending positive numbers"),
@@ -65,8 +65,8 @@ def test_what_is_no_baseline_is_refused(name, baseline, message):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("rings", "is no Suite"),
-        (dataclasses.replace(SUITE, name=" "), "is no name"),
+        ("rings", "is not a Suite"),
+        (dataclasses.replace(SUITE, name=" "), "is not a name"),
         (dataclasses.replace(SUITE, entries=()), "needs entries"),
         (dataclasses.replace(SUITE, entries=("rings",)), "needs entries"),
         (dataclasses.replace(SUITE, entries=(Entry("rings", 0),)), "whole steps from 1"),

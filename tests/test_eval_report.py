@@ -190,7 +190,7 @@ def test_one_task_one_seed_and_a_negative_loss_are_told(results):
 
     task = dataclasses.replace(results.tasks[0], rows=tuple(cut(row) for row in results.tasks[0].rows))
     text = render(dataclasses.replace(results, tasks=(task,), seeds=1))
-    assert "over 1 task x 1 seed. A single seed gives no intervals. There is one task only" in text
+    assert "over 1 task x 1 seed. A single seed gives no intervals. There is only one task" in text
     assert "| small | 1/1 | 1/1 | 2.00x | 1.00x | 2.50 | 1.00 | bowl (2.50) | 0/1 | all 3 |" in text
     assert "have no ratio" not in text
     below = dataclasses.replace(task.rows[0], final_loss=(-1.0,))

@@ -228,7 +228,9 @@ def test_a_run_of_an_older_version_is_read_but_does_not_go_on(run, said):
     RunDirectory(run).config.write_text(json.dumps(said | flat))
     assert RunDirectory(run).read_config() == CONFIG.run()
     lopt.load(export_run(run, "out"))
-    with pytest.raises(RunDirectoryError, match="begun by an older version of lopt: .* it can't go on"):
+    with pytest.raises(
+        RunDirectoryError, match="started by an older version of lopt: .* it can't be resumed"
+    ):
         RunDirectory(run).open(CONFIG.run(), "lopt-train tiny")
 
 
@@ -251,7 +253,7 @@ def test_damaged_files_of_a_run_are_told_in_one_line(run, capsys, file, content)
         return
     assert status == 1
     line = error_line(capsys)
-    assert f"run{'/run.json' if file == 'run.json' else ' is no run directory'}" in line
+    assert f"run{'/run.json' if file == 'run.json' else ' is not a run directory'}" in line
     assert ("File too large" in line) == (content == "large")
     if file == "config.json":
         assert train_here("tiny", "--run-dir", "run") == 1
@@ -273,7 +275,7 @@ def test_a_run_whose_provenance_could_not_be_reported_is_not_exported(run, capsy
 
 def test_a_name_is_printed_without_what_a_terminal_would_obey(tmp_path, capsys):
     assert export_cli.main([f"{tmp_path}/\x1b[2J", str(tmp_path / "out")]) == 1
-    assert r"/\x1b[2J is no run directory" in error_line(capsys)
+    assert r"/\x1b[2J is not a run directory" in error_line(capsys)
     unknown = RunDirectory(tmp_path / "\x1b[2J")
     unknown.open(CONFIG.replace(optimizer="nobodys").run(), "lopt-train")
     assert export_cli.main([str(unknown.path), str(tmp_path / "out")]) == 1

@@ -138,12 +138,15 @@ def test_files_are_imported_once_and_found_under_their_own_name(tmp_path, monkey
             (f"registers_{i}.py", f"import tasks\n{text}", f"UsageError: {says}")
             for i, (text, says) in enumerate(
                 [
-                    ("tasks.register('n')(3)", "what is registered as task 'n' is no function without"),
-                    ("tasks.register('n')(int)", "what is registered as task 'n' is no Task: <class 'int'>"),
-                    ("@tasks.register('n')\ndef f(x): ...", "what is registered as task 'n' must take"),
-                    ("@tasks.register('n')\nclass T(tasks.Task): 0", "what is registered as task 'n' lacks"),
+                    ("tasks.register('n')(3)", "the object registered as task 'n' is not a function"),
+                    ("tasks.register('n')(int)", "the object registered as task 'n' is not a Task: <class"),
+                    ("@tasks.register('n')\ndef f(x): ...", "the object registered as task 'n' must take"),
+                    (
+                        "@tasks.register('n')\nclass T(tasks.Task): 0",
+                        "the object registered as task 'n' lacks",
+                    ),
                     ("@tasks.register\ndef f(): ...", "<function f at "),
-                    ("tasks.register('')", "'' is no name to register: write @register('NAME')"),
+                    ("tasks.register('')", "'' is not a name to register: write @register('NAME')"),
                 ]
             )
         ),
@@ -152,11 +155,20 @@ def test_files_are_imported_once_and_found_under_their_own_name(tmp_path, monkey
             for package, base in (("lopt", "LearnedOptimizer"), ("meta_train", "Estimator"))
             for i, (text, says) in enumerate(
                 [
-                    (f"{package}.register('n')(3)", f"what is registered as 'n' is no {base}: 3"),
-                    (f"{package}.register('n')(int)", f"what is registered as 'n' is no {base}: <class"),
-                    (f"{package}.register('n')(print)", f"what is registered as 'n' is no {base}: <built"),
+                    (
+                        f"{package}.register('n')(3)",
+                        f"the object registered as 'n' is not a subclass of {base}: 3",
+                    ),
+                    (
+                        f"{package}.register('n')(int)",
+                        f"the object registered as 'n' is not a subclass of {base}: <class",
+                    ),
+                    (
+                        f"{package}.register('n')(print)",
+                        f"the object registered as 'n' is not a subclass of {base}: <built",
+                    ),
                     (f"@{package}.register('n')\nclass C({package}.{base}): 0", "C, registered as 'n', lack"),
-                    (f"{package}.register(int)", "<class 'int'> is no name to register: write @register("),
+                    (f"{package}.register(int)", "<class 'int'> is not a name to register: write @register("),
                 ]
             )
         ),
@@ -176,14 +188,14 @@ def test_a_file_that_cant_be_imported_is_told_in_one_sentence(name, text, says, 
 def test_a_builder_that_returns_no_task_is_told_when_it_is_built(monkeypatch):
     monkeypatch.setattr("tasks.registry.TASKS", dict(tasks.TASKS))
     tasks.register("no-task")(lambda: 3)
-    with pytest.raises(ValueError, match="task 'no-task' is no Task: its builder returned int"):
+    with pytest.raises(ValueError, match="task 'no-task' is not a Task: its builder returned int"):
         tasks.build("no-task")
 
 
 @pytest.mark.parametrize(
     ("command", "status", "says"),
     [
-        ("meta_train.commands.train tiny --run-dir run", 130, "stopped before anything was begun\n"),
+        ("meta_train.commands.train tiny --run-dir run", 130, "stopped before anything was started\n"),
         ("meta_train.commands.train --list", 1, "lopt-train: --import endless.py: stopped while it was"),
         ("meta_train.commands.export run out", 1, "lopt-export: --import endless.py: stopped while it was"),
     ],

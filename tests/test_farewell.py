@@ -47,7 +47,7 @@ def test_a_stopped_run_is_resumed_by_what_was_typed_and_a_job_by_its_launcher():
         farewell(10, False, Path("run"), KIND, several, "x")
         == f"stopped at meta-step 10; {again(several, 'x')}"
     )
-    assert "the same job goes on" in again(several, "x")
+    assert "the same job continues" in again(several, "x")
 
 
 def test_wandb_name_is_the_runs_unless_a_flag_says_otherwise(monkeypatch, tmp_path):

@@ -171,7 +171,7 @@ def test_commands_run_beside_modules_of_their_users(name, arguments, says, site,
 def test_a_command_refuses_a_namesake_that_is_imported_already(site, folder):
     said = run("import tasks\n" + command("train"), site, folder, "--help", status=1)
     assert said.startswith("lopt-train: lopt's package 'tasks' can't be imported, since ")
-    assert said.endswith("/tasks.py has the same name: rename it, or use lopt's in a program of its own\n")
+    assert said.endswith("/tasks.py has the same name: rename it, or use lopt's in a separate program\n")
     assert said.count("\n") == 1
 
 

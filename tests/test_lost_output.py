@@ -98,5 +98,5 @@ def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
     done = run(TRAIN, *arguments, "--run-dir", small_disk / "run", stderr=subprocess.PIPE)
     assert done.returncode == 1
     assert done.stderr.startswith("lopt-train: a checkpoint can't be written to ")
-    assert "no space is left on the device; the newest whole one is" in done.stderr
+    assert "no space is left on the device; the newest intact one is" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -136,8 +136,8 @@ def test_memory_grows_linearly_in_particles_and_the_data_set_is_not_copied():
     [
         (10, {"count": 8}, "10 particles do not divide over 8 devices: take 8 or 16 "),
         (3, {"count": 8}, "3 particles do not divide over 8 devices: take 8 or 16 "),
-        (8, {"count": 9}, "9 devices were asked for, and there are 8"),
-        (8, {"count": 0}, "0 devices were asked for"),
+        (8, {"count": 9}, "9 devices were requested, but there are 8"),
+        (8, {"count": 0}, "0 devices were requested"),
         (8, {"count": 2, "chunk": 3}, "chunks of 3 do not divide the 4 particles of a device"),
         (8, {"count": 2, "chunk": 0}, "chunks of 0 do not divide"),
         (8, {"count": 2, "chunk": -1}, "chunks of -1 do not divide"),

@@ -191,7 +191,7 @@ def test_an_odd_line_of_the_metrics_is_passed_over_or_named(tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(line)
     message = complaint(ValueError, lambda: list(read_json_lines(path)))
-    assert not message or "line 1, is no record of a run" in message
+    assert not message or "line 1, is not a record of a run" in message
 
 
 @pytest.mark.parametrize("odd", [*ODD, *SHAPES])
@@ -200,7 +200,7 @@ def test_odd_metrics_and_odd_checksums_are_told(tmp_path, odd):
     assert damage(tmp_path) in (None, "its checksums can't be read") or ODD[odd].startswith(b"{")
     put(tmp_path / "metrics.jsonl", odd)
     if odd in ("folder", "pipe", "device"):
-        with pytest.raises(OSError, match="is no regular file"):
+        with pytest.raises(OSError, match="is not a regular file"):
             JsonLines(tmp_path / "metrics.jsonl", 1)
 
 

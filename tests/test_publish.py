@@ -253,9 +253,9 @@ def test_static_fields_of_another_size(directory):
 @pytest.mark.parametrize(
     ("static", "says"),
     [
-        ({"depth": 3}, "'depth' is no static field of this architecture, which has hidden_size, hidden_"),
-        ({"layers": []}, "'layers' is no static field"),
-        ({"key": 0}, "'key' is no static field"),
+        ({"depth": 3}, "'depth' is not a static field of this architecture, which has hidden_size, hidden_"),
+        ({"layers": []}, "'layers' is not a static field"),
+        ({"key": 0}, "'key' is not a static field"),
         ({"hidden_size": "four"}, "hidden_size is 'four', but should be like 4"),
         ({"hidden_size": 4.0}, "hidden_size is 4.0"),
         ({"step_scale": "small"}, "step_scale is 'small', but should be like 0.001"),

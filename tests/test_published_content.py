@@ -139,7 +139,7 @@ def test_constructor_arguments_are_no_static_fields(tmp_path):
     directory = save(a_rule("learnable-adam"), tmp_path)
     assert read_config(directory)["static"] == {}
     edit(directory, static={"learning_rate": 0.1})
-    assert "'learning_rate' is no static field of this architecture, which has none" in error_of(
+    assert "'learning_rate' is not a static field of this architecture, which has none" in error_of(
         load, directory
     )
 
@@ -237,9 +237,9 @@ def test_provenance_of_ones_own_may_be_any_json(tmp_path):
         ({"when": {None: 1}}, "has the key None in provenance['when'], which is not text"),
         ({"when": np.float32(1)}, "holds np.float32(1.0) in provenance['when'], which is not JSON"),
         ({"when": {1, 2}}, "holds {1, 2} in provenance['when'], which is not JSON"),
-        ({"when": "\ud800"}, "holds half a character in provenance['when']"),
+        ({"when": "\ud800"}, "holds an unpaired surrogate in provenance['when']"),
         ({"when": json.loads("[" * 100 + "]" * 100)}, "is nested more than 50 deep in provenance['when']"),
-        (["when"], "has the provenance ['when'], which is no mapping"),
+        (["when"], "has the provenance ['when'], which is not a mapping"),
         ({"when": "x" * 2**23}, "config.json has 8,388,"),
     ],
     ids=lambda x: ascii(x)[:30],

@@ -58,7 +58,7 @@ def test_a_signal_asks_and_the_work_in_hand_is_finished(number):
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert output == "asked\n"
-    assert errors == "stopping after the call in flight; once more to stop at once\n"
+    assert errors == "stopping after the call in flight; a second signal stops at once\n"
 
 
 def test_sighup_is_nothing_where_it_was_ignored_from_the_start():

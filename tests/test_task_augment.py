@@ -168,11 +168,11 @@ def test_wrappers_stack():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: tasks.Reparametrised(tasks.Quadratic(), 2.0, 1.0), "is no range"),
+        (lambda: tasks.Reparametrised(tasks.Quadratic(), 2.0, 1.0), "is not a range"),
         (lambda: tasks.Reparametrised(tasks.Quadratic(), level="layer"), "no level 'layer'"),  # type: ignore
         (lambda: tasks.NoisyGradient(tasks.Quadratic(), -1.0), "negative"),
-        (lambda: tasks.SmallerBatches(tasks.Quadratic(), 0.0), "no part of a batch"),
-        (lambda: tasks.SmallerBatches(tasks.Quadratic(), 1.1), "no part of a batch"),
+        (lambda: tasks.SmallerBatches(tasks.Quadratic(), 0.0), "not a share of a batch"),
+        (lambda: tasks.SmallerBatches(tasks.Quadratic(), 1.1), "not a share of a batch"),
         (lambda: see(tasks.SmallerBatches(tasks.Quadratic())), "Quadratic have no `weights`"),
     ],
 )

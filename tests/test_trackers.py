@@ -49,7 +49,7 @@ def test_numpy_values_are_values():
 
 @pytest.mark.parametrize("value", ["0.5", None, [0.5], np.zeros(2)])
 def test_what_can_not_be_logged_is_an_error_and_not_lost(value):
-    with pytest.raises(TypeError, match=r"theta/norm is no number"):
+    with pytest.raises(TypeError, match=r"theta/norm is not a number"):
         to_json({"theta/norm": value})
 
 
@@ -113,7 +113,7 @@ def test_lines_beyond_the_checkpoint_are_removed(tmp_path, resume_step, kept):
 def test_a_line_of_something_else_is_named(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"meta_step": 1, "a": 1}\n{"meta_step": 2, "a": "b"}\n')
-    with pytest.raises(ValueError, match="line 2, is no record"):
+    with pytest.raises(ValueError, match="line 2, is not a record"):
         list(read_json_lines(path))
 
 

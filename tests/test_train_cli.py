@@ -91,7 +91,7 @@ def test_list_shows_every_registered_name(train):
         ("tiny --window 15", "window of 15 inner steps does not divide a horizon of 40"),
         ("tiny --window 15", "take a horizon of 30 or 45"),
         ("tiny --particles 10 --devices 4", "10 particles do not divide over 4 devices: take 8 or 12"),
-        ("tiny --devices 1000", "1000 devices were asked for"),
+        ("tiny --devices 1000", "1000 devices were requested"),
         ("tiny --chunk 0", "--chunk must be at least 1"),
         ("tiny --checkpoint-seconds -1", "--checkpoint-seconds must not be negative"),
         ("tiny --keep-last 0", "--keep-last must be at least 1, not 0"),

@@ -134,7 +134,7 @@ def _over_all_tasks(results: Results, pictures: Sequence[Picture]) -> list[str]:
         f"Interquartile means over {tasks} x {seeds}{intervals}"
     ]
     if len(results.tasks) == 1:
-        said.append("There is one task only: other tasks may say otherwise.")
+        said.append("There is only one task: results on other tasks may differ.")
     scored = min((one.final_loss.tasks if one.final_loss else 0) for one in compare(results))
     if scored < len(results.tasks):
         said.append("Tasks with a negative loss have no ratio and are left out there.")

@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
 def _sentence(results: Results, optimizer: str) -> str:
     origin = origin_of(results, optimizer)
     if origin.meta_steps == 0 and not origin.tasks:
-        return f"{optimizer} was not meta-trained: its theta is as it is drawn."
+        return f"{optimizer} was not meta-trained: its theta is as initialised."
     horizon = " to ".join(f"{x:,}" for x in dict.fromkeys(origin.horizon)) or UNKNOWN
     seconds = UNKNOWN if origin.seconds is None else duration(origin.seconds)
     marked = {task.task for task in results.tasks} & set(origin.tasks)

@@ -54,7 +54,7 @@ def read_record(path: Path, question: dict[str, Any], start: list[Any]) -> dict[
     if form != FORMAT:
         raise UnusableError(f"it is of format {form}, and this version of lopt reads {FORMAT}")
     if digest != _digest(record):
-        raise UnusableError("it is damaged: its digest is not what it says")
+        raise UnusableError("it is damaged: its digest does not match")
     for entry, wanted in question.items():
         if (has := record["question"].get(entry)) != wanted:
             told = f"it is for {entry} {has}, not {wanted}"

@@ -154,7 +154,7 @@ def register_baseline(name: str, baseline: Baseline) -> None:
     """
     check_name(name)
     if not isinstance(baseline, Baseline):
-        raise UsageError(f"what is registered as {name!r} is no Baseline: {baseline!r}")
+        raise UsageError(f"the object registered as {name!r} is not a Baseline: {baseline!r}")
     if name in (*BASELINES, *_GROUPS, "all"):
         raise UsageError(f"a baseline called {name!r} is registered already")
     rates = baseline.rates

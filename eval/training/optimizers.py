@@ -56,7 +56,7 @@ def find(name: str) -> Found:
     known = [*published(), *BASELINES, *ARCHITECTURES]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     raise OptimizerNotFoundError(
-        f"there is no optimizer {name!r}: it is no directory, and the names are {', '.join(known)}"
+        f"there is no optimizer {name!r}: it is not a directory, and the names are {', '.join(known)}"
         + (f"; did you mean {' or '.join(near)}?" if near else "")
     )
 

@@ -72,7 +72,7 @@ def register_suite(suite: Suite) -> None:
             a horizon below 1 step or a `declared` that is not positive.
     """
     if not isinstance(suite, Suite):
-        raise UsageError(f"what is registered is no Suite: {suite!r}")
+        raise UsageError(f"the registered object is not a Suite: {suite!r}")
     check_name(suite.name)
     if suite.name in SUITES:
         raise UsageError(f"a suite called {suite.name!r} is registered already")
@@ -132,7 +132,7 @@ _add(
 )
 _add(
     "new-data",
-    "MLPs on data that are no images: tables, procedural curves, teachers and Gaussian mixtures.",
+    "MLPs on data other than images: tables, procedural curves, teachers and Gaussian mixtures.",
     (
         *("breast-cancer-mlp", "wine-mlp", "diabetes-mlp"),
         *("procedural-mlp", "teacher-mlp", "mixture-mlp"),
@@ -141,7 +141,7 @@ _add(
 )
 _add(
     "new-architecture",
-    "Networks that are no MLP classifiers: convolutions, a residual net, autoencoders, and character models.",
+    "Networks other than MLP classifiers: convolutions, a residual net, autoencoders, and character models.",
     (
         *("digits-conv", "digits-resnet", "digits-autoencoder", "digits-vae"),
         *("char-gru", "char-transformer"),
@@ -177,7 +177,7 @@ _add(
 
 _add(
     "wrong-horizon",
-    "Rules that ask for the horizon are told half and twice the true one.",
+    "Rules that need the horizon are given half and twice the true one.",
     # Tasks of other suites at the same horizon, so the tuned baselines are shared.
     ("breast-cancer-mlp", "procedural-mlp", "digits-conv", "char-gru"),
     500,
@@ -191,6 +191,6 @@ HYPER_FREE = (
 """The suites that `hyper-free` joins."""
 SUITES["hyper-free"] = Suite(
     "hyper-free",
-    "All of " + ", ".join(HYPER_FREE) + ": the whole test of a rule without hyperparameters.",
+    "All of " + ", ".join(HYPER_FREE) + ": the complete test of a rule without hyperparameters.",
     _distinct(entry for name in HYPER_FREE for entry in SUITES[name].entries),
 )

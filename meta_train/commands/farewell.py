@@ -15,7 +15,7 @@ def again(launch: Launch, line: str) -> str:
         launch: how this process was started.
         line: the command line of this run, quoted for a shell.
     """
-    return "the same job goes on from there" if launch.several else f"resume with\n  {line}"
+    return "the same job continues from there" if launch.several else f"resume with\n  {line}"
 
 
 def farewell(meta_step: int, over: bool, run_dir: Path, kind: str, launch: Launch, line: str) -> str:

@@ -59,7 +59,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
     """
     directory = RunDirectory(run_dir)
     seconds = f"{launch.stop_seconds:g} seconds"
-    late = f"not done in {seconds}, and stopped: the newest checkpoint stands; {again(launch, line)}"
+    late = f"not done in {seconds}, and stopped: the newest checkpoint remains; {again(launch, line)}"
     leave_errors_to_us()
     try:
         with ExitStack() as stack:

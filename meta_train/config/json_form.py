@@ -111,12 +111,12 @@ def _decode_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def _decode_object(hint: Any, registry: Registry[Any] | None, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise UsageError(f"{where or 'it'} is no object")
+        raise UsageError(f"{where or 'it'} is not an object")
     given, cls, kind = dict(value), hint, ""
     if registry is not None:
         kind = given.pop("kind", None)
         if not isinstance(kind, str):
-            raise UsageError(f"{where} says no kind")
+            raise UsageError(f"{where} has no kind")
         cls = lopt.look_up(registry.kind, registry, kind)
     hints = _hints(cls)
     names = [field.name for field in _fields(cls)]

@@ -47,7 +47,7 @@ class Watch:
         if self._diverging >= _PATIENCE and not self._warned:
             self._warned = True
             self._warn(
-                f"more than half of the episodes have diverged for {self._diverging} meta-steps, and what "
-                "diverges teaches little: try a smaller --sigma, shorter episodes (--horizon curriculum), or "
-                "look at the task's initial loss and ceiling"
+                f"more than half of the episodes have diverged for {self._diverging} meta-steps, which "
+                "gives little training signal: try a smaller --sigma, shorter episodes (--horizon "
+                "curriculum), or look at the task's initial loss and ceiling"
             )

@@ -75,17 +75,17 @@ class StopOnSignal:
 
     def _hear(self, number: int) -> None:
         if _unsaved:
-            _say("stopped before anything was begun")
+            _say("stopped before anything was started")
             os._exit(128 + number)
         if self._asked.is_set():
             if time.monotonic() - self._heard_at < _TWICE:
                 return
-            _say("stopped at once; the newest checkpoint stands")
+            _say("stopped at once; the newest checkpoint remains")
             os._exit(128 + number)
         self._heard_at = time.monotonic()
         self._asked.set()
         self._timer.start()
-        _say("stopping after the call in flight; once more to stop at once")
+        _say("stopping after the call in flight; a second signal stops at once")
 
     def _give_up(self) -> None:
         _say(self._late)

@@ -56,7 +56,7 @@ class Devices:
     def __post_init__(self) -> None:
         available = jax.device_count()
         if not 1 <= self.in_use <= available:
-            raise UsageError(f"{self.in_use} devices were asked for, and there are {available}")
+            raise UsageError(f"{self.in_use} devices were requested, but there are {available}")
         processes = jax.process_count()
         if processes > 1 and self.backend != "shard_map":
             raise UsageError(f"--backend {self.backend} is for one process, and there are {processes}")

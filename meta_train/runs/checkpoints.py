@@ -114,8 +114,8 @@ class Checkpoints:
                 if has_checksums(self._directory / str(step)):
                     # The checksums were right: neither this checkpoint nor earlier ones are damaged.
                     raise CheckpointError(
-                        f"checkpoint {step} of {self._directory.parent} is whole, and can't be restored: "
-                        f"{reason(error)}; it may be another version's"
+                        f"checkpoint {step} of {self._directory.parent} is intact, but can't be restored: "
+                        f"{reason(error)}; it may be from another version"
                     ) from error
                 failed = error
                 self._set_aside(step, reason(error))
@@ -173,7 +173,7 @@ class Checkpoints:
         aside.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process was faster
             (self._directory / str(step)).rename(aside)
-        self._warn(f"checkpoint {step} is damaged ({why}): it is now {aside}, and the one before is taken")
+        self._warn(f"checkpoint {step} is damaged ({why}): it is now {aside}, and the previous one is used")
 
     def _aside(self) -> Path:
         return self._directory.parent / "damaged"
@@ -210,7 +210,7 @@ def _told(directory: Path) -> Iterator[None]:
         yield
     except Exception as error:
         steps = steps_in(directory)
-        newest = f"the newest whole one is {steps[-1]}" if steps else "there is no older one"
+        newest = f"the newest intact one is {steps[-1]}" if steps else "there is no older one"
         raise CheckpointError(
             f"a checkpoint can't be written to {directory}: {reason(error)}; {newest}"
         ) from error

@@ -86,8 +86,8 @@ class RunDirectory:
                 raise RunDirectoryError(f"{error}; take another --run-dir") from error
             if is_older(read_whole(self.config)):
                 raise RunDirectoryError(
-                    f"{self.path} was begun by an older version of lopt: lopt-export and lopt-eval read it, "
-                    "but it can't go on; take another --run-dir"
+                    f"{self.path} was started by an older version of lopt: lopt-export and lopt-eval can "
+                    "read it, but it can't be resumed; take another --run-dir"
                 )
             changed = differences(held, run)
             if changed:
@@ -107,8 +107,8 @@ class RunDirectory:
         if damaged.exists() or steps_in(self.checkpoints) or not are_lost(self.checkpoints, self.metrics):
             return
         raise RunDirectoryError(
-            f"{self.path} holds a run that has done meta-steps, and no checkpoint of it: put "
-            f"{self.checkpoints} back, or mount it, or take another --run-dir"
+            f"{self.path} holds a run that has done meta-steps, and no checkpoint of it: restore "
+            f"{self.checkpoints}, mount it, or take another --run-dir"
         )
 
     def open(self, run: Run, command: str) -> str:
@@ -169,7 +169,7 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunDirectoryError(f"{self.path} can't be made: {error.strerror}") from error
+            raise RunDirectoryError(f"{self.path} can't be created: {error.strerror}") from error
 
     def read_config(self) -> Run:
         """Read the run's configuration.
@@ -181,11 +181,11 @@ class RunDirectory:
             return run_from_json(read_whole(self.config))
         except OSError as error:
             raise RunDirectoryError(
-                f"{self.path} is no run directory: it has no readable config.json ({error.strerror})"
+                f"{self.path} is not a run directory: it has no readable config.json ({error.strerror})"
             ) from error
         except ValueError as error:
             raise RunDirectoryError(
-                f"{self.path} is no run directory: its config.json is {error}{self.import_hint()}"
+                f"{self.path} is not a run directory: its config.json is {error}{self.import_hint()}"
             ) from error
 
     def import_hint(self) -> str:

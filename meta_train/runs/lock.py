@@ -37,7 +37,7 @@ def open_lock(path: Path) -> IO[str]:
     descriptor = os.open(path, flags, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
 
 

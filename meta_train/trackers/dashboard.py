@@ -189,7 +189,7 @@ def read_subject(run_dir: Path) -> Subject:
     try:
         run = run_from_json(read_whole(run_dir / "config.json"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{run_dir} is no run directory: it has no config.json of a run") from error
+        raise UsageError(f"{run_dir} is not a run directory: it has no config.json of a run") from error
     run_id = (read_object(run_dir / "run.json") or {}).get("id")
     subject = Subject(
         run.show.wandb_project or default_project(),

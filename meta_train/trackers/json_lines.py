@@ -74,12 +74,12 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
                 step = record.pop(_STEP)
                 yield step, from_json(record)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
-                raise UsageError(f"{path}, line {number}, is no record of a run: {error}") from error
+                raise UsageError(f"{path}, line {number}, is not a record of a run: {error}") from error
 
 
 def _open(path: Path) -> IO[bytes]:
     if not path.is_file():
-        raise OSError(f"{path} is no regular file")
+        raise OSError(f"{path} is not a regular file")
     return path.open("rb")
 
 

@@ -19,7 +19,7 @@ class Scope(enum.Enum):
 
     RUN = "a run"
     MEMBER = "each member of a mixture"
-    TRIAL = "each trial that theta is judged on"
+    TRIAL = "each trial that theta is validated on"
     TRIALS = "each of several trials"
     LEAF = "each leaf of theta"
 

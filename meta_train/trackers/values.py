@@ -58,7 +58,7 @@ def to_json(values: Values) -> dict[str, Any]:
     """
     for name, value in values.items():
         if not isinstance(value, (Real, Curves, Histogram)):
-            raise TypeError(f"{name} is no number, Curves or Histogram, and can't be logged: {value!r}")
+            raise TypeError(f"{name} is not a number, Curves or Histogram, and can't be logged: {value!r}")
     return numbers(values) | {
         name: _encode(value) for name, value in values.items() if isinstance(value, (Curves, Histogram))
     }
