@@ -16,8 +16,8 @@ from ..plain_text import plain
 class Foreign:
     """Another library's theta, from which arrays are taken by their paths.
 
-    Names are joined by slashes, so that {"mlp/~/linear_0": {"w": x}} and {"mlp": {"~": {"linear_0": {"w": x}}}}
-    are the same.
+    Names are joined by slashes, so that {"rnn/linear": {"w": x}} and {"rnn": {"linear": {"w": x}}} are the
+    same.
     """
 
     def __init__(self, theta: Mapping[str, Any], rule: str) -> None:
@@ -34,6 +34,10 @@ class Foreign:
         if not isinstance(theta, Mapping):
             raise UsageError(f"a theta of {rule} is a dict of arrays, not {plain(type(theta).__name__)}")
         self._left = {path: self._checked(path, leaf) for path, leaf in _flat(theta, ())}
+
+    def has(self, path: str) -> bool:
+        """Tell whether there is such an array, and it was not taken."""
+        return path in self._left
 
     def shape(self, path: str, rank: int) -> tuple[int, ...]:
         """Return the shape of an array, from which sizes are told.
@@ -69,9 +73,10 @@ class Foreign:
             raise UsageError(f"this is no theta of {self._rule}, which has no {plain(path)}")
 
     def _checked(self, path: str, leaf: Any) -> np.ndarray:
+        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise UsageError(f"{plain(path)} of this theta is of {kind}, and should be of float32")
         array = np.asarray(leaf)
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise UsageError(f"{plain(path)} of this theta holds {array.dtype}, and should hold float32")
         if not np.isfinite(array.astype(np.float32)).all():
             raise UsageError(f"{plain(path)} of this theta holds NaN or infinity")
         return array
