@@ -49,7 +49,10 @@ def start_averages(horizon: Int[Array, ""]) -> LossAverages:
     Args:
         horizon: declared length of the run, in inner steps.
     """
-    logarithms = jnp.linspace(1.0, jnp.log10(horizon.astype(jnp.float32)), 10, dtype=jnp.float32)
+    # What compilers fold rounds otherwise than what processors compute, and where the loss hardly changes its
+    # features are all rounding: the barrier makes them the same whether the horizon is traced or not.
+    length = jax.lax.optimization_barrier(horizon).astype(jnp.float32)
+    logarithms = jnp.linspace(1.0, jnp.log10(length), 10, dtype=jnp.float32)
     return LossAverages(
         seen=jnp.zeros((), jnp.int32),
         decays=jnp.exp(-1 / jnp.power(jnp.float32(10), logarithms)),

@@ -101,17 +101,17 @@ def replay(rule: LearnedOptimizer, record: Record) -> dict[str, np.ndarray]:
     """
 
     @jax.jit
-    def run(rule, params, grads, losses):
+    def run(rule, params, grads, losses, horizon):
         def step(carry, now):
             params, state = carry
             updates, state = rule.update(now[0], state, params, now[1])
             params = jax.tree.map(jnp.add, params, updates)
             return (params, state), params
 
-        return jax.lax.scan(step, (params, rule.init(params, record.horizon)), (grads, losses))[1]
+        return jax.lax.scan(step, (params, rule.init(params, horizon)), (grads, losses))[1]
 
     start = jax.tree.map(jnp.asarray, (record.params, record.grads, record.losses))
-    return jax.tree.map(np.asarray, run(rule, *start))
+    return jax.tree.map(np.asarray, run(rule, *start, record.horizon))
 
 
 def distances(trajectory: dict[str, np.ndarray], record: Record) -> dict[int, float]:
