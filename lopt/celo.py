@@ -15,11 +15,8 @@ from .layout import Layout
 from .mlp import Layer
 from .per_tensor import Tensors
 from .registry import register
-from .relative_mlp import AXIS_ORDER, init_relative_mlp, relative_step
+from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, init_relative_mlp, relative_step
 from .scheduler import Scheduler, SchedulerState
-
-LARGEST_GRADIENT = 1000.0
-"""Gradients are clipped to it."""
 
 
 class CeloState(NamedTuple):

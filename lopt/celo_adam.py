@@ -9,11 +9,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
-from .celo import LARGEST_GRADIENT
 from .layout import Layout
 from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
+from .relative_mlp import LARGEST_GRADIENT
 from .scheduler import Scheduler, SchedulerState
 
 _DECAYS = (0.9, 0.999)

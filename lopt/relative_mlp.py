@@ -19,6 +19,8 @@ Tensor = Float[Array, "..."]
 NUM_RELATIVE_FEATURES = NUM_FEATURES + 2
 AXIS_ORDER = network
 """Of equal axes: the original's."""
+LARGEST_GRADIENT = 1000.0
+"""What the original clips gradients to."""
 _PARAM = 1
 """The parameter's place among the features."""
 

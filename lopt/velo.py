@@ -18,11 +18,9 @@ from .mlp import Layer, init_layers, linear
 from .per_tensor import Tensors
 from .recurrence import Memory, MixingRecurrence
 from .registry import register
-from .relative_mlp import AXIS_ORDER, init_relative_mlp, relative_step
+from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, init_relative_mlp, relative_step
 from .tensor_summaries import NUM_MOMENT_SUMMARIES, moment_summary
 
-_LARGEST_GRADIENT = 1000.0
-"""Gradients are clipped to it."""
 NUM_INPUTS = len(FRACTION_CENTRES) + NUM_LOSS_FEATURES + NUM_MOMENT_SUMMARIES
 """Features of a tensor that the LSTM reads."""
 
@@ -135,7 +133,7 @@ class VeLO(LearnedOptimizer):
         def rule(
             _: Layout, grad: Array, param: Array, moments: Moments, rate: Array, *weights: Array
         ) -> tuple[Array, Moments]:
-            grad = jnp.clip(grad, -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+            grad = jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT)
             moments = update_moments(moments, grad, decays, AXIS_ORDER)
             layers = structure.unflatten(weights)
             step = relative_step(layers, grad, param, moments, self.step_scale, self.magnitude_scale)
