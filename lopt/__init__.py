@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from . import strict_json
     from .adafactor_mlp import AdafactorMLP
     from .architectures import ARCHITECTURES, architecture, architecture_name, create, register
-    from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
+    from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size, trainable
+    from .celo import Celo
+    from .celo_adam import CeloAdam
     from .errors import UsageError
     from .hand_designed import LearnableAdam, LearnableSGD
     from .layout import Layout, layouts
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from .publish import PublishedOptimizerError, load, published, read_config, save
     from .rate_grid import ADAM_RATES, log_grid, lowest
     from .star import STAR
+    from .tensor_lstm import TensorLSTM
     from .transformation import as_optax
+    from .velo import VeLO
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -35,6 +39,8 @@ __all__ = [
     "ARCHITECTURES",
     "STAR",
     "AdafactorMLP",
+    "Celo",
+    "CeloAdam",
     "CoordinatewiseLSTM",
     "Grouped",
     "Layout",
@@ -44,8 +50,10 @@ __all__ = [
     "MuonSTAR",
     "OptaxRule",
     "PublishedOptimizerError",
+    "TensorLSTM",
     "Tensors",
     "UsageError",
+    "VeLO",
     "architecture",
     "architecture_name",
     "as_optax",
@@ -68,5 +76,6 @@ __all__ = [
     "static_fields",
     "strict_json",
     "theta_size",
+    "trainable",
     "zeros_like",
 ]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from numpy import argsort
 
+from .axis_order import AxisOrder, stable
 from .layout import Layout
 from .placement import zeros_like
 
@@ -52,22 +52,22 @@ class Decays(NamedTuple):
     factored: Float[Array, " factored"]
 
 
-def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Return (largest axis, second largest axis), or None below rank 2."""
+def factored_axes(shape: Sequence[int], order: AxisOrder = stable) -> tuple[int, int] | None:
+    """Return (largest axis, second largest axis), or None below rank 2; `order` tells of equal axes."""
     if len(shape) < 2:
         return None
-    order = argsort(shape, kind="stable")
-    return int(order[-1]), int(order[-2])
+    *_, second, largest = order(shape)
+    return largest, second
 
 
-def init_moments(param: Tensor, layout: Layout) -> Moments:
+def init_moments(param: Tensor, layout: Layout, order: AxisOrder = stable) -> Moments:
     """Return zero averages for one leaf, at three decays of g, one of g^2 and three of its factors.
 
     They are computed from the parameter, so they are placed on the same devices.
     """
     zeros, decays = zeros_like(param), len(INITIAL_FACTORED)
     own = [axis for axis in range(param.ndim) if axis not in layout.stacked]
-    axes = factored_axes([param.shape[axis] for axis in own])
+    axes = factored_axes([param.shape[axis] for axis in own], order)
 
     def means_over(over: list[int]) -> Array:
         thin = jnp.sum(zeros, over, keepdims=True)
@@ -80,11 +80,12 @@ def init_moments(param: Tensor, layout: Layout) -> Moments:
     return Moments((zeros,) * len(INITIAL_MOMENTUM), zeros, row, col)
 
 
-def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
+def update_moments(moments: Moments, grad: Tensor, decays: Decays, order: AxisOrder = stable) -> Moments:
     """Update every average with the current gradient."""
     squared = jnp.square(grad)
-    axes = factored_axes(grad.shape)
-    row_now, col_now = (squared, squared) if axes is None else (_mean(squared + 1e-30, axis) for axis in axes)
+    axes = factored_axes(grad.shape, order)
+    floored = squared + 1e-30
+    row_now, col_now = (floored, floored) if axes is None else (_mean(floored, axis) for axis in axes)
     return Moments(
         momentum=tuple(_ema(decays.momentum[i], m, grad) for i, m in enumerate(moments.momentum)),
         second=_ema(decays.second, moments.second, squared),
@@ -104,6 +105,12 @@ def factors(moments: Moments, axes: tuple[int, int]) -> tuple[Array, Array]:
         Factors of the shapes of `moments.row` and `moments.col`.
     """
     return _rsqrt_floor(moments.row / (_mean(moments.row, axes[1]) + 1e-9)), _rsqrt_floor(moments.col)
+
+
+def initial_decays() -> Decays:
+    """Return the decays that `meta_learned_decays` starts from, for rules that don't learn theirs."""
+    initial = (INITIAL_MOMENTUM, INITIAL_SECOND, INITIAL_FACTORED)
+    return Decays(*(jnp.asarray(decays, jnp.float32) for decays in initial))
 
 
 def meta_learned_decays(

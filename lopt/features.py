@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .accumulators import Moments, factored_axes, factors
+from .axis_order import AxisOrder, stable
 from .sizes import means
 
 Tensor = Float[Array, "..."]
@@ -42,13 +43,13 @@ class Features(NamedTuple):
     """The mean square of each over the whole tensor."""
 
 
-def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Features:
+def parameter_features(grad: Tensor, param: Tensor, moments: Moments, order: AxisOrder = stable) -> Features:
     """Compute the features of one tensor from its gradient, value and three-decay moments.
 
     Their squares are computed from squares, not from the features, so the pass that sums them and the pass
     that runs the network share no intermediate result that the compiler would store.
     """
-    second, axes = moments.second, factored_axes(grad.shape)
+    second, axes = moments.second, factored_axes(grad.shape, order)
     squared = Squares(jnp.square(grad), tuple(jnp.square(m) for m in moments.momentum))
     rsqrt_second, inverse_second = jax.lax.rsqrt(second + 1e-6), 1 / (second + 1e-6)
     values, squares = (
@@ -180,7 +181,12 @@ def step_features(count: Int[Array, ""]) -> Float[Array, "11"]:
 
 def fraction_done(count: Int[Array, ""], horizon: Int[Array, ""]) -> Float[Array, ""]:
     """Return the fraction of a training run that is done, at most 1."""
-    return jnp.minimum(count.astype(jnp.float32) / horizon.astype(jnp.float32), 1.0)
+    return jnp.minimum(count_over_horizon(count, horizon), 1.0)
+
+
+def count_over_horizon(count: Int[Array, ""], horizon: Int[Array, ""]) -> Float[Array, ""]:
+    """Return the fraction of a training run that is done, above 1 beyond its horizon."""
+    return count.astype(jnp.float32) / horizon.astype(jnp.float32)
 
 
 def fraction_features(fraction: Float[Array, ""]) -> Float[Array, "9"]:

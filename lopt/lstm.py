@@ -6,18 +6,15 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .layout import Layout
+from .lstm_cell import Cell, init_cell, step_cell
 from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
-
-_FEW = 2
-"""Up to this many inputs, multiplying them one by one is cheaper."""
 
 
 class Cells(NamedTuple):
@@ -46,7 +43,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         (arXiv 1606.04474); preprocessing from its appendix A.
     """
 
-    layers: tuple[dict[str, Array], ...]
+    layers: tuple[Cell, ...]
     output: Float[Array, " units"]
     hidden_size: int = struct.field(pytree_node=False, default=20)
     hidden_layers: int = struct.field(pytree_node=False, default=2)
@@ -66,7 +63,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         keys = jax.random.split(key, hidden_layers)
         inputs = [2] + [hidden_size] * (hidden_layers - 1)
         return cls(
-            layers=tuple(_init_cell(k, n, hidden_size) for k, n in zip(keys, inputs, strict=True)),
+            layers=tuple(init_cell(k, n, hidden_size) for k, n in zip(keys, inputs, strict=True)),
             output=jnp.zeros(hidden_size, jnp.float32),
             hidden_size=hidden_size,
             hidden_layers=hidden_layers,
@@ -92,7 +89,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         def rule(_: Layout, grad: Array, param: Array, cells: Cells) -> tuple[Array, Cells]:
             x, hidden, cell = log_sign(grad, self.log_range), [], []
             for layer, *before in zip(self.layers, *cells, strict=True):
-                x, memory = _step_cell(layer, before[0], before[1], x)
+                x, memory = step_cell(layer, before[0], before[1], x)
                 hidden.append(x)
                 cell.append(memory)
             return self.output_scale * (x @ self.output), Cells(tuple(hidden), tuple(cell))
@@ -117,37 +114,3 @@ def log_sign(grad: Float[Array, "..."], log_range: float) -> Float[Array, "... 2
     large = magnitude >= floor
     log = jnp.where(large, jnp.log(jnp.maximum(magnitude, floor)) / log_range, -1.0)
     return jnp.stack([log, jnp.where(large, jnp.sign(grad), grad / floor)], axis=-1)
-
-
-def _init_cell(key: Key[Array, ""], inputs: int, units: int) -> dict[str, Array]:
-    key_input, key_hidden = jax.random.split(key)
-    scale = np.float32((inputs + units) ** -0.5)
-    # Gates in the order input, forget, candidate, output; a forget bias of 1 preserves the memory initially.
-    bias = jnp.zeros((4, units), jnp.float32).at[1].set(1.0)
-    return {
-        "input": jax.random.truncated_normal(key_input, -2, 2, (inputs, 4 * units), jnp.float32) * scale,
-        "hidden": jax.random.truncated_normal(key_hidden, -2, 2, (units, 4 * units), jnp.float32) * scale,
-        "bias": bias.reshape(-1),
-    }
-
-
-def _step_cell(
-    layer: dict[str, Array],
-    hidden: Float[Array, "... units"],
-    cell: Float[Array, "... units"],
-    x: Float[Array, "... inputs"],
-) -> tuple[Array, Array]:
-    gates = _gates(layer, hidden, x)
-    put, forget, candidate, show = jnp.split(gates, 4, axis=-1)
-    memory = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(put) * jnp.tanh(candidate)
-    return jax.nn.sigmoid(show) * jnp.tanh(memory), memory
-
-
-def _gates(layer: dict[str, Array], hidden: Array, x: Array) -> Float[Array, "... gates"]:
-    """Return pre-activations by one matrix product: the results of two would both be stored."""
-    alike = lambda row: row.reshape(*[1] * (hidden.ndim - 1), -1)  # noqa: E731
-    if x.shape[-1] > _FEW:
-        both = jnp.concatenate([x, hidden], axis=-1)
-        return both @ jnp.concatenate([layer["input"], layer["hidden"]]) + alike(layer["bias"])
-    from_x = [x[..., i : i + 1] * alike(layer["input"][i]) for i in range(x.shape[-1])]
-    return hidden @ layer["hidden"] + sum(from_x, alike(layer["bias"]))

@@ -32,6 +32,11 @@ def init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> tuple[Layer, ...
     )
 
 
+def linear(layer: Layer, rows: Float[Array, "rows inputs"]) -> Float[Array, "rows outputs"]:
+    """Apply a linear layer to the rows of an array."""
+    return rows @ layer["kernel"] + layer["bias"][None]
+
+
 def apply_layers(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor]:
     """Apply ReLU and a linear layer, repeatedly.
 
@@ -63,12 +68,22 @@ def _differentiate(primals: tuple, tangents: tuple) -> tuple[list[Tensor], list[
     With planes, the derivative would have an expression per weight, and its transpose a reduction per weight:
     too many to compile. With stacked units it is one matrix product per layer.
     """
-    return _apply_planes(*primals), jax.jvp(_apply_stacked, primals, tangents)[1]
+    return _apply_planes(*primals), jax.jvp(_stacked_layers, primals, tangents)[1]
 
 
-def _apply_stacked(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor]:
-    stacked = jnp.stack(hidden)
+def _stacked_layers(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor]:
+    return list(apply_stacked(layers, jnp.stack(hidden)))
+
+
+def apply_stacked(layers: tuple[Layer, ...], hidden: Float[Array, "units ..."]) -> Float[Array, "units ..."]:
+    """Do what `apply_layers` does over units in one array: smaller programs, for wide layers."""
     for layer in layers:
-        bias = layer["bias"].reshape(-1, *[1] * (stacked.ndim - 1))
-        stacked = jnp.tensordot(layer["kernel"].T, jax.nn.relu(stacked), axes=1) + bias
-    return list(stacked)
+        hidden = linear_stacked(layer["kernel"], layer["bias"], jax.nn.relu(hidden))
+    return hidden
+
+
+def linear_stacked(
+    kernel: Float[Array, "inputs outputs"], bias: Float[Array, " outputs"], x: Float[Array, "inputs ..."]
+) -> Float[Array, "outputs ..."]:
+    """Apply a linear layer to units along the first axis."""
+    return jnp.tensordot(kernel.T, x, axes=1) + bias.reshape(-1, *[1] * (x.ndim - 1))

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 from .base import Params, Updates
 from .layout import Layout, LayoutOption, resolve
 from .leaves import check_gradients, check_parameters, unbox_other_shapes
+from .placement import zeros_like
 
 Tensor = Float[Array, "..."]
 
@@ -107,6 +108,11 @@ class Tensors:
             elements = sum(self._params[i].size for i in group.leaves)
             sizes[group.tensors] = elements // len(group.tensors)
         return sizes
+
+    @property
+    def zeros(self) -> Float[Array, "tensors 1"]:
+        """A zero a tensor, where the tensors are: a state made from it lies there, too."""
+        return self.gather(self.map(lambda _, param: jnp.sum(zeros_like(param)), self.params), 1)
 
     @property
     def params(self) -> Grouped:

@@ -19,6 +19,8 @@ from meta_train import BPTT, PES, ConstantHorizon, InnerTraining
 HORIZON = 20
 NOT_RANDOM = {"learnable-adam", "learnable-sgd"}
 """Architectures whose `create` draws nothing."""
+NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3}
+"""Sizes of networks, where an architecture has such."""
 
 SHAPES = {"w": (3, 2), "b": (2,)}
 ALL_SHAPES = {
@@ -33,7 +35,7 @@ ALL_SHAPES = {
 every_architecture = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 
 start = jax.jit(lambda rule, params: rule.init(params, HORIZON))
-step = jax.jit(lambda rule, grads, state, params: rule.update(grads, state, params))
+step = jax.jit(lambda rule, grads, state, params, loss=None: rule.update(grads, state, params, loss))
 
 
 @functools.cache
@@ -43,7 +45,7 @@ def a_rule(name, seed=0) -> LearnedOptimizer:
     Its network is narrow, where it has one, so that it compiles in no time.
     """
     rng = np.random.default_rng(seed)
-    narrow = {"hidden_size": 2} if hasattr(ARCHITECTURES[name], "hidden_size") else {}
+    narrow = {size: units for size, units in NARROW.items() if hasattr(ARCHITECTURES[name], size)}
     rule = create(name, jax.random.key(seed), **narrow)
     return jax.tree.map(lambda x: x + rng.normal(scale=0.05, size=x.shape).astype(np.float32), rule)
 
@@ -86,10 +88,11 @@ def scaled(tree, size):
 
 
 PARAMS, GRADS = normal_tree(0), normal_tree(1)
+LOSS = jnp.asarray(1.0)
 
 
-def first_update(name, grads=GRADS, params=PARAMS):
-    return step(a_rule(name), grads, start(a_rule(name), params), params)
+def first_update(name, grads=GRADS, params=PARAMS, loss=None):
+    return step(a_rule(name), grads, start(a_rule(name), params), params, loss)
 
 
 def assert_trees_close(actual, expected, rtol=1e-5):
@@ -170,14 +173,22 @@ def test_the_derivative_in_theta_is_finite(name, zero):
     _, state = first_update(name, grads, params)
     seen = scaled(grads, 0.5)
 
-    def size_of_update(rule):
-        updates, _ = rule.update(seen, state, params)
-        return jnp.sum(jnp.square(updates["w"]))
+    def total(tree):
+        leaves = jax.tree.leaves(tree)
+        return sum((jnp.sum(leaf) for leaf in leaves if leaf.dtype == jnp.float32), jnp.float32(0))
 
-    derivative = jax.grad(size_of_update)(a_rule(name))  # not compiled: that takes longer than this
-    assert is_finite(derivative)
+    def of_update(rule):
+        updates, after = rule.update(seen, state, params)
+        return jnp.sum(jnp.square(updates["w"])) + total(after)
+
+    # Not compiled: that takes longer than this. Some of theta tells a state's start, or the step after alone.
+    derivatives = [
+        jax.grad(function)(a_rule(name)) for function in (of_update, lambda rule: total(rule.init(params, 9)))
+    ]
+    assert is_finite(derivatives)
     if zero != "all":
-        assert all(bool((leaf != 0).any()) for leaf in jax.tree.leaves(derivative))
+        pairs = zip(*map(jax.tree.leaves, derivatives), strict=True)
+        assert all(bool((update != 0).any() or (start != 0).any()) for update, start in pairs)
 
 
 # --- what comes in and what goes out ---------------------------------------------------------------------
@@ -365,16 +376,16 @@ def test_optax_can_map_over_the_state(name):
 @every_architecture
 def test_it_chains(name):
     tx = optax.chain(optax.clip_by_global_norm(0.1), a_transformation(name), optax.scale(0.5))
-    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=LOSS)
     clipped, _ = optax.clip_by_global_norm(0.1).update(GRADS, optax.EmptyState())
-    assert_trees_close(updates, scaled(first_update(name, clipped)[0], 0.5))
+    assert_trees_close(updates, scaled(first_update(name, clipped, loss=LOSS)[0], 0.5))
 
 
 @every_architecture
 def test_it_can_be_masked(name):
     tx = optax.masked(a_transformation(name), {"w": True, "b": False})
-    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
-    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]})
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=LOSS)
+    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]}, LOSS)
     assert_trees_close(updates, {"w": alone["w"], "b": GRADS["b"]})
 
 
@@ -383,8 +394,8 @@ def test_it_can_be_one_of_several(name):
     tx = optax.multi_transform(
         {"learned": a_transformation(name), "sgd": optax.sgd(0.1)}, {"w": "learned", "b": "sgd"}
     )
-    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=jnp.asarray(1.0))
-    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]})
+    updates, _ = jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS, value=LOSS)
+    alone, _ = first_update(name, {"w": GRADS["w"]}, {"w": PARAMS["w"]}, LOSS)
     assert_trees_close(updates, {"w": alone["w"], "b": -0.1 * GRADS["b"]})
 
 
@@ -429,8 +440,8 @@ def test_hyperparameters_can_be_injected(name):
     update = Counted(tx.update)
     assert_trees_close(update(GRADS, state, PARAMS)[0], first_update(name)[0])
     state.hyperparams["theta_scale"] = jnp.full_like(state.hyperparams["theta_scale"], 0.5)
-    halved = scaled(a_rule(name), 0.5)
-    assert_trees_close(update(GRADS, state, PARAMS)[0], step(halved, GRADS, start(halved, PARAMS), PARAMS)[0])
+    halved, begun = scaled(a_rule(name), 0.5), start(a_rule(name), PARAMS)  # a state may start from theta
+    assert_trees_close(update(GRADS, state, PARAMS)[0], step(halved, GRADS, begun, PARAMS)[0])
     assert update.compilations == 1
 
 

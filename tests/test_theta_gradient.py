@@ -68,7 +68,7 @@ def problem(name):
     return optimizer, loss
 
 
-@pytest.mark.parametrize("name", ["star", "adafactor-mlp"])
+@pytest.mark.parametrize("name", ["star", "adafactor-mlp", "tensor-lstm", "velo", "celo", "celo-adam"])
 def test_a_backward_pass_is_a_program_of_bounded_size(name):
     """Weight by weight it was 8,573 and 4,430 equations, and minutes of compiling."""
     optimizer, loss = problem(name)
