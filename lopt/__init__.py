@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from .architectures import ARCHITECTURES, architecture, architecture_name, create, register
     from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size, trainable
     from .celo import Celo
+    from .celo2 import Celo2
+    from .celo2_base import Celo2Base
     from .celo_adam import CeloAdam
     from .errors import UsageError
     from .hand_designed import LearnableAdam, LearnableSGD
     from .layout import Layout, layouts
     from .lstm import CoordinatewiseLSTM
+    from .mlp_optimizer import MLPOptimizer
     from .muon_star import MuonSTAR
     from .names import check_class, check_name, look_up
     from .optax_rule import OptaxRule
@@ -40,6 +43,8 @@ __all__ = [
     "STAR",
     "AdafactorMLP",
     "Celo",
+    "Celo2",
+    "Celo2Base",
     "CeloAdam",
     "CoordinatewiseLSTM",
     "Grouped",
@@ -47,6 +52,7 @@ __all__ = [
     "LearnableAdam",
     "LearnableSGD",
     "LearnedOptimizer",
+    "MLPOptimizer",
     "MuonSTAR",
     "OptaxRule",
     "PublishedOptimizerError",

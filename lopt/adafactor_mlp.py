@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple, Self
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .accumulators import MOMENTS, Decays, Moments, init_moments, meta_learned_decays, update_moments
+from .axis_order import AxisOrder, network, stable
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .features import NUM_FEATURES, STEP_SCALES, parameter_features, project, step_features
 from .layout import Layout
@@ -31,10 +33,13 @@ class AdafactorMLP(LearnedOptimizer):
     """small_fc_lopt: a small MLP that maps 39 features to a direction and a magnitude.
 
     The update is -direction * exp(magnitude_scale * magnitude) * step_scale. At the default size theta has
-    197 entries: 190 weights and seven decays.
+    197 entries: 190 weights and seven decays. Of equal axes the last counts as the largest, or, with
+    `original_axis_order`, the one that the original takes (`axis_order.network`). With `mu_parametrised`, a
+    matrix's step is divided by its number of inputs, as in `MLPOptimizer`.
 
     References: Metz, Freeman, Harrison, Maheswaranathan, Sohl-Dickstein 2022, Practical tradeoffs between
-        memory, compute, and performance in learned optimizers (arXiv 2203.11860).
+        memory, compute, and performance in learned optimizers (arXiv 2203.11860); Therien et al. 2024
+        (arXiv 2406.00153), for the parametrisation.
     """
 
     layers: tuple[Layer, ...]
@@ -45,6 +50,8 @@ class AdafactorMLP(LearnedOptimizer):
     hidden_layers: int = struct.field(pytree_node=False, default=2)
     step_scale: float = struct.field(pytree_node=False, default=1e-3)
     magnitude_scale: float = struct.field(pytree_node=False, default=1e-3)
+    mu_parametrised: bool = struct.field(pytree_node=False, default=False)
+    original_axis_order: bool = struct.field(pytree_node=False, default=False)
 
     @classmethod
     def create(
@@ -54,6 +61,8 @@ class AdafactorMLP(LearnedOptimizer):
         hidden_layers: int = 2,
         step_scale: float = 1e-3,
         magnitude_scale: float = 1e-3,
+        mu_parametrised: bool = False,
+        original_axis_order: bool = False,
     ) -> Self:
         """Draw the network's weights; the decays start at .9, .99, .999."""
         sizes = (NUM_FEATURES + len(STEP_SCALES), *[hidden_size] * hidden_layers, 2)
@@ -66,11 +75,14 @@ class AdafactorMLP(LearnedOptimizer):
             hidden_layers=hidden_layers,
             step_scale=step_scale,
             magnitude_scale=magnitude_scale,
+            mu_parametrised=mu_parametrised,
+            original_axis_order=original_axis_order,
         )
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdafactorMLPState:
         """Return zero moments; the horizon is not used."""
-        moments = Tensors(params, self.layout).start(init_moments, MOMENTS)
+        start = functools.partial(init_moments, order=self._axis_order)
+        moments = Tensors(params, self.layout).start(start, MOMENTS)
         return AdafactorMLPState(jnp.zeros((), jnp.int32), moments)
 
     def update(
@@ -87,15 +99,20 @@ class AdafactorMLP(LearnedOptimizer):
         # Step features are the same for every parameter, so they are added to the bias.
         bias = first["bias"] + step_features(state.count) @ step_kernel
 
-        def rule(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
-            moments = update_moments(moments, grad, decays)
-            hidden = project(parameter_features(grad, param, moments), kernel, bias)
-            direction, magnitude = apply_layers(self.layers[1:], hidden)
-            return -direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale, moments
+        def rule(layout: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
+            moments = update_moments(moments, grad, decays, self._axis_order)
+            features = parameter_features(grad, param, moments, self._axis_order)
+            direction, magnitude = apply_layers(self.layers[1:], project(features, kernel, bias))
+            step = direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale
+            return -(step / layout.fan_in(grad.shape) if self.mu_parametrised else step), moments
 
         tensors = Tensors(params, self.layout, grads)
         updates, moments = tensors.apply(rule, state.moments, MOMENTS)
         return updates, AdafactorMLPState(next_count(state.count), moments)
+
+    @property
+    def _axis_order(self) -> AxisOrder:
+        return network if self.original_axis_order else stable
 
     def decays(self) -> Decays:
         """Return the meta-learned decay rates (only those of squares are clipped, as in the original)."""

@@ -3,9 +3,12 @@
 from . import (  # noqa: F401  (each registers its rules)
     adafactor_mlp,
     celo,
+    celo2,
+    celo2_base,
     celo_adam,
     hand_designed,
     lstm,
+    mlp_optimizer,
     muon_star,
     star,
     tensor_lstm,

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from .accumulators import Moments, factored_axes, factors
 from .axis_order import AxisOrder, stable
+from .mlp import WIDEST_IN_PLANES
 from .sizes import means
 
 Tensor = Float[Array, "..."]
@@ -35,11 +36,11 @@ _NORM_EPS = 1e-5
 
 
 class Features(NamedTuple):
-    """The 28 features of one tensor, unnormalised and in the paper's order."""
+    """The features of one tensor, unnormalised: the 28 in the paper's order, or another rule's own."""
 
     values: Planes
     """Each has the tensor's rank, with size 1 along the axes it does not depend on."""
-    mean_squares: Float[Array, "28"]
+    mean_squares: Float[Array, " features"]
     """The mean square of each over the whole tensor."""
 
 
@@ -69,9 +70,14 @@ def parameter_features(grad: Tensor, param: Tensor, moments: Moments, order: Axi
         inverse_second,
         *squares,
     )
-    by_shape = _by_shape(squares)
-    mean_squares = jnp.concatenate([means([squares[i] for i in same]) for same in by_shape])
-    return Features(values, mean_squares[np.argsort([i for same in by_shape for i in same])])
+    return Features(values, means_of_planes(squares))
+
+
+def means_of_planes(planes: Planes) -> Float[Array, " planes"]:
+    """Return the mean of each of several arrays, each of which may have size 1 along any axis."""
+    by_shape = _by_shape(planes)
+    found = jnp.concatenate([means([planes[i] for i in same]) for same in by_shape])
+    return found[np.argsort([i for same in by_shape for i in same])]
 
 
 class Squares(NamedTuple):
@@ -127,16 +133,28 @@ def _split(x: Float[Array, "... decays"]) -> Planes:
 
 
 def project(
-    features: Features, kernel: Float[Array, "28 hidden"], bias: Float[Array, " hidden"]
+    features: Features,
+    kernel: Float[Array, "features hidden"],
+    bias: Float[Array, " hidden"],
+    eps: float = _NORM_EPS,
 ) -> list[Tensor]:
     """Apply a linear layer to the normalised features.
+
+    Args:
+        features: of one tensor.
+        kernel: the layer's.
+        bias: the layer's.
+        eps: added to a feature's mean square before its root is taken.
 
     Returns:
         A list with one array of the tensor's shape per hidden unit, because with units in a trailing axis the
         inner loops would be too short to vectorise.
     """
-    scales = jax.lax.rsqrt(_NORM_EPS + features.mean_squares)
-    return _project_planes(features.values, kernel * scales[:, None], bias)
+    scales = jax.lax.rsqrt(eps + features.mean_squares)
+    by_plane = len(bias) <= WIDEST_IN_PLANES
+    return (_project_planes if by_plane else _project_stacked)(
+        features.values, kernel * scales[:, None], bias
+    )
 
 
 @jax.custom_jvp

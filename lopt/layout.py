@@ -62,6 +62,10 @@ class Layout(NamedTuple):
         """Return whether a tensor of this layout and shape has at least two rows and two columns."""
         return min(math.prod(shape[axis] for axis in axes) for axes in (self.inputs, self.outputs)) > 1
 
+    def fan_in(self, shape: tuple[int, ...]) -> int:
+        """Return how many inputs a matrix of this layout and shape has; 1 for what is no matrix."""
+        return math.prod(shape[axis] for axis in self.inputs) if self.is_matrix(shape) else 1
+
 
 Layouts = Any
 """A tree like the parameters, or a prefix of it; leaves: `Layout`, `MuonDimensionNumbers` of optax, None."""

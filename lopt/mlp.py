@@ -13,6 +13,9 @@ from jaxtyping import Array, Float, Key
 Tensor = Float[Array, "..."]
 Layer = dict[str, Array]
 
+WIDEST_IN_PLANES = 16
+"""Units of a layer that is computed plane by plane; that of a wider one takes seconds to compile."""
+
 
 def init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> tuple[Layer, ...]:
     """Draw layers: truncated normal kernels of scale 1/sqrt(fan in), zero biases.
@@ -47,7 +50,7 @@ def apply_layers(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor
     Returns:
         The last layer's pre-activations, one array per unit.
     """
-    return _apply_planes(layers, hidden)
+    return (_apply_planes if len(hidden) <= WIDEST_IN_PLANES else _stacked_layers)(layers, hidden)
 
 
 @jax.custom_jvp

@@ -34,12 +34,17 @@ def orthogonalise(tensor: Tensor, layout: Layout, iterations: int = 5) -> Tensor
     order = (*layout.inputs, *layout.outputs)
     moved = jnp.transpose(gathered(tensor), order)
     rows = math.prod(tensor.shape[axis] for axis in layout.inputs)
-    tall = rows > tensor.size // rows
-    matrix = moved.reshape(rows, -1)
-    x = matrix.T if tall else matrix
+    x = moved.reshape(rows, -1)
     largest = jnp.max(jnp.abs(x))
     x = x / jnp.where(largest > 0, largest, 1.0)
-    x = x / sqrt(jnp.sum(jnp.square(x)))
+    x = newton_schulz(x / sqrt(jnp.sum(jnp.square(x))), iterations)
+    back = [order.index(axis) for axis in range(tensor.ndim)]
+    return divided_like(jnp.transpose(x.reshape(moved.shape), back), tensor)
+
+
+def newton_schulz(matrix: Float[Array, "rows cols"], iterations: int = 5) -> Float[Array, "rows cols"]:
+    """Carry the singular values of a matrix whose Frobenius norm is at most 1 towards 1."""
+    tall = matrix.shape[0] > matrix.shape[1]
     a, b, c = _COEFFICIENTS
 
     def iterate(x: Array, _: None) -> tuple[Array, None]:
@@ -48,7 +53,5 @@ def orthogonalise(tensor: Tensor, layout: Layout, iterations: int = 5) -> Tensor
 
     # A loop, because unrolled it takes longer to compile and no less time to run. Iterating on the short
     # side's gram matrix alone would halve the operations for a matrix of 1 x 4, but loses three digits.
-    x, _ = jax.lax.scan(iterate, x, None, length=iterations)
-    back = [order.index(axis) for axis in range(tensor.ndim)]
-    result = jnp.transpose((x.T if tall else x).reshape(moved.shape), back)
-    return divided_like(result, tensor)
+    x, _ = jax.lax.scan(iterate, matrix.T if tall else matrix, None, length=iterations)
+    return x.T if tall else x

@@ -8,20 +8,20 @@ them costs more than stacking saves.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from .base import Params, Updates
 from .layout import Layout, LayoutOption, resolve
 from .leaves import check_gradients, check_parameters, unbox_other_shapes
+from .paths import named_leaves
 from .placement import zeros_like
+from .tensor_groups import grouped
 
 Tensor = Float[Array, "..."]
 
@@ -30,54 +30,22 @@ _LARGEST_GRADIENT = 1e15
 _LARGEST_IN_A_STACK = 2**17
 """Largest number of elements of a tensor that is copied into a stack."""
 
-
-class Group(NamedTuple):
-    """Tensors that run together."""
-
-    leaves: list[int]
-    """Indices of leaves of the tree."""
-    tensors: list[int]
-    """Indices of tensors, in the order of the tree; a leaf with stacked axes holds several tensors."""
-    layout: Layout
-    """The layout of the leaves."""
-
-    @property
-    def is_mapped(self) -> bool:
-        """Whether values of this group have a leading axis, with an entry per tensor."""
-        return len(self.leaves) > 1 or bool(self.layout.stacked)
-
-    def take(self, leaves: Sequence[Array]) -> Array:
-        """Return this group's leaves in the form that a rule is mapped over."""
-        if len(self.leaves) > 1:
-            return jnp.stack([leaves[i] for i in self.leaves])
-        leaf, axes = leaves[self.leaves[0]], self.layout.stacked
-        if not axes:
-            return leaf
-        moved = jnp.moveaxis(leaf, axes, range(len(axes)))
-        return moved.reshape(-1, *moved.shape[len(axes) :])
-
-    def put(self, value: Array, params: Sequence[Array], into: list[Array]) -> None:
-        """Write the tensors' values, each of its tensor's rank, into a list over all leaves."""
-        if len(self.leaves) > 1:
-            for n, i in enumerate(self.leaves):
-                into[i] = value[n]
-            return
-        i, axes = self.leaves[0], self.layout.stacked
-        if axes:
-            sizes = [params[i].shape[axis] for axis in axes]
-            value = jnp.moveaxis(value.reshape(*sizes, *value.shape[1:]), range(len(axes)), axes)
-        into[i] = value
-
-
 Grouped = list[Any]
 """Values of tensors as a list over groups, with a leading axis where a group is mapped."""
+ByKind = Callable[..., Any] | Mapping[Any, Callable[..., Any]]
+"""A function, or one for each kind of tensor."""
 
 
 class Tensors:
     """A parameter tree, split into groups of equal tensors. Empty tensors are in no group."""
 
     def __init__(
-        self, params: Params, layout: LayoutOption, grads: Updates | None = None, stack: bool = True
+        self,
+        params: Params,
+        layout: LayoutOption,
+        grads: Updates | None = None,
+        stack: bool = True,
+        kind: Callable[[tuple[str, ...], Layout, tuple[int, ...]], Hashable] | None = None,
     ) -> None:
         """Split a tree.
 
@@ -86,6 +54,8 @@ class Tensors:
             layout: the roles of their axes.
             grads: like `params`; omitted when a state is initialised.
             stack: whether to run equal tensors together. It pays for rules of more than fifty operations.
+            kind: maps the names on the way to a leaf, its layout and its shape to its kind, where not all are
+                treated alike; what is applied is then a function for each kind.
 
         Raises:
             ValueError: if a leaf is not a real floating-point array, or has a gradient of another shape.
@@ -95,7 +65,13 @@ class Tensors:
         self._layouts = resolve(layout, params)
         if grads is not None:
             self._grads, self._grads_treedef = check_gradients(grads, params)
-        self.groups = _group(self._params, self._layouts, _LARGEST_IN_A_STACK if stack else 0)
+        self._kinds: list[Hashable] = [None] * len(self._params)
+        if kind is not None:
+            names = [names for names, _ in named_leaves(params)[0]]
+            shapes = [leaf.shape for leaf in self._params]
+            self._kinds = list(map(kind, names, self._layouts, shapes))
+        largest = _LARGEST_IN_A_STACK if stack else 0
+        self.groups = grouped(self._params, self._layouts, self._kinds, largest)
 
     def __len__(self) -> int:
         return sum(len(group.tensors) for group in self.groups)
@@ -135,11 +111,12 @@ class Tensors:
         leaves = [jax.tree.leaves(tree) for tree in outer.flatten_up_to(trees)]
         return [outer.unflatten([group.take(each) for each in leaves]) for group in self.groups]
 
-    def map(self, function: Callable[..., Any], *values: Grouped) -> Grouped:
+    def map(self, function: ByKind, *values: Grouped) -> Grouped:
         """Apply a function of a tensor's layout and its values to every tensor."""
         results = []
         for n, group in enumerate(self.groups):
-            one, args = functools.partial(function, group.layout.of_one()), [value[n] for value in values]
+            one = functools.partial(_of_kind(function, group.kind), group.layout.of_one())
+            args = [value[n] for value in values]
             results.append(_map_over_stack(one, args) if group.is_mapped else one(*args))
         return results
 
@@ -155,15 +132,16 @@ class Tensors:
         """Distribute an array over tensors, in the order of the tree, to the tensors."""
         return [array[np.array(g.tensors)] if g.is_mapped else array[g.tensors[0]] for g in self.groups]
 
-    def start(self, function: Callable[[Array, Layout], Any], example: Any) -> Any:
+    def start(self, function: ByKind, example: Any) -> Any:
         """Create a new state of trees from each leaf and its layout.
 
         Args:
-            function: returns a structure like `example`. It is applied to whole leaves, including stacked
-                ones, so that its results are placed on devices like the leaves.
+            function: maps a leaf and its layout to a structure like `example`. It is applied to whole leaves,
+                including stacked ones, so that its results are placed on devices like the leaves.
             example: the structure, with any leaf in place of each tree.
         """
-        parts = [function(leaf, layout) for leaf, layout in zip(self._params, self._layouts, strict=True)]
+        leaves = zip(self._params, self._layouts, self._kinds, strict=True)
+        parts = [_of_kind(function, kind)(leaf, layout) for leaf, layout, kind in leaves]
         outer = jax.tree.structure(example)
         columns = zip(*(outer.flatten_up_to(part) for part in parts), strict=True) if parts else ()
         trees = [self._treedef.unflatten(column) for column in columns or [()] * outer.num_leaves]
@@ -185,9 +163,7 @@ class Tensors:
         cast = [u.astype(p.dtype) for u, p in zip(leaves, self._params, strict=True)]
         return self._grads_treedef.unflatten(cast)
 
-    def apply(
-        self, rule: Callable[..., tuple[Array, Any]], before: Any, example: Any, *values: Grouped
-    ) -> tuple[Updates, Any]:
+    def apply(self, rule: ByKind, before: Any, example: Any, *values: Grouped) -> tuple[Updates, Any]:
         """Apply a rule to every tensor: a complete update, for rules that need nothing else.
 
         Args:
@@ -213,6 +189,10 @@ class Tensors:
         return leaves
 
 
+def _of_kind(function: ByKind, kind: Hashable) -> Callable[..., Any]:
+    return function[kind] if isinstance(function, Mapping) else function
+
+
 def _map_over_stack(function: Callable[..., Any], args: list[Any]) -> Any:
     """Apply a function to each entry of stacked values.
 
@@ -235,28 +215,3 @@ def overall_mean_square(
     """
     overall = jnp.sum(mean_squares * sizes) / max(sizes.sum(), np.float32(1))
     return jnp.where(overall > 0, overall, 1.0)
-
-
-def _group(params: Sequence[Array], layouts: Sequence[Layout], largest: int) -> list[Group]:
-    """Group equal tensors that have at most `largest` elements."""
-    members: dict[Any, list[tuple[int, range]]] = {}
-    count = 0
-    for i, (param, layout) in enumerate(zip(params, layouts, strict=True)):
-        if param.size == 0:
-            continue
-        tensors = math.prod(param.shape[axis] for axis in layout.stacked)
-        alone = layout.stacked or param.size > largest
-        key = i if alone else (param.shape, layout, _placement(param))
-        members.setdefault(key, []).append((i, range(count, count + tensors)))
-        count += tensors
-    return [
-        Group([i for i, _ in group], [t for _, ts in group for t in ts], layouts[group[0][0]])
-        for group in members.values()
-    ]
-
-
-def _placement(param: Array) -> Any:
-    """Return the placement, which the tensors of a stack must have in common besides their shape."""
-    kind = jax.typeof(param)
-    placed = None if isinstance(param, Tracer) else param.sharding
-    return str(getattr(kind, "sharding", None)), str(getattr(kind, "vma", None)), placed

@@ -25,7 +25,7 @@ SHAPES = {
 }
 STATELESS = {"learnable-sgd"}
 """Architectures whose state holds nothing of a parameter's shape."""
-ORTHOGONALISING = {"muon-star"}
+ORTHOGONALISING = {"celo2", "muon-star"}
 """Architectures that need whole matrices."""
 
 
