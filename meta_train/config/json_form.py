@@ -16,7 +16,7 @@ from lopt import UsageError
 from ..estimators import ESTIMATORS
 from ..horizons import HORIZONS
 from ..objectives import OBJECTIVES
-from ..problems.base import PROBLEMS
+from ..problems.builtin import PROBLEMS
 from ..registry import Registry
 from .run import Run
 

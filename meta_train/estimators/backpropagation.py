@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,8 @@ class Backpropagation(Estimator):
         rematerialise: keep the states alone on the way forward, and compute everything else again on the way
             back: less memory, about one more forward pass of time.
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     rematerialise: bool = False
 

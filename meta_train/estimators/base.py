@@ -75,6 +75,8 @@ class Estimator(abc.ABC):
 
     whole_episodes: ClassVar[bool] = False
     """Whether a step runs an episode from its start to its end, instead of one window."""
+    needs_derivatives: ClassVar[bool] = False
+    """Whether it sees nothing of what has no derivative, such as an accuracy or a rounded number."""
 
     def __post_init__(self) -> None:
         if self.window < 1:

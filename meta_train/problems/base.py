@@ -101,12 +101,19 @@ class Problem(abc.ABC):
         """
         return ()
 
-    def check(self, window: int) -> None:  # noqa: B027 (most have nothing to check)
-        """Refuse what does not go with windows of so many inner steps.
+    def check(self, estimator: Estimator) -> None:  # noqa: B027 (most have nothing to check)
+        """Refuse what does not go with an estimator, or with windows of its length.
 
         Raises:
             ValueError: saying what to choose instead.
         """
+
+    def describe(self, theta: Theta) -> dict[str, float]:
+        """Return numbers that tell a reader what theta is, by name: nothing by default.
+
+        They are logged as `tuned/NAME` whenever theta is judged.
+        """
+        return {}
 
     def keep(self, run_dir: Path, theta: Theta) -> None:  # noqa: B027 (most read nothing from elsewhere)
         """Keep in a run's directory what `theta` read from elsewhere; the first copy stays.

@@ -81,10 +81,10 @@ class LearnedOptimizerTraining(Problem):
         """The tasks to be judged on, with their horizons where they have their own."""
         return tuple(one.label for one in self.validations)
 
-    def check(self, window: int) -> None:
+    def check(self, estimator: Estimator) -> None:
         """Refuse a horizon to be judged at that is no multiple of the window."""
         for entry in self.validations:
-            entry.check(window)
+            entry.check(estimator.window)
 
     def members(self) -> dict[str, Training]:
         """Return the tasks' inner trainings.

@@ -78,9 +78,13 @@ class Judge:
         judged = jax.device_get(self._judge(local_copy(theta), self._dynamics))
         return judged._replace(curve=_thinned(judged.curve))
 
+    def each(self, thetas: Any) -> Judgement:
+        """Judge several thetas, stacked along the first axis of each leaf; return numpy values, stacked."""
+        return jax.device_get(self._judge_each(thetas, self._dynamics))
+
     def best_of(self, rival: Rival) -> Reference:
         """Judge each of a rival's candidates, and return the best; one that is not finite is the worst."""
-        judged = jax.device_get(self._judge_each(rival.thetas, self._dynamics))
+        judged = self.each(rival.thetas)
         best = lowest(judged.objective)
         curve = tuple(float(x) for x in _thinned(judged.curve[best]))
         return Reference(rival.settings[best], float(judged.objective[best]), curve)
