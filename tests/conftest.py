@@ -23,7 +23,7 @@ os.environ["WANDB_SILENT"] = "true"
 # Programs inherit what is ignored: under `nohup`, or in the background of a script, that would be these.
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.SIG_DFL)
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # One data directory a session. pytest-xdist's workers start later, and inherit it.
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ

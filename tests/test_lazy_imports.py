@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from meta_train import PES, PROBLEMS, ConstantHorizon, Method, Run, run_to_json
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("lopt", "tasks", "meta_train", "eval")
 
@@ -114,8 +116,19 @@ def test_the_other_registries_are_whole_in_a_fresh_process():
     assert told == "a task called 'digits-mlp' is registered already"
 
 
+def test_a_run_about_any_problem_is_read_in_a_fresh_process():
+    written = [run_to_json(Run(kind(), Method(PES(ConstantHorizon(20), 5)))) for kind in PROBLEMS.values()]
+    program = (
+        "import json, sys; from meta_train import run_from_json\n"
+        "print([type(run_from_json(text).problem).__name__ for text in json.loads(sys.argv[1])])"
+    )
+    names = [kind.__name__ for kind in PROBLEMS.values()]
+    assert run(program, json.dumps(written)).strip() == str(names)
+
+
 def test_every_module_that_registers_is_among_those_that_come_along():
-    for package, home in (("lopt", "architectures"), ("tasks", "builtin")):
+    homes = (("lopt", "architectures"), ("tasks", "builtin"), ("meta_train/problems", "builtin"))
+    for package, home in homes:
         text = (ROOT / package / f"{home}.py").read_text()
         brought = {
             alias.name
@@ -126,7 +139,7 @@ def test_every_module_that_registers_is_among_those_that_come_along():
         registering = {
             path.stem
             for path in (ROOT / package).glob("*.py")
-            if re.search(r"^ *@?register\(", path.read_text(), re.MULTILINE)
+            if re.search(r"^ *@?(PROBLEMS\.)?register\(", path.read_text(), re.MULTILINE)
         }
         assert registering - {"registry"} == brought
 

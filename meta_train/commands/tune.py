@@ -22,8 +22,8 @@ optimizer as Python, and writes both to DIR/tuned, with a picture.
 
   lopt-tune tunable-digits-mlp --tune learning_rate,momentum --run-dir runs/rate
 
-`lopt-tune TASK --help` shows every option; `lopt-train --list` shows the tasks. --surface N draws the loss over
-N x N values where two numbers are tuned (default 12; 0: no surface).
+`lopt-tune TASK --help` shows every option; `lopt-train --list` shows the tasks. --surface N draws the loss
+over N x N values where two numbers are tuned (default 12; 0: no surface).
 """
 _FOLDER = "tuned"
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def tuning_options(task: tuple[str, ...] = HyperparameterTuning.task) -> Options:
-    """Return the options of a run that tunes hyperparameters; theta is a few numbers on a scale of their own."""
+    """Return the options of a run that tunes hyperparameters: theta is few numbers, each free."""
     return Options.of(
         HyperparameterTuning(task),
         horizon="constant",

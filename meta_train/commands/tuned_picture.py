@@ -90,7 +90,7 @@ def _draw_surface(directory: RunDirectory, file: Path, values: dict[str, list[fl
     figure.colorbar(mesh, label="validation")
     axes.plot(values[x_name], values[y_name], color="white", linewidth=1.5, marker=".", markersize=3)
     axes.plot(values[x_name][-1], values[y_name][-1], "o", color="#D55E00")
-    for name, numbers, scale in ((x_name, x, axes.set_xscale), (y_name, y, axes.set_yscale)):
+    for numbers, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
         if min(numbers) > 0 and max(numbers) > 10 * min(numbers):
             scale("log")
     axes.set(xlabel=x_name, ylabel=y_name)

@@ -80,7 +80,8 @@ class Judge:
 
     def each(self, thetas: Any) -> Judgement:
         """Judge several thetas, stacked along the first axis of each leaf; return numpy values, stacked."""
-        return jax.device_get(self._judge_each(thetas, self._dynamics))
+        judged: Any = jax.device_get(self._judge_each(thetas, self._dynamics))
+        return judged
 
     def best_of(self, rival: Rival) -> Reference:
         """Judge each of a rival's candidates, and return the best; one that is not finite is the worst."""
