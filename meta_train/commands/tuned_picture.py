@@ -79,6 +79,7 @@ def read_values(directory: RunDirectory) -> tuple[list[int], list[float], dict[s
 def _draw_surface(directory: RunDirectory, file: Path, values: dict[str, list[float]], points: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     axes_values, objectives = surface_of(directory, values, points)
     figure = Figure(figsize=(5.5, 4.5), layout="constrained")
@@ -90,9 +91,12 @@ def _draw_surface(directory: RunDirectory, file: Path, values: dict[str, list[fl
     figure.colorbar(mesh, label="validation")
     axes.plot(values[x_name], values[y_name], color="white", linewidth=1.5, marker=".", markersize=3)
     axes.plot(values[x_name][-1], values[y_name][-1], "o", color="#D55E00")
-    for numbers, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
+    for numbers, scale, axis in ((x, axes.set_xscale, axes.xaxis), (y, axes.set_yscale, axes.yaxis)):
         if min(numbers) > 0 and max(numbers) > 10 * min(numbers):
             scale("log")
+            axis.set_major_locator(LogLocator(subs=(1, 3)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=x_name, ylabel=y_name)
     figure.savefig(file, dpi=120)
 

@@ -86,8 +86,8 @@ class Judge:
     def best_of(self, rival: Rival) -> Reference:
         """Judge each of a rival's candidates, and return the best; one that is not finite is the worst."""
         judged = self.each(rival.thetas)
-        best = lowest(judged.objective)
-        curve = tuple(float(x) for x in _thinned(judged.curve[best]))
+        best = lowest(np.asarray(judged.objective))
+        curve = tuple(float(x) for x in _thinned(np.asarray(judged.curve[best])))
         return Reference(rival.settings[best], float(judged.objective[best]), curve)
 
 
