@@ -1,6 +1,6 @@
 """The command `lopt-eval`: compare optimizers with tuned baselines on a suite of tasks."""
 
-# Only the standard library and tyro up here, so that --help is fast; handlers import the rest.
+# Only the standard library and tyro at the top, so that --help is fast; handlers import the rest.
 from __future__ import annotations
 
 import dataclasses
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
 
-An OPTIMIZER is the name of a published one, a directory that lopt-export wrote, a run directory of lopt-train
+An OPTIMIZER is the name of a published one, a directory written by lopt-export, a run directory of lopt-train
 (its newest theta), an architecture (untrained), or a baseline. Numbers, report and plots go to --out.
 
 Suites:
 
     digits, quadratics, images, in-distribution, new-data, new-architecture, wider, deeper, longer, rescaled,
-    noisy, wrong-horizon, and hyper-free, which is all from in-distribution on
+    noisy, wrong-horizon, and hyper-free, which joins all suites from in-distribution on
 
 Baselines, each with its learning rate tuned per task over 15 values:
 
     adam, sgd-momentum, sgd, adamw-cosine, nadamw, lion, adafactor, muon, schedule-free-adamw, prodigy
 
-and untuned ones, at the rate of their library:
+and untuned ones, at their default rate:
 
     adam-1e-3, sgd-default, sgd-momentum-default, adamw-cosine-default, nadamw-default, lion-default,
     adafactor-default, muon-default, schedule-free-adamw-default, prodigy-default
 
-What was tuned is kept in --tuned, and used again for the same task, horizon, seeds and split. A line that was
-interrupted goes on where it was when it is typed again.
+Tuning results are cached in --tuned, and reused for the same task, horizon, seeds and split. An interrupted
+benchmark continues when the same command is run again.
 
     lopt-eval runs/demo --suite digits
 """
 
 
 _UNFINISHED = "partial"
-"""Where in --out finished runs are kept until the report is written."""
+"""Folder in --out for finished runs until the report is written."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What was asked for."""
+    """The options."""
 
     optimizers: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="OPTIMIZER...")]
     """Names or directories."""
@@ -61,7 +61,7 @@ class Command:
     seeds: int = 5
     """Training runs per optimizer, learning rate and task."""
     seed: int = 0
-    """What instances, initialisations and batches are drawn from."""
+    """Seed of instances, initialisations and batches."""
     horizon: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Length of the training runs in inner steps; default: the suite's."""
     held_out: Literal["test", "outer_valid"] = "test"
@@ -69,19 +69,19 @@ class Command:
     baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,strong,all,NAME...}")] = (
         "standard",
     )
-    """What to compare with: standard is adam, sgd-momentum and adam-1e-3; strong is these, adamw-cosine and
-    muon; all takes some five times as long as standard. Adam is always among them, since speed-ups are
-    against it."""
+    """Baselines to compare with: standard is adam, sgd-momentum and adam-1e-3; strong is these, adamw-cosine
+    and muon; all takes about five times as long as standard. Adam is always included, because speed-ups are
+    relative to it."""
     retune: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Tune all baselines anew, and write them to --tuned."""
+    """Tune all baselines again, and write the results to --tuned."""
     tuned: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs", "tuned")
-    """Where tuned baselines are kept; those that come with lopt are used where this has none."""
+    """Directory for tuning results; those that come with lopt are used if it has none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Directory to write to; default: runs/eval/SUITE."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
     """Your own Python files, or modules, that register tasks, optimizers, baselines or suites."""
     tracker: Literal["none", "wandb"] = "none"
-    """Where the report goes beside --out."""
+    """Tracker to send the report to, besides --out."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; default: WANDB_MODE, or else online."""
     wandb_project: str | None = None
@@ -91,7 +91,7 @@ class Command:
 
 
 class _Failure(Exception):
-    """An error to be told in one sentence."""
+    """An error to be reported in one sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None takes it from the process.
 
     Returns:
-        The exit status: 0 done, 1 an error told on stderr in one sentence, 2 bad usage, 130 ctrl-C.
+        The exit status: 0 done, 1 an error reported on stderr in one sentence, 2 bad usage, 130 ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -145,7 +145,7 @@ def _tell(message: str, code: int) -> int:
 
 
 def _run(command: Command, line: str) -> int:
-    """Carry out a parsed command; return the exit status."""
+    """Run a parsed command; return the exit status."""
     from meta_train import USAGE_ERRORS, CheckpointError, import_all, keep_compiled_programs
 
     from .protocol import benchmark
@@ -164,11 +164,11 @@ def _run(command: Command, line: str) -> int:
         baselines = choose(command.baselines)
         found = find_all(command.optimizers)
         out = _out(command)
-        out.mkdir(parents=True, exist_ok=True)  # Now: after the runs it would cost them.
+        out.mkdir(parents=True, exist_ok=True)  # Before the runs, which an error would lose.
     if command.horizon is not None:
         chosen = chosen.at_horizon(command.horizon)
     unfinished = PartialResults(out / _UNFINISHED, line, partial(_tell, code=0))
-    # No wider: what else is raised in there is a fault of the program, and wants its traceback.
+    # Only these: any other error in there is a bug, and needs its traceback.
     with _one_sentence(*USAGE_ERRORS), _progress() as progress:
         results = benchmark(
             {one.name: one.optimizer for one in found},
@@ -188,7 +188,7 @@ def _run(command: Command, line: str) -> int:
         unfinished.remove()
     try:
         print_results(results, report)
-    finally:  # Nobody may be reading any more, as in `lopt-eval ... | head`.
+    finally:  # The output pipe may be closed, as in `lopt-eval ... | head`.
         if command.tracker == "wandb":
             _track(command, results, report)
     return 0
@@ -214,7 +214,7 @@ def _one_sentence(*errors: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Give a callback that draws a bar on a terminal, and prints plain lines elsewhere."""
+    """Provide a callback that draws a bar on a terminal, and prints plain lines elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,4 +1,4 @@
-"""File names made from names that anybody may have chosen."""
+"""Safe file names for arbitrary names."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import hashlib
 import re
 
 _MOST = 100
-"""Characters of a name that are kept; file systems take 255 bytes, ending and all."""
+"""Number of characters of a name that are kept; file systems allow 255 bytes, including the extension."""
 _DIGEST = 8
 
 
 def file_stem(name: str) -> str:
-    """Return a name as a file may be called on any system, without an ending.
+    """Return a file name, without extension, that is valid on any system.
 
-    Lower-case letters, digits, dots, dashes and underscores stay as they are. A name with anything else, with
-    a leading dot or dash, or longer than 100 characters gets a digest of itself, so that different names
-    give different files, even where the file system ignores case.
+    Lower-case letters, digits, dots, dashes and underscores stay unchanged. A name with other characters,
+    with a leading dot or dash, or longer than 100 characters gets a digest appended, so that different names
+    give different files even on a file system that ignores case.
 
     Args:
         name: any text.

@@ -27,7 +27,7 @@ from .training.timing import seconds_per_step
 from .training.tuned_cache import Runs, TunedCache
 
 Progress = Callable[[int, int, str], None]
-"""Called with how many pieces of work are done, how many there are, and what comes next."""
+"""Called with the number of work items done, their total number, and a description of the next one."""
 
 
 def benchmark(
@@ -47,30 +47,30 @@ def benchmark(
     """Compare optimizers with tuned baselines on every task of a suite.
 
     Args:
-        optimizers: by the names that reports call them; a baseline stands for itself.
+        optimizers: the optimizers by their names in reports; a baseline may be among them.
         suite: the tasks and horizons.
-        seeds: training runs per optimizer, rate and task; each sees the same instances, initialisations
-            and batches whatever the optimizer.
-        seed: what they are drawn from.
-        progress: told before every piece of work and at the end.
+        seeds: training runs per optimizer, rate and task; for every optimizer, they have the same instances,
+            initialisations and batches.
+        seed: the seed of the runs.
+        progress: called before every work item and at the end.
         held_out: the split of the held-out loss; choose among thetas on "outer_valid", report on "test".
-        baselines: what to compare with, "adam" among them, since speed-ups are against it; default: the
-            standard ones. See `choose`.
-        cache: where tuned baselines are kept; None tunes all, and keeps none.
-        unfinished: where finished runs of learned optimizers are kept, so that the next call goes on where
-            this one is interrupted; None keeps none.
-        origins: where each learned optimizer comes from, for the report.
-        command: what was typed, for the report.
+        baselines: the baselines to compare with, which must include "adam", because speed-ups are relative to
+            it; default: the standard ones. See `choose`.
+        cache: the cache of tuned baselines; None tunes all, and stores nothing.
+        unfinished: storage for finished runs of learned optimizers, so that the next call can continue after
+            an interruption; None stores nothing.
+        origins: the provenance of each learned optimizer, for the report.
+        command: the command line, for the report.
 
     Raises:
-        UsageError: for an unknown task, no seeds, a name that a baseline has already, no "adam".
-        DatasetNotPreparedError: when a task needs data that is not on this machine.
+        UsageError: for an unknown task, no seeds, a name of a baseline, or no "adam".
+        DatasetNotPreparedError: if a task needs data that is not on this machine.
     """
     learned = {name: rule for name, rule in optimizers.items() if isinstance(rule, LearnedOptimizer)}
     baselines = dict(choose(STANDARD) if baselines is None else baselines)
     baselines |= {name: one for name, one in optimizers.items() if isinstance(one, Baseline)}
     _check(learned, baselines, seeds)
-    # Built before any is run, so that missing data is told at once.
+    # Built before any is run, so that missing data is reported immediately.
     problems = {entry.task: build_task(entry.task) for entry in suite.entries}
     runs = {
         (task, horizon): Runs(task, problems[task], horizon, seed, seeds, held_out)
@@ -84,7 +84,7 @@ def benchmark(
     tasks = []
     for entry, its in entries.items():
         tasks.append(work.do(entry, its))
-        # Programs hold memory maps, of which Linux grants a process 65,530: a long suite ran out of them.
+        # Programs hold memory maps, of which Linux allows a process 65,530; a long suite ran out of them.
         jax.clear_caches()
     environment = provenance(command) | {"platform": platform.platform(), "cores": usable_cores()}
     if cache is not None and cache.reused:
@@ -105,7 +105,7 @@ def benchmark(
 
 
 def _costs(learned: Mapping[str, LearnedOptimizer]) -> dict[str, Cost]:
-    """Measure what updates of learned optimizers cost, beside Adam's; that takes seconds."""
+    """Measure the cost of learned optimizers' updates relative to Adam's, which takes seconds."""
     if not learned:
         return {}
     return measure_costs({REFERENCE: BASELINES[REFERENCE].rule(1e-3), **learned}, REFERENCE)
@@ -121,7 +121,7 @@ def _check(learned: Mapping[str, Any], baselines: Mapping[str, Baseline], seeds:
 
 
 class _Countdown:
-    """Counts pieces of work for a progress callback, which may be missing."""
+    """Counts work items for an optional progress callback."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress, self.total, self._done = progress, 0, 0
@@ -138,12 +138,12 @@ class _Countdown:
 
 @dataclasses.dataclass
 class _Work:
-    """Does the pieces of a benchmark, each once: entries that differ in the declared horizon share them."""
+    """Does the work items of a benchmark, each once: entries with different declared horizons share them."""
 
     learned: Mapping[str, LearnedOptimizer]
     baselines: Mapping[str, Baseline]
     timed: Sequence[str]
-    """Names of the optimizers whose steps are timed beside the reference's."""
+    """Names of the optimizers that are timed, besides the reference."""
     report: _Countdown
     cache: TunedCache | None
     unfinished: PartialResults | None
@@ -152,7 +152,7 @@ class _Work:
     _seconds: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     def pieces(self, entries: Mapping[Entry, Runs]) -> int:
-        """Return how many pieces there are."""
+        """Return the number of work items."""
         runs = set(entries.values())
         trained = {
             (name, entries[one], _told(rule, one)) for one in entries for name, rule in self.learned.items()
@@ -210,7 +210,7 @@ class _Work:
         return self._trained.setdefault((name, runs, told), curves)
 
     def _time(self, runs: Runs, tuned: Mapping[str, Tuned]) -> dict[str, float]:
-        """Time an inner step, once for each task whatever the horizon."""
+        """Time an inner step, once per task for all horizons."""
         if runs.name not in self._seconds:
             self.report.next(f"timing on {runs.name}")
             rules = {
@@ -226,5 +226,5 @@ class _Work:
 
 
 def _told(rule: LearnedOptimizer, entry: Entry) -> int:
-    """Return the horizon that a rule is told: the true one where it does not ask."""
+    """Return the horizon that a rule is given: the true one if it does not need one."""
     return entry.declared_steps if rule.needs_horizon else entry.horizon

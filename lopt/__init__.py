@@ -1,7 +1,7 @@
-"""Learned optimizers: update rules that carry their own meta-parameters, ready for optax.
+"""Learned optimizers: update rules that carry their own meta-parameters, for use with optax.
 
-This is the part that an end user imports. It needs jax, flax, optax and safetensors, and nothing of the
-packages above it.
+This is the package that an end user imports. It needs jax, flax, optax and safetensors, and imports none of
+the packages above it.
 """
 
 from typing import TYPE_CHECKING

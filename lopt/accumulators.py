@@ -1,6 +1,6 @@
-"""Exponential moving averages of a tensor's gradient: the memory that the learned rules read.
+"""Exponential moving averages of a tensor's gradient, which the learned rules read.
 
-None is bias-corrected here; a rule that wants the correction applies it.
+None is bias-corrected here; a rule that needs the correction applies it.
 References: Metz et al. 2022 (arXiv 2203.11860); factoring after Shazeer and Stern 2018 (arXiv 1804.04235).
 """
 
@@ -32,7 +32,7 @@ class Moments(NamedTuple):
     second: Tensor
     """Average of g^2, of the tensor's shape."""
     row: Float[Array, "... factored"]
-    """Averages of g^2's mean over the largest axis (kept with size 1), and an axis of decays at the end.
+    """Averages of the mean of g^2 over the largest axis (kept with size 1), with a last axis of decays.
 
     Unused below rank 2.
     """
@@ -63,7 +63,7 @@ def factored_axes(shape: Sequence[int]) -> tuple[int, int] | None:
 def init_moments(param: Tensor, layout: Layout) -> Moments:
     """Return zero averages for one leaf, at three decays of g, one of g^2 and three of its factors.
 
-    They are made from the parameter, so that they lie on the devices that it lies on.
+    They are computed from the parameter, so they are placed on the same devices.
     """
     zeros, decays = zeros_like(param), len(INITIAL_FACTORED)
     own = [axis for axis in range(param.ndim) if axis not in layout.stacked]
@@ -81,7 +81,7 @@ def init_moments(param: Tensor, layout: Layout) -> Moments:
 
 
 def update_moments(moments: Moments, grad: Tensor, decays: Decays) -> Moments:
-    """Move every average one inner step towards the present gradient."""
+    """Update every average with the current gradient."""
     squared = jnp.square(grad)
     axes = factored_axes(grad.shape)
     row_now, col_now = (squared, squared) if axes is None else (_mean(squared + 1e-30, axis) for axis in axes)
@@ -109,10 +109,10 @@ def factors(moments: Moments, axes: tuple[int, int]) -> tuple[Array, Array]:
 def meta_learned_decays(
     momentum: Float[Array, "3"], second: Float[Array, ""], factored: Float[Array, "3"]
 ) -> Decays:
-    """Map meta-learned offsets (0 at first) to decays: 1 - exp(10 (log(1 - d0)/10 + offset)).
+    """Map meta-learned offsets (initially 0) to decays: 1 - exp(10 (log(1 - d0)/10 + offset)).
 
-    Ten times the logarithm makes one unit of theta a factor e^10 in memory, so that one sigma suits decays
-    and weights alike (Metz et al. 2022). The caller clips.
+    The factor of ten makes one unit of theta a factor of e^10 in memory, so the same sigma suits decays and
+    weights (Metz et al. 2022). The caller clips the decays.
     """
 
     def decay(initial: Sequence[float] | float, offset: Array) -> Array:

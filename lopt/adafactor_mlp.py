@@ -1,4 +1,4 @@
-"""AdafactorMLP: a tiny network per parameter over rich features."""
+"""AdafactorMLP: a tiny per-parameter network over many features."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class AdafactorMLPState(NamedTuple):
     """State of `AdafactorMLP`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
     moments: Moments
     """Trees of moving averages."""
 
 
 @register("adafactor-mlp")
 class AdafactorMLP(LearnedOptimizer):
-    """small_fc_lopt: an MLP with a handful of units reads 39 features and writes direction and magnitude.
+    """small_fc_lopt: a small MLP that maps 39 features to a direction and a magnitude.
 
     The update is -direction * exp(magnitude_scale * magnitude) * step_scale. At the default size theta has
     197 entries: 190 weights and seven decays.
@@ -84,7 +84,7 @@ class AdafactorMLP(LearnedOptimizer):
         decays = self.decays()
         first = self.layers[0]
         kernel, step_kernel = jnp.split(first["kernel"], [NUM_FEATURES])
-        # Step features are the same for every parameter: they are part of the bias.
+        # Step features are the same for every parameter, so they are added to the bias.
         bias = first["bias"] + step_features(state.count) @ step_kernel
 
         def rule(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:

@@ -1,6 +1,6 @@
-"""All architectures that come with lopt, registered; whoever looks at the registry takes it from here."""
+"""Registers all architectures that come with lopt; import the registry from here."""
 
-from . import adafactor_mlp, hand_designed, lstm, muon_star, star  # noqa: F401  (each registers what it has)
+from . import adafactor_mlp, hand_designed, lstm, muon_star, star  # noqa: F401  (each registers its rules)
 from .registry import ARCHITECTURES, architecture, architecture_name, create, register
 
 __all__ = ["ARCHITECTURES", "architecture", "architecture_name", "create", "register"]

@@ -1,4 +1,4 @@
-"""The one interface of this package: an update rule that carries its own meta-parameters.
+"""The interface of this package: an update rule that carries its own meta-parameters.
 
 Read this file first; every architecture is a short implementation of it.
 """
@@ -42,12 +42,12 @@ class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
     """Whether `init` must be told how many inner steps the training run will last."""
 
     layout: LayoutOption = struct.field(pytree_node=False, default=layouts, kw_only=True, repr=False)
-    """What the axes of the parameters are. It is the model's, and no part of the architecture."""
+    """The roles of the parameters' axes. It depends on the model, and is not part of the architecture."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the class a static field: jax 0.10 calls structures equal when all but the class is.
+        """Make the class a static field: jax 0.10 treats structures as equal if they differ only in class.
 
-        It tells them apart by a few bits of their hashes; one time in a hundred, a jitted function that is
+        It distinguishes them by a few bits of their hashes. One time in a hundred, a jitted function that is
         given two optimizers would run the first one's program on both.
         """
         cls.__annotations__ = inspect.get_annotations(cls) | {"_class": type}
@@ -81,21 +81,21 @@ class LearnedOptimizer(struct.PyTreeNode, abc.ABC):
 
         Args:
             grads: gradients, the structure and shapes of `params`.
-            state: what `init` or the last `update` returned.
+            state: the state returned by `init` or the last `update`.
             params: the current parameters.
-            loss: the current loss where it is known; a rule must work without it.
+            loss: the current loss, if known; a rule must work without it.
 
         Returns:
             The updates, in the dtypes of `params`, and the next state.
         """
 
     def evaluated(self, state: State, params: Params) -> Params:
-        """Return the parameters at which the rule wants to be judged: those that it trains, by default.
+        """Return the parameters at which the rule should be evaluated; by default, those that it trains.
 
-        Rules that average their iterates, or train at another point than they hand out, say so here.
+        Override this in rules that average their iterates or train at a different point than their result.
 
         Args:
-            state: what the last `update` returned.
+            state: the state returned by the last `update`.
             params: the parameters after it.
 
         Returns:
@@ -114,10 +114,10 @@ def checked_horizon(horizon: Int[Array, ""] | int | None, rule: str) -> Int[Arra
 
     Args:
         horizon: a whole number of steps; arrays may be traced.
-        rule: who needs it, for the messages.
+        rule: name of the rule that needs it, for error messages.
 
     Raises:
-        UsageError: when there is none, or it is no whole number from 1 to 2**31 - 1 as far as can be seen.
+        UsageError: if it is None, or not an integer scalar, or, unless traced, not from 1 to 2**31 - 1.
     """
     if horizon is None:
         raise UsageError(f"{rule} needs the length of the training run: give horizon=10_000, in steps")

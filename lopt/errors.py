@@ -1,11 +1,11 @@
-"""What users are told in one sentence."""
+"""The error that is reported to users in one sentence."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """What was asked for can't be done; the message is a sentence that says what to write instead.
+    """A request that can't be fulfilled; the message is a sentence that says what to write instead.
 
-    Commands print it alone. Every other error is a fault of lopt or of a user's own code, and keeps its
+    Commands print only the message. Every other error is a bug in lopt or in a user's own code, and keeps its
     traceback.
     """

@@ -1,12 +1,12 @@
-"""What a per-parameter network sees: 28 features of each parameter, and how far the training run is.
+"""Inputs of the per-parameter networks: 28 features of each parameter, and the progress of the run.
 
-The features are those of Metz et al. 2022 (arXiv 2203.11860), their small_fc_lopt, each divided by its
-root mean square over the tensor. The two ideas that keep them cheap:
+The features are those of small_fc_lopt (Metz et al. 2022, arXiv 2203.11860), each divided by its root mean
+square over the tensor. Two ideas keep them cheap:
 
-* normalisation is a scalar per feature and tensor, so it moves into the first layer's weights:
-  w . (s f) = (s w) . f, and no normalised feature is ever stored;
-* twelve features of a matrix depend on its row or its column alone, so they stay a row and a column,
-  and reach the hidden layer as one row plus one column, by broadcasting.
+* normalisation is a scalar per feature and tensor, so it is applied to the first layer's weights: w . (s f) =
+  (s w) . f, and no normalised feature is ever stored;
+* twelve features of a matrix depend only on the row or the column, so they are kept as a row or a column, and
+  enter the hidden layer as one row plus one column, by broadcasting.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Features(NamedTuple):
     """The 28 features of one tensor, unnormalised and in the paper's order."""
 
     values: Planes
-    """Each of the tensor's rank, with size 1 along the axes it does not depend on."""
+    """Each has the tensor's rank, with size 1 along the axes it does not depend on."""
     mean_squares: Float[Array, "28"]
     """The mean square of each over the whole tensor."""
 
@@ -45,8 +45,8 @@ class Features(NamedTuple):
 def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Features:
     """Compute the features of one tensor from its gradient, value and three-decay moments.
 
-    Their squares are written from squares, not from the features, so that the pass that sums them and the
-    pass that runs the network have nothing in common that would be stored in between.
+    Their squares are computed from squares, not from the features, so the pass that sums them and the pass
+    that runs the network share no intermediate result that the compiler would store.
     """
     second, axes = moments.second, factored_axes(grad.shape)
     squared = Squares(jnp.square(grad), tuple(jnp.square(m) for m in moments.momentum))
@@ -74,7 +74,7 @@ def parameter_features(grad: Tensor, param: Tensor, moments: Moments) -> Feature
 
 
 class Squares(NamedTuple):
-    """Squares that several features' squares are products of."""
+    """Squares that the squares of several features are products of."""
 
     grad: Tensor
     momentum: tuple[Tensor, ...]
@@ -104,7 +104,7 @@ def _factored_features(
 
 
 def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Planes, Planes]:
-    """Vectors and scalars are too small to factor: a full accumulator stands for row and column."""
+    """Return the same for a vector or scalar, whose full accumulator replaces row and column."""
     full = _split(moments.col)
     values = (
         *[grad * jax.lax.rsqrt(jnp.maximum(x + 1e-9, 1e-9)) for x in full],
@@ -131,8 +131,8 @@ def project(
     """Apply a linear layer to the normalised features.
 
     Returns:
-        One array of the tensor's shape per hidden unit: a list, because units in a trailing axis would
-        leave processors without long vectors.
+        A list with one array of the tensor's shape per hidden unit, because with units in a trailing axis the
+        inner loops would be too short to vectorise.
     """
     scales = jax.lax.rsqrt(_NORM_EPS + features.mean_squares)
     return _project_planes(features.values, kernel * scales[:, None], bias)
@@ -174,12 +174,12 @@ def _by_shape(values: Sequence[Tensor]) -> list[list[int]]:
 
 
 def step_features(count: Int[Array, ""]) -> Float[Array, "11"]:
-    """Return tanh(t/s - 1) for eleven time scales s, t being the updates done so far."""
+    """Return tanh(t/s - 1) for eleven time scales s, where t is the number of updates so far."""
     return jnp.tanh(count.astype(jnp.float32) / jnp.asarray(STEP_SCALES, jnp.float32) - 1)
 
 
 def fraction_done(count: Int[Array, ""], horizon: Int[Array, ""]) -> Float[Array, ""]:
-    """Return which part of a training run is done, at most 1."""
+    """Return the fraction of a training run that is done, at most 1."""
     return jnp.minimum(count.astype(jnp.float32) / horizon.astype(jnp.float32), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Hand-designed rules with a handful of meta-parameters: the smallest thetas, for tests and sanity."""
+"""Hand-designed rules with a handful of meta-parameters, for tests and sanity checks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class CountState(NamedTuple):
     """State of `LearnableSGD`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
 
 
 class AdamState(NamedTuple):
     """State of `LearnableAdam`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
     first: Params
     """Averages of g, a tree like the parameters."""
     second: Params
@@ -41,12 +41,12 @@ class LearnableSGD(LearnedOptimizer):
 
     @classmethod
     def create(cls, key: Key[Array, ""], learning_rate: float = 0.01) -> Self:
-        """Start at `learning_rate`; nothing is random."""
+        """Start at `learning_rate`; `key` is not used."""
         return cls(jnp.log(jnp.float32(learning_rate)))
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> CountState:
         """Return a zero count; the horizon is not used."""
-        Tensors(params, self.layout)  # refuses what can't be trained, as every rule does at the start
+        Tensors(params, self.layout)  # checks the parameters, as every rule does at the start
         return CountState(jnp.zeros((), jnp.int32))
 
     def update(
@@ -61,7 +61,7 @@ class LearnableSGD(LearnedOptimizer):
 
 @register("learnable-adam")
 class LearnableAdam(LearnedOptimizer):
-    """Adam; theta is the logarithms of its learning rate, 1 - b1, 1 - b2 and epsilon.
+    """Adam; theta holds the logarithms of its learning rate, 1 - b1, 1 - b2 and epsilon.
 
     References: Kingma and Ba 2014 (arXiv 1412.6980).
     """
@@ -80,7 +80,7 @@ class LearnableAdam(LearnedOptimizer):
         b2: float = 0.999,
         eps: float = 1e-8,
     ) -> Self:
-        """Start at the given hyperparameters; nothing is random."""
+        """Start at the given hyperparameters; `key` is not used."""
         return cls(*(jnp.log(jnp.float32(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)))
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:

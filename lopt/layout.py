@@ -1,9 +1,9 @@
-"""What a tensor is: a matrix and along which axes, a vector, an embedding, or a stack of several tensors.
+"""The roles of a tensor's axes: whether it is a matrix, a vector, an embedding or a stack of tensors.
 
-Rules that orthogonalise need to know what a tensor maps to what, and every rule measures a tensor by itself,
-so that twelve layers in one array have to be told from one tensor of three axes. `layouts` tells from the
-names that flax, equinox and Hugging Face give parameters; a user may say otherwise, by
-`lopt.as_optax(..., layout=...)`.
+Rules that orthogonalise need to know which axes a matrix maps to which. And because every rule measures each
+tensor separately, twelve layers in one array have to be distinguished from one tensor of three axes.
+`layouts` infers this from the names that flax, equinox and Hugging Face give parameters; a user can override
+it with `lopt.as_optax(..., layout=...)`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _TO_HEADS, _FROM_HEADS = {"query", "key", "value"}, {"out"}
 
 
 class Layout(NamedTuple):
-    """What the axes of a tensor are: each has one role. Axes may count from the end (-1 is the last)."""
+    """The roles of a tensor's axes, one per axis. Axes may count from the end (-1 is the last)."""
 
     inputs: tuple[int, ...] = ()
-    """Axes that a matrix maps from: the rows, in `x @ W`. () for what is no matrix."""
+    """Axes that a matrix maps from: the rows, in `x @ W`. () for a tensor that is not a matrix."""
     outputs: tuple[int, ...] = ()
-    """Axes that it maps to: the columns."""
+    """Axes that a matrix maps to: the columns."""
     stacked: tuple[int, ...] = ()
-    """Axes along which equal tensors are stacked, as `nn.scan` stacks layers: each is treated by itself."""
+    """Axes along which equal tensors are stacked, as in `nn.scan`; each is treated separately."""
 
     def counted_from_zero(self, shape: tuple[int, ...], path: str) -> Layout:
-        """Return the same layout with no negative axis.
+        """Return the same layout without negative axes.
 
         Raises:
-            UsageError: where `shape` has no such axis, or an axis has two roles, or a matrix's axis has none.
-                It names `path`.
+            UsageError: if `shape` has no such axis, or an axis has two roles, or an axis of a matrix has
+                none. The message names `path`.
         """
         rank = len(shape)
         axes = [axis for field in self for axis in field]
@@ -59,39 +59,40 @@ class Layout(NamedTuple):
         return Layout(inputs, outputs)
 
     def is_matrix(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether a tensor of this layout and shape has two rows and two columns at least."""
+        """Return whether a tensor of this layout and shape has at least two rows and two columns."""
         return min(math.prod(shape[axis] for axis in axes) for axes in (self.inputs, self.outputs)) > 1
 
 
 Layouts = Any
-"""A tree like the parameters, or its top, of `Layout`, optax's `MuonDimensionNumbers`, None (no matrix)."""
+"""A tree like the parameters, or a prefix of it; leaves: `Layout`, `MuonDimensionNumbers` of optax, None."""
 LayoutOption = Layouts | Callable[[Any], Layouts]
 
 
 def layouts(params: Any) -> Layouts:
-    """Tell each tensor's layout from its name and shape. This is what every rule does by default.
+    """Infer each tensor's layout from its name and shape. This is the default of every rule.
 
-    * Scalars and vectors, and what is called `bias` or `scale`, are no matrices; nor are embeddings.
-    * Two axes are a matrix. With more, the last axis is the outputs, as flax lays out convolutions.
-    * A `weight` of three axes or more has its outputs first, as equinox and PyTorch lay them out.
-    * Under `query`, `key` and `value`, a kernel maps features to heads times sizes, (features, heads, size);
-      under `out` back, (heads, size, features): flax's attention.
-    * A `kernel` of three axes that is neither is a stack of matrices, as `nn.scan` and `nnx.vmap` make it. So
-      is one of four under attention of attention's kernels, and a bias or scale of two axes of vectors.
+    * Scalars, vectors, tensors named `bias` or `scale`, and embeddings are not matrices.
+    * A tensor of two axes is a matrix. With more, the last axis is the outputs, as in flax convolutions.
+    * A `weight` of three axes or more has its outputs first, as in equinox and PyTorch.
+    * As in flax's attention, a kernel under `query`, `key` or `value` maps features to heads times sizes,
+      (features, heads, size), and one under `out` maps them back, (heads, size, features).
+    * Any other `kernel` of three axes is a stack of matrices, as made by `nn.scan` and `nnx.vmap`, unless
+      `conv` is part of a name on its path. A kernel of four axes under the attention names is a stack of
+      attention kernels, and a bias or scale of two axes a stack of vectors.
 
     Returns:
-        A tree of `Layout` like `params`: print it to see what a rule takes your parameters for.
+        A tree of `Layout` like `params`: print it to see how a rule classifies your parameters.
     """
     named, treedef = named_leaves(params)
     return treedef.unflatten([layout_by_name(names, jax.numpy.shape(leaf)) for names, leaf in named])
 
 
 def layout_by_name(names: Sequence[str], shape: tuple[int, ...]) -> Layout:
-    """Tell one tensor's layout, as `layouts` does.
+    """Infer one tensor's layout, as `layouts` does.
 
     Args:
-        names: on the way to the tensor, its own last; it may be empty.
-        shape: the tensor's.
+        names: the names on the path to the tensor, its own last; may be empty.
+        shape: the tensor's shape.
     """
     rank, last_two = len(shape), set(names[-2:])
     axes = tuple(range(rank))
@@ -114,7 +115,7 @@ def resolve(option: LayoutOption, params: Any) -> list[Layout]:
     """Return the layout of each leaf of `params`, in order, with axes counted from zero.
 
     Raises:
-        UsageError: where the option does not fit the parameters, or a layout its tensor.
+        UsageError: if the option does not match the parameters, or a layout its tensor.
     """
     named, _ = named_leaves(params)
     given = option(params) if callable(option) else option

@@ -1,6 +1,6 @@
-"""Public names that are imported when they are first asked for, so that `--help` need not wait for JAX.
+"""Lazy import of public names, so that `--help` need not wait for JAX.
 
-The file is in `lopt` and in `tasks`, which may not import each other; a test keeps the two alike.
+`lopt` and `tasks`, which may not import each other, both have this file; a test keeps them equal.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make the `__getattr__` and the `__dir__` of a package from what its `__init__` shows to type checkers.
+    """Make a package's `__getattr__` and `__dir__` from the imports in its `__init__` for type checkers.
 
-    So each name is imported in one line, which type checkers and editors read, too:
+    Each name is then imported in one line, which type checkers and editors read, too:
 
         if TYPE_CHECKING:
             from .module import Name
@@ -31,7 +31,7 @@ def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        # It stays, so that this function is not asked again.
+        # Stored, so this function is not called for it again.
         module.__dict__[name] = value = _load(homes[name], name, package)
         return value
 
@@ -39,7 +39,7 @@ def lazily(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]
 
 
 def _homes(module: Any) -> dict[str, str]:
-    """Return where each name is imported from under `if TYPE_CHECKING`, relative to the package."""
+    """Return each name under `if TYPE_CHECKING` with the module it comes from, relative to the package."""
     source = module.__loader__.get_source(module.__name__)
     shown = [
         line
@@ -52,7 +52,7 @@ def _homes(module: Any) -> dict[str, str]:
 
 
 def _load(home: str, name: str, package: str) -> Any:
-    """Do what `from .home import name` does: take what a module has, or the module of that name."""
+    """Do what `from .home import name` does: return a module's attribute, or the submodule of that name."""
     if home:
         found = importlib.import_module(f".{home}", package)
         if name in found.__dict__:

@@ -1,4 +1,4 @@
-"""What a rule takes for parameters and gradients: real floating arrays; the rest is refused by name."""
+"""Checks of parameters and gradients: all must be real floating-point arrays; errors name the leaf."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def check_parameters(params: Any) -> tuple[list[Array], Any]:
     """Return the leaves of a parameter tree as arrays, and its structure.
 
     Raises:
-        UsageError: for a leaf of another dtype than a real floating one.
-        TypeError: for a leaf that is no array. Both name it and say what to write instead.
+        UsageError: for a leaf whose dtype is not real floating.
+        TypeError: for a leaf that is not an array. Both name the leaf and say what to write instead.
     """
     named, treedef = named_leaves(params)
     return [_as_floating(leaf, f"the parameter {_shown(names)}") for names, leaf in named], treedef
@@ -32,9 +32,9 @@ def check_gradients(grads: Any, params: Any) -> tuple[list[Array], Any]:
     """Return the leaves of a gradient tree as arrays, and its structure.
 
     Raises:
-        UsageError: where a gradient is missing, or has another shape than its parameter or no real floating
-            dtype.
-        TypeError: for a leaf that is no array. Both name it.
+        UsageError: if a gradient is missing, has a different shape than its parameter, or a dtype that is not
+            real floating.
+        TypeError: for a leaf that is not an array. Both name the leaf.
     """
     named, treedef = named_leaves(grads)
     expected, _ = named_leaves(params)
@@ -57,15 +57,15 @@ def check_gradients(grads: Any, params: Any) -> tuple[list[Array], Any]:
 
 
 def unbox_other_shapes(tree: Any, params: Any) -> Any:
-    """Take arrays of another shape than their parameter's out of the boxes that name the parameter's axes.
+    """Unbox the arrays whose shape doesn't start with that of their parameter.
 
-    flax keeps arrays in such boxes, and divides them among devices by those names.
+    flax keeps arrays in boxes that name the parameter's axes, and divides them among devices by those names.
 
     Args:
         tree: like `params`, with other arrays.
-        params: the parameters, perhaps in boxes.
+        params: the parameters, possibly boxed.
     """
-    nnx = sys.modules.get("flax.nnx")  # nothing can be in its boxes before it is imported
+    nnx = sys.modules.get("flax.nnx")  # no array can be in its boxes before it is imported
     kinds = (meta.AxisMetadata, *([nnx.Variable] if nnx else []))
 
     def value(box: Any) -> Any:

@@ -1,4 +1,4 @@
-"""CoordinatewiseLSTM: a recurrent network per parameter; its hidden state is the optimizer's memory."""
+"""CoordinatewiseLSTM: a per-parameter recurrent network, whose hidden state is the optimizer's state."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .placement import zeros_like
 from .registry import register
 
 _FEW = 2
-"""Inputs that are cheaper multiplied one by one."""
+"""Up to this many inputs, multiplying them one by one is cheaper."""
 
 
 class Cells(NamedTuple):
-    """Hidden and cell states of each LSTM layer: arrays of the parameter's shape, and units."""
+    """Hidden and cell states of each LSTM layer, of the parameter's shape with a last axis of units."""
 
     hidden: tuple[Float[Array, "*shape units"], ...]
     cell: tuple[Float[Array, "*shape units"], ...]
@@ -31,7 +31,7 @@ class LSTMState(NamedTuple):
     """State of `CoordinatewiseLSTM`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
     cells: Cells
     """Trees of hidden and cell states."""
 
@@ -62,7 +62,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
         log_range: float = 10.0,
         output_scale: float = 0.1,
     ) -> Self:
-        """Draw the weights; the read-out starts at zero, so an untrained rule stands still."""
+        """Draw the weights; the read-out starts at zero, so an untrained rule's updates are zero."""
         keys = jax.random.split(key, hidden_layers)
         inputs = [2] + [hidden_size] * (hidden_layers - 1)
         return cls(
@@ -110,7 +110,7 @@ class CoordinatewiseLSTM(LearnedOptimizer):
 def log_sign(grad: Float[Array, "..."], log_range: float) -> Float[Array, "... 2"]:
     """Split a gradient into magnitude on a logarithmic scale and sign, both within [-1, 1] for |g| <= 1.
 
-    Below exp(-log_range) the pair is (-1, exp(log_range) g), so that it stays continuous through zero.
+    Below exp(-log_range) the pair is (-1, exp(log_range) g), which is continuous through zero.
     """
     magnitude = jnp.abs(grad)
     floor = jnp.exp(-log_range)
@@ -122,7 +122,7 @@ def log_sign(grad: Float[Array, "..."], log_range: float) -> Float[Array, "... 2
 def _init_cell(key: Key[Array, ""], inputs: int, units: int) -> dict[str, Array]:
     key_input, key_hidden = jax.random.split(key)
     scale = np.float32((inputs + units) ** -0.5)
-    # Gates in the order input, forget, candidate, output; a forget bias of 1 keeps memory at first.
+    # Gates in the order input, forget, candidate, output; a forget bias of 1 preserves the memory initially.
     bias = jnp.zeros((4, units), jnp.float32).at[1].set(1.0)
     return {
         "input": jax.random.truncated_normal(key_input, -2, 2, (inputs, 4 * units), jnp.float32) * scale,
@@ -144,7 +144,7 @@ def _step_cell(
 
 
 def _gates(layer: dict[str, Array], hidden: Array, x: Array) -> Float[Array, "... gates"]:
-    """Return pre-activations by one product of matrices: those of two would both be stored."""
+    """Return pre-activations by one matrix product: the results of two would both be stored."""
     alike = lambda row: row.reshape(*[1] * (hidden.ndim - 1), -1)  # noqa: E731
     if x.shape[-1] > _FEW:
         both = jnp.concatenate([x, hidden], axis=-1)

@@ -1,4 +1,4 @@
-"""A small multilayer perceptron over planes: one array per unit, every parameter of a tensor at once."""
+"""A small multilayer perceptron over planes: each unit is one array over all parameters of a tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> tuple[Layer, ...
 
     Args:
         key: a typed PRNG key.
-        sizes: units of the input and of each layer after it.
+        sizes: number of inputs, then of each layer's units.
     """
     keys = jax.random.split(key, len(sizes) - 1)
     return tuple(
@@ -33,10 +33,10 @@ def init_layers(key: Key[Array, ""], sizes: tuple[int, ...]) -> tuple[Layer, ...
 
 
 def apply_layers(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tensor]:
-    """Apply ReLU and a linear layer in turn.
+    """Apply ReLU and a linear layer, repeatedly.
 
     Args:
-        layers: the layers after the first, whose pre-activations are given.
+        layers: the layers after the first.
         hidden: pre-activations of the first layer, one array per unit.
 
     Returns:
@@ -60,8 +60,8 @@ def _apply_planes(layers: tuple[Layer, ...], hidden: list[Tensor]) -> list[Tenso
 def _differentiate(primals: tuple, tangents: tuple) -> tuple[list[Tensor], list[Tensor]]:
     """Differentiate the same function written with stacked units.
 
-    The derivative of planes would be an expression, and backwards a reduction, per weight: too many to
-    compile. Stacked, it is a product of matrices per layer.
+    With planes, the derivative would have an expression per weight, and its transpose a reduction per weight:
+    too many to compile. With stacked units it is one matrix product per layer.
     """
     return _apply_planes(*primals), jax.jvp(_apply_stacked, primals, tangents)[1]
 

@@ -28,27 +28,27 @@ from .registry import register
 from .sizes import mean_square, means, rms, sqrt
 
 MOST_CORRECTION = 0.3
-"""How far the learned correction may go: |log magnitude|, and its size as a share of the nominal step's."""
+"""Bound of the learned correction: of its |log magnitude|, and of its size relative to the nominal step."""
 MOST_LOG_PACE = 2.0
-"""How far a tensor's pace may be from 1, as a logarithm: from 1/7.4 to 7.4."""
+"""Bound of the logarithm of a tensor's pace, which so lies between 1/7.4 and 7.4."""
 OTHERS_SHARE, MOST_FROM_OTHERS = 0.3, 10.0
-"""A tensor's unit takes in this share of the mean square of all parameters, up to this many times its own."""
+"""A tensor's unit includes this share of the mean square of all parameters, up to this many times its own."""
 FROM_ZERO = 1.6
-"""The unit of a tensor that starts at zero, over the size that its first gradient suggests."""
+"""Unit of a tensor that starts at zero, relative to the size inferred from its first gradient."""
 SCHEDULE_POWER, SCHEDULE_FLOOR = 1.5, 0.02
 """The nominal schedule: (1 - t/T)^1.5 + 0.02."""
 SCHEDULE_GAIN = 2.0
-"""What theta's own schedule is multiplied by. At 10, as in STAR, it drowns the rest of theta in evolution
-strategies' estimates."""
+"""Factor of the learned schedule. At 10, as in STAR, the schedule would dominate the estimates of evolution
+strategies."""
 COSINE_DECAY = 0.9
-"""Decay of the moving average of the cosine between a gradient and the momentum before it."""
+"""Decay of the moving average of the cosine between a gradient and the preceding momentum."""
 SECOND_OFFSET = 0.391
-"""Added to theta's number for the decay of the squares' average, so that it starts at 0.95."""
+"""Offset of `second_decay`, which makes the decay of the average of squares start at 0.95."""
 BLEND_OFFSET = 1.5
-"""Added to theta's number for the share of Muon's step in a matrix's nominal one; the rest is Adam's. The
-share starts at 0.82."""
+"""Offset of `blend`, which makes the share of Muon's step in a matrix's nominal step start at 0.82; the rest
+is Adam's."""
 TINY = 1e-18
-"""Sizes and gradients below it count as zero; its square is still a float32."""
+"""Sizes and gradients below this count as zero; its square is still a nonzero float32."""
 NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
 
 
@@ -56,35 +56,35 @@ class MuonSTARState(NamedTuple):
     """State of `MuonSTAR`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
     horizon: Int[Array, ""]
     """Declared length of the training run, in inner steps."""
     moments: Moments
     """Trees of moving averages."""
     scale: Float[Array, " tensors"]
-    """The unit of each tensor's steps; 0 as long as a tensor of zeros had no gradient."""
+    """Unit of each tensor's steps; 0 for a tensor that started at zero until its first nonzero gradient."""
     cosine: Float[Array, " tensors"]
-    """Moving average of the cosine between the gradient and the momentum before it."""
+    """Moving average of the cosine between the gradient and the preceding momentum."""
 
 
 @register("muon-star")
 class MuonSTAR(LearnedOptimizer):
     """STAR around Muon instead of Adam, with a pace for each tensor.
 
-    Matrices (kernels, all axes but the last taken as one) follow their orthogonalised Nesterov momentum at
-    the size of Adam's step; the rest follows Adam's direction. With a this nominal direction, o0 and o1 a
-    per-parameter network's outputs, and q a per-tensor network's:
+    Matrices (by their layout) are updated along their orthogonalised Nesterov momentum, with the size of
+    Adam's step; other tensors along Adam's direction. Let a be this nominal direction, o0 and o1 the outputs
+    of a per-parameter network, and q that of a per-tensor network:
 
         update = -s (a exp(0.3 tanh(o1)) + 0.3 rms(a) o0 / sqrt(1 + rms(o0)^2))
         s = step_scale S (max(1 - t/T, 0)^1.5 + 0.02) exp(2 (c + w . f(t/T))) exp(2 tanh(q))
 
-    S is the tensor's size at initialisation, frozen, as STAR has it. A tensor that starts at zero has
-    none: its first gradient tells the size at which it would matter as much as the others do (their size
-    times their gradient, over its own gradient), so that S follows when parameters are rescaled. q sees
-    the fraction of the run, how much gradients agree (the size of momenta over that of gradients, at
-    three decays, and the cosine of the gradient with the momentum before it), how far the tensor has
-    grown, and whether it is a matrix. Both networks' last layers start at zero: untrained, this is Muon
-    on a schedule.
+    S is the tensor's size at initialisation, which stays fixed, as in STAR. For a tensor that starts at zero,
+    S is inferred from its first gradient: the size at which it would affect the loss as much as the others do
+    (their size times their gradient, over its own gradient), so S scales with rescaled parameters. The inputs
+    of q's network are the fraction of the run, the agreement of gradients (the size of momenta over that of
+    gradients, at three decays, and the cosine of the gradient with the preceding momentum), the tensor's
+    growth, and whether it is a matrix. Both networks' last layers start at zero, so the untrained rule is
+    Muon with a schedule.
 
     References: Harrison, Metz, Sohl-Dickstein 2022 (arXiv 2209.11208), for STAR; Jordan et al. 2024
         (https://kellerjordan.github.io/posts/muon/), for Muon.
@@ -129,7 +129,7 @@ class MuonSTAR(LearnedOptimizer):
         """Measure the parameters' sizes and remember the horizon.
 
         Raises:
-            ValueError: without a horizon, or with one that is no whole number from 1.
+            ValueError: if the horizon is missing or not a whole number of at least 1.
         """
         tensors = Tensors(params, self.layout)
         own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]
@@ -216,11 +216,11 @@ def _nominal(
 
 
 def _sizes_from_gradients(tensors: Tensors) -> Float[Array, " tensors"]:
-    """Return the size at which each tensor would matter as the other tensors do.
+    """Return the size at which each tensor would affect the loss as much as the others do.
 
-    To first order a tensor's share in the loss is its size times its gradient's. The size that is told is at
-    most that of all parameters, which stands in where the others have no gradient; without one of its own
-    it is 0.
+    To first order, a tensor's effect on the loss is its size times its gradient's. The result is at most the
+    size of all parameters, which also replaces it if the others have no gradient. For a tensor without a
+    gradient it is 0.
     """
     squares = tensors.gather(
         tensors.map(

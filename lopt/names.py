@@ -1,4 +1,4 @@
-"""Things by name: look them up, with the near names where there is none, and check what is registered."""
+"""Lookup by name, with suggestions for unknown names, and checks of what is registered."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ V = TypeVar("V")
 
 
 def look_up(kind: str, table: Mapping[str, V], name: str) -> V:
-    """Take what is called `name` from a table of things of a kind.
+    """Return the entry called `name` of a table.
 
     Raises:
-        UsageError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name; the message suggests similar ones.
     """
     if name not in table:
         near = difflib.get_close_matches(name, table, n=3, cutoff=0.4) or sorted(table)
@@ -24,20 +24,20 @@ def look_up(kind: str, table: Mapping[str, V], name: str) -> V:
 
 
 def check_name(name: object) -> None:
-    """Check that what is to be a name in a registry is text.
+    """Check that a name to register is nonempty text.
 
     Raises:
-        UsageError: when it is not: most often `@register` was written without a name.
+        UsageError: if it is not, most often because `@register` was written without a name.
     """
     if not (isinstance(name, str) and name.strip()):
         raise UsageError(f"{name!r} is no name to register: write @register('NAME')")
 
 
 def check_class(cls: object, base: type, name: str) -> None:
-    """Check that what is registered under a name is a class with all methods that its base asks for.
+    """Check that an object to register is a subclass of `base` without abstract methods.
 
     Raises:
-        UsageError: when it is not, with what is missing.
+        UsageError: if it is not; the message names the missing methods.
     """
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UsageError(f"what is registered as {name!r} is no {base.__name__}: {cls!r}")

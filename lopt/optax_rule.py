@@ -21,27 +21,27 @@ class OptaxState(NamedTuple):
     """State of an `OptaxRule`."""
 
     horizon: Int[Array, ""] | None
-    """Length of the run in inner steps, for scheduled rules; constant."""
+    """Length of the run in inner steps, for scheduled rules; None otherwise."""
     transformation: Any
-    """Optax's own; changes every inner step."""
+    """Optax's state."""
 
 
 class OptaxRule(LearnedOptimizer):
     """An optax optimizer whose theta is its hyperparameters: a sweep is one `vmap` over stacked rules.
 
-    `make` is compared by identity when programs are cached, so it should be a function of a module, not a
-    lambda made anew for every rule.
+    `make` is compared by identity when compiled programs are cached, so it should be a module-level function,
+    not a new lambda for every rule.
     """
 
     hyperparameters: dict[str, Float[Array, ""]]
-    """By the names that `make` takes."""
+    """Hyperparameters by the names of `make`'s arguments."""
     make: Make = struct.field(pytree_node=False)
-    """Makes the transformation from the hyperparameters, given by keyword; they may be traced."""
+    """Returns the transformation for the hyperparameters, given by keyword; they may be traced."""
     scheduled: bool = struct.field(pytree_node=False, default=False)
-    """Whether `make` takes the run's length, too: `horizon`, an int32 scalar, in inner steps."""
+    """Whether `make` also takes the run's length: `horizon`, an int32 scalar, in inner steps."""
     measured_at: Callable[[Any, Params], Params] | None = struct.field(pytree_node=False, default=None)
-    """For an optimizer whose result is not where it trains (Schedule-Free, averages of iterates): gives the
-    result from optax's state and the parameters, both after an update."""
+    """For an optimizer whose result is not the trained parameters (Schedule-Free, averages of iterates):
+    returns the result from optax's state and the parameters, both after an update."""
 
     @classmethod
     def create(
@@ -52,15 +52,15 @@ class OptaxRule(LearnedOptimizer):
         measured_at: Callable[[Any, Params], Params] | None = None,
         **hyperparameters: Any,
     ) -> Self:
-        """Take the hyperparameters as given, floats or arrays; nothing is random."""
+        """Take the hyperparameters as given, floats or arrays; `key` is not used."""
         arrays = {name: jnp.asarray(value, jnp.float32) for name, value in hyperparameters.items()}
         return cls(arrays, make, scheduled, measured_at)
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> OptaxState:
-        """Return optax's own first state.
+        """Return optax's initial state.
 
         Raises:
-            UsageError: when the rule is scheduled and no horizon is given.
+            UsageError: if the rule is scheduled and no horizon is given.
         """
         if not self.scheduled:
             return OptaxState(None, self._transformation(None).init(_wide(params)))
@@ -74,10 +74,11 @@ class OptaxRule(LearnedOptimizer):
     def update(
         self, grads: Updates, state: OptaxState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, OptaxState]:
-        """Let optax update, in float32; the loss goes to it as `value`."""
+        """Run optax's update in float32; the loss is passed as `value`."""
         transformation = optax.with_extra_args_support(self._transformation(state.horizon))
         extra = {} if loss is None else {"value": loss}
-        updates, after = transformation.update(_wide(grads), state.transformation, _wide(params), **extra)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            updates, after = transformation.update(_wide(grads), state.transformation, _wide(params), **extra)
         updates = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, params)
         return updates, OptaxState(state.horizon, after)
 
@@ -90,5 +91,5 @@ class OptaxRule(LearnedOptimizer):
 
 
 def _wide(tree: Any) -> Any:
-    """Widen to float32: traced hyperparameters would otherwise change the dtypes of optax's state."""
+    """Convert to float32: traced hyperparameters would otherwise change the dtypes of optax's state."""
     return jax.tree.map(lambda x: x.astype(jnp.float32), tree)

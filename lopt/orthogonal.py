@@ -1,4 +1,4 @@
-"""The nearest orthogonal matrix to a tensor, approximately: Muon's direction."""
+"""Approximation of the orthogonal matrix nearest to a tensor: Muon's direction."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .sizes import sqrt
 Tensor = Float[Array, "..."]
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic whose iterates carry (0, 1] to about 1 fastest (Jordan et al. 2024)."""
+"""Coefficients of the quintic whose iterates map (0, 1] to about 1 fastest (Jordan et al. 2024)."""
 
 
 def orthogonalise(tensor: Tensor, layout: Layout, iterations: int = 5) -> Tensor:
     """Bring all singular values of a matrix near 1, and keep its singular vectors.
 
-    The result does not depend on the tensor's size; of zeros it is zero.
+    The result does not depend on the scale of the tensor; for a zero tensor it is zero.
 
     Args:
         tensor: a matrix by its layout.
-        layout: which of its axes are inputs, and which outputs; there are no others.
-        iterations: of Newton and Schulz's method; after five, singular values between 0.002 and 1 times the
-            Frobenius norm lie between 0.3 and 1.3.
+        layout: assigns every axis to inputs or outputs.
+        iterations: number of Newton-Schulz iterations; after five, singular values between 0.002 and 1 times
+            the Frobenius norm are mapped to values between 0.3 and 1.3.
 
     References: Jordan et al. 2024, Muon (https://kellerjordan.github.io/posts/muon/).
     """
@@ -46,8 +46,8 @@ def orthogonalise(tensor: Tensor, layout: Layout, iterations: int = 5) -> Tensor
         gram = x @ x.T
         return a * x + (b * gram + c * gram @ gram) @ x, None
 
-    # A loop, since five times the products take longer to compile, and no less to run. On the short side's
-    # products alone it would need half the operations for a matrix of 1 x 4, but keeps three digits fewer.
+    # A loop, because unrolled it takes longer to compile and no less time to run. Iterating on the short
+    # side's gram matrix alone would halve the operations for a matrix of 1 x 4, but loses three digits.
     x, _ = jax.lax.scan(iterate, x, None, length=iterations)
     back = [order.index(axis) for axis in range(tensor.ndim)]
     result = jnp.transpose((x.T if tall else x).reshape(moved.shape), back)

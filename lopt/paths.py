@@ -8,9 +8,9 @@ import jax
 
 
 def named_leaves(tree: Any) -> tuple[list[tuple[tuple[str, ...], Any]], Any]:
-    """Return ((names on the way to it, leaf) of each leaf, the tree's structure).
+    """Return a list of (names on the path, leaf), and the tree's structure.
 
-    Names are keys, attributes and positions; the box that a framework puts around an array has none.
+    Names are keys, attributes and positions; the box that a framework puts around an array adds no name.
     """
     flat, treedef = jax.tree.flatten_with_path(tree)
     return [(tuple(_names(path)), leaf) for path, leaf in flat], treedef

@@ -1,8 +1,8 @@
-"""A parameter tree, taken apart once: rules treat each tensor by itself, and run equal tensors together.
+"""Splits a parameter tree into tensors: rules treat each separately, and run equal tensors together.
 
-A program that holds the rule once per tensor takes minutes to compile on 150 tensors. So tensors of the same
-shape are stacked, and the rule is mapped over the stack. Large tensors are not: copying them into a stack
-costs more than their program.
+A program that contains the rule once per tensor takes minutes to compile for 150 tensors. So tensors of the
+same shape are stacked, and the rule is mapped over the stack. Large tensors are not stacked, because copying
+them costs more than stacking saves.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from .leaves import check_gradients, check_parameters, unbox_other_shapes
 Tensor = Float[Array, "..."]
 
 _LARGEST_GRADIENT = 1e15
-"""Its square, summed over any tensor, is still a float32: an infinite average would never recover."""
+"""Its square summed over any tensor is a finite float32: an infinite average would never recover."""
 _LARGEST_IN_A_STACK = 2**17
-"""Elements of a tensor that is copied into a stack of equal ones."""
+"""Largest number of elements of a tensor that is copied into a stack."""
 
 
 class Group(NamedTuple):
     """Tensors that run together."""
 
     leaves: list[int]
-    """Which leaves of the tree."""
+    """Indices of leaves of the tree."""
     tensors: list[int]
-    """Which tensors, in the order of the tree: a leaf with stacked axes holds several."""
+    """Indices of tensors, in the order of the tree; a leaf with stacked axes holds several tensors."""
     layout: Layout
-    """Of the leaves."""
+    """The layout of the leaves."""
 
     @property
     def is_mapped(self) -> bool:
-        """Whether values of this group have a leading axis, with an entry a tensor."""
+        """Whether values of this group have a leading axis, with an entry per tensor."""
         return len(self.leaves) > 1 or bool(self.layout.stacked)
 
     def take(self, leaves: Sequence[Array]) -> Array:
-        """Bring this group's leaves into the form that a rule is mapped over."""
+        """Return this group's leaves in the form that a rule is mapped over."""
         if len(self.leaves) > 1:
             return jnp.stack([leaves[i] for i in self.leaves])
         leaf, axes = leaves[self.leaves[0]], self.layout.stacked
@@ -56,7 +56,7 @@ class Group(NamedTuple):
         return moved.reshape(-1, *moved.shape[len(axes) :])
 
     def put(self, value: Array, params: Sequence[Array], into: list[Array]) -> None:
-        """Write a value a tensor, each of its tensor's rank, into a list over all leaves."""
+        """Write the tensors' values, each of its tensor's rank, into a list over all leaves."""
         if len(self.leaves) > 1:
             for n, i in enumerate(self.leaves):
                 into[i] = value[n]
@@ -73,22 +73,22 @@ Grouped = list[Any]
 
 
 class Tensors:
-    """A parameter tree, taken apart into groups. Tensors without elements are in none."""
+    """A parameter tree, split into groups of equal tensors. Empty tensors are in no group."""
 
     def __init__(
         self, params: Params, layout: LayoutOption, grads: Updates | None = None, stack: bool = True
     ) -> None:
-        """Take a tree apart.
+        """Split a tree.
 
         Args:
-            params: real floating arrays of any rank.
-            layout: what their axes are.
-            grads: like `params`; left out when a state is initialised.
+            params: real floating-point arrays of any rank.
+            layout: the roles of their axes.
+            grads: like `params`; omitted when a state is initialised.
             stack: whether to run equal tensors together. It pays for rules of more than fifty operations.
 
         Raises:
-            ValueError: naming the leaf that is no real floating array, or has a gradient of another shape.
-            TypeError: naming the leaf that is no array.
+            ValueError: if a leaf is not a real floating-point array, or has a gradient of another shape.
+            TypeError: if a leaf is not an array. Both name the leaf.
         """
         self._tree, (self._params, self._treedef) = params, check_parameters(params)
         self._layouts = resolve(layout, params)
@@ -101,7 +101,7 @@ class Tensors:
 
     @property
     def sizes(self) -> Float[np.ndarray, " tensors"]:
-        """Every tensor's number of elements, in the order of the tree."""
+        """The number of elements of every tensor, in the order of the tree."""
         sizes = np.zeros(len(self), np.float32)
         for group in self.groups:
             elements = sum(self._params[i].size for i in group.leaves)
@@ -110,20 +110,20 @@ class Tensors:
 
     @property
     def params(self) -> Grouped:
-        """Every tensor's value, in float32."""
+        """The value of every tensor, in float32."""
         return self._take(self._params)
 
     @property
     def grads(self) -> Grouped:
-        """Every tensor's gradient, in float32 and clipped to 1e15 in magnitude."""
+        """The gradient of every tensor, in float32 and clipped to 1e15 in magnitude."""
         return [jnp.clip(g, -_LARGEST_GRADIENT, _LARGEST_GRADIENT) for g in self._take(self._grads)]
 
     def states(self, trees: Any, example: Any) -> Grouped:
-        """Return what a structure of trees holds for each tensor.
+        """Return the entries of each tensor in a structure of trees.
 
         Args:
             trees: a structure whose leaves are trees like the parameters.
-            example: the same structure with anything for each tree.
+            example: the same structure, with any leaf in place of each tree.
         """
         outer = jax.tree.structure(example)
         leaves = [jax.tree.leaves(tree) for tree in outer.flatten_up_to(trees)]
@@ -138,7 +138,7 @@ class Tensors:
         return results
 
     def gather(self, summaries: Grouped, width: int) -> Float[Array, "tensors width"]:
-        """Bring `width` numbers a tensor into one array, in the order of the tree; [0, width] if empty."""
+        """Collect `width` numbers per tensor in one array, in the order of the tree; [0, width] if empty."""
         if not self.groups:
             return jnp.zeros((0, width), jnp.float32)
         rows = jnp.concatenate([jnp.reshape(summary, (-1, width)) for summary in summaries])
@@ -146,16 +146,16 @@ class Tensors:
         return rows if order == sorted(order) else rows[np.argsort(order)]
 
     def spread(self, array: Float[Array, "tensors ..."]) -> Grouped:
-        """Give every tensor its entry of an array over tensors, which is in the order of the tree."""
+        """Distribute an array over tensors, in the order of the tree, to the tensors."""
         return [array[np.array(g.tensors)] if g.is_mapped else array[g.tensors[0]] for g in self.groups]
 
     def start(self, function: Callable[[Array, Layout], Any], example: Any) -> Any:
-        """Make a new state of trees from each leaf and its layout.
+        """Create a new state of trees from each leaf and its layout.
 
         Args:
-            function: returns a structure like `example`; it works on whole leaves, stacks too, so that what
-                it makes is placed on devices as they are.
-            example: the structure with anything for each tree.
+            function: returns a structure like `example`. It is applied to whole leaves, including stacked
+                ones, so that its results are placed on devices like the leaves.
+            example: the structure, with any leaf in place of each tree.
         """
         parts = [function(leaf, layout) for leaf, layout in zip(self._params, self._layouts, strict=True)]
         outer = jax.tree.structure(example)
@@ -164,7 +164,7 @@ class Tensors:
         return outer.unflatten([unbox_other_shapes(tree, self._tree) for tree in trees])
 
     def states_back(self, results: Grouped, before: Any, example: Any) -> Any:
-        """Return new states as trees of the form of those before: the inverse of `states`."""
+        """Return new states as trees like those of `before`: the inverse of `states`."""
         outer = jax.tree.structure(example)
         columns = [outer.flatten_up_to(result) for result in results]
         trees = []
@@ -182,13 +182,13 @@ class Tensors:
     def apply(
         self, rule: Callable[..., tuple[Array, Any]], before: Any, example: Any, *values: Grouped
     ) -> tuple[Updates, Any]:
-        """Apply a rule to every tensor: the whole of an update for rules that need nothing else.
+        """Apply a rule to every tensor: a complete update, for rules that need nothing else.
 
         Args:
-            rule: maps (layout, gradient, parameter, tensor's state, *its values) to (update, new state).
-            before: trees of states, as for `states`.
+            rule: maps (layout, gradient, parameter, state, *values) of a tensor to (update, new state).
+            before: the trees of the state, as for `states`.
             example: as for `states`.
-            *values: more values of tensors.
+            *values: further values of the tensors.
 
         Returns:
             The updates in the parameters' dtypes, and the new trees.
@@ -210,8 +210,8 @@ class Tensors:
 def _map_over_stack(function: Callable[..., Any], args: list[Any]) -> Any:
     """Apply a function to each entry of stacked values.
 
-    On a CPU one after the other: a loop takes half as long to compile as a program over the stack, needs the
-    memory of one tensor, and is as fast. Elsewhere all at once, since each step of a loop has to be launched.
+    On a CPU this is a loop, which takes half as long to compile as a program over the stack, needs the memory
+    of one tensor, and is as fast. Elsewhere it is a vmap, because each step of a loop has to be launched.
     """
     if jax.default_backend() == "cpu":
         return jax.lax.map(lambda entries: function(*entries), args)
@@ -221,18 +221,18 @@ def _map_over_stack(function: Callable[..., Any], args: list[Any]) -> Any:
 def overall_mean_square(
     mean_squares: Float[Array, " tensors"], sizes: Float[np.ndarray, " tensors"]
 ) -> Float[Array, ""]:
-    """Return the mean square over all parameters; 1 where all are zero, or there are none.
+    """Return the mean square over all parameters, or 1 if all are zero or there are none.
 
     Args:
-        mean_squares: of each tensor.
-        sizes: their numbers of elements.
+        mean_squares: the mean square of each tensor.
+        sizes: the number of elements of each tensor.
     """
     overall = jnp.sum(mean_squares * sizes) / max(sizes.sum(), np.float32(1))
     return jnp.where(overall > 0, overall, 1.0)
 
 
 def _group(params: Sequence[Array], layouts: Sequence[Layout], largest: int) -> list[Group]:
-    """Put equal tensors together that have at most `largest` elements."""
+    """Group equal tensors that have at most `largest` elements."""
     members: dict[Any, list[tuple[int, range]]] = {}
     count = 0
     for i, (param, layout) in enumerate(zip(params, layouts, strict=True)):
@@ -250,7 +250,7 @@ def _group(params: Sequence[Array], layouts: Sequence[Layout], largest: int) -> 
 
 
 def _placement(param: Array) -> Any:
-    """Return what tensors must have in common besides their shapes: a stack has one placement."""
+    """Return the placement, which the tensors of a stack must have in common besides their shape."""
     kind = jax.typeof(param)
     placed = None if isinstance(param, Tracer) else param.sharding
     return str(getattr(kind, "sharding", None)), str(getattr(kind, "vma", None)), placed

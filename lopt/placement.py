@@ -1,4 +1,4 @@
-"""Arrays that lie where a parameter lies: divided among devices, varying, or in one place as it is."""
+"""Arrays that are placed on devices like a parameter."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from jaxtyping import Array, Float
 
 
 def zeros_like(param: Array, units: int | None = None) -> Float[Array, "..."]:
-    """Return float32 zeros of a parameter's shape, or with an axis of `units` after it, placed as it is.
+    """Return float32 zeros of a parameter's shape, or with a last axis of `units`, placed like it.
 
-    jax alone places zeros on the first device, or in a jitted function on all.
+    `jnp.zeros` would place them on the first device, or in a jitted function on all devices.
     """
     if units is not None:
         param = jnp.broadcast_to(param[..., None], (*param.shape, units))
-    # Computed from the parameter, what is always zero follows its data.
+    # Always false, but computed from the parameter, so the zeros follow its placement.
     return jnp.logical_and(param < 0, param > 0).astype(jnp.float32)
 
 
 def gathered(x: Array) -> Array:
-    """Bring an array to all devices where its type says how it is divided (explicit axes of a mesh)."""
+    """Replicate an array on all devices if its type has a sharding (explicit axes of a mesh)."""
     sharding = jax.typeof(x).sharding
     if sharding.mesh.empty or not any(sharding.spec):
         return x
@@ -27,6 +27,6 @@ def gathered(x: Array) -> Array:
 
 
 def divided_like(x: Array, like: Array) -> Array:
-    """Divide an array as another of its shape is whose type says so: the way back from `gathered`."""
+    """Shard an array like another of its shape, if that one's type has a sharding: undoes `gathered`."""
     sharding = jax.typeof(like).sharding
     return x if sharding.mesh.empty or not any(sharding.spec) else jax.reshard(x, sharding)

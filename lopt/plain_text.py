@@ -1,4 +1,4 @@
-"""Text of a file or a user, made fit for one line of a terminal."""
+"""Escapes external text for one line of a terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ _MOST = 200
 
 
 def plain(text: object, most: int = _MOST) -> str:
-    """Return text on one line, with control characters escaped and the middle of what is long left out.
+    """Return text on one line, with control characters escaped and the middle of long text left out.
 
     Args:
-        text: what a file or a user said: it may hold escape sequences, which a terminal would obey.
-        most: characters to keep.
+        text: text from a file or a user; it may hold escape sequences that a terminal would execute.
+        most: the number of characters to keep.
     """
     whole = str(text)
     if len(whole) > most:
@@ -19,12 +19,12 @@ def plain(text: object, most: int = _MOST) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value as Python writes it, by the rules of `plain`."""
+    """Return a value's `repr`, made safe by `plain`."""
     return plain(repr(value))
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in a few words: a system's error without its number and its file."""
+    """Return the message of an error; for an OSError, without its number and file."""
     if isinstance(error, OSError) and error.strerror:
         return plain(error.strerror)
     return plain(" ".join(str(error).split()) or type(error).__name__)

@@ -1,11 +1,11 @@
 """The platform that comes with lopt, and its commands: `from lopt.platform import eval, meta_train, tasks`.
 
-These three packages have plain names, which modules of yours may have, too. So an installed lopt keeps them
-in a folder of its own, `lopt/_platform`, and `import lopt` leaves them there. The line above puts that folder
-first on `sys.path`: from then on `import meta_train` works in the whole program. It refuses where this would
-hide a module of yours, and where what `pip install 'lopt[train]'` brings is missing.
+These three packages have common names, which your own modules may have, too. So an installed lopt keeps them
+in the folder `lopt/_platform`, which `import lopt` does not add to the path. The line above puts that folder
+first on `sys.path`: from then on `import meta_train` works in the whole program. It raises an error if this
+would hide a module of yours, or if packages of `pip install 'lopt[train]'` are missing.
 
-A source tree has the three in its root, where the same line finds them.
+In a source tree the three packages are in the root, and the same line finds them there.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _NEEDED = (
     "wandb",
 )
 _CLOSED_PIPE = 141
-"""Exit status of a command whose output nobody reads any more, as a shell has it: 128 + SIGPIPE."""
+"""Exit status of a command whose output pipe was closed, as in a shell: 128 + SIGPIPE."""
 
 
 class PlatformError(ImportError):
-    """The platform can't be imported here; the message says in one sentence why, and what to do."""
+    """The platform can't be imported; the message says in one sentence why, and what to do."""
 
 
 def __getattr__(name: str) -> ModuleType:
     """Import one of the three packages.
 
     Raises:
-        PlatformError: packages are missing, or a module of yours has a name of ours.
+        PlatformError: if packages are missing, or a module of yours has the name of one of lopt's.
     """
     if name not in _PACKAGES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -83,7 +83,7 @@ def data() -> int:
 
 def _start(command: str, module: str) -> int:
     try:
-        _open(hiding=True)  # the program is ours: a `tasks.py` on PYTHONPATH is not meant
+        _open(hiding=True)  # the program is lopt's: a user's `tasks.py` on PYTHONPATH is not meant
     except PlatformError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1
@@ -95,24 +95,24 @@ def _start(command: str, module: str) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         if not _nobody_reads(sys.stdout):
-            raise  # another pipe of the program's
-        # What is still buffered has nowhere to go, and Python would complain of it at its end.
+            raise  # it was another pipe of the program
+        # Discard the buffered output, which Python would otherwise try to flush at exit, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
 
 
 def _nobody_reads(file: TextIO) -> bool:
-    """Tell whether a file is a pipe whose other end is closed, as in `lopt-data list | head -1`."""
+    """Return whether a file is a pipe whose other end is closed, as in `lopt-data list | head -1`."""
     poll = select.poll()
-    poll.register(file, 0)  # errors are told unasked
+    poll.register(file, 0)  # errors are always reported
     return bool(poll.poll(0))
 
 
 def _open(hiding: bool = False) -> None:
-    """Let the three packages be found.
+    """Make the three packages importable.
 
     Args:
-        hiding: whether they may hide others of their names.
+        hiding: whether they may hide other modules of the same names.
     """
     if missing := [name for name in _NEEDED if not sys.modules.get(name) and find_spec(name) is None]:
         raise PlatformError(
@@ -129,13 +129,13 @@ def _open(hiding: bool = False) -> None:
 
 
 def _namesake() -> str | None:
-    """Tell, in a sentence, of a module that has a name of ours and is imported, or would be."""
+    """Return a sentence about another module with one of the three names that is, or would be, imported."""
     for name in _PACKAGES:
         if name in sys.modules:
             place = getattr(sys.modules[name], "__file__", None) or "another module"
         else:
             spec = find_spec(name)
-            # A mere folder has no origin. It gives way to a package, wherever it is on the path.
+            # A folder without __init__.py has no origin, and a package anywhere on the path precedes it.
             place = spec.origin if spec else None
         if place and Path(place).resolve().parent != _FOLDER / name:
             return (

@@ -1,9 +1,9 @@
 """Published optimizers: a directory with `config.json` and `theta.safetensors`, and nothing executable.
 
-`config.json` holds the format's number, the architecture's registered name, its static fields, the
-provenance that the publisher gives (command, commit, tasks, inner steps, versions), and the SHA-256 of the
-weights. Loading builds the architecture from the registry and fills its theta; nothing is unpickled. Both
-files are checked in full, and alike by both: what `save` writes, `load` reads.
+`config.json` holds the format's number, the architecture's registered name, its static fields, the provenance
+given by the publisher (command, commit, tasks, inner steps, versions), and the SHA-256 of the weights.
+Loading builds the architecture from the registry and fills its theta; nothing is unpickled. `save` and `load`
+make the same complete checks of both files, so `load` reads whatever `save` writes.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from .published_directory import CONFIG, THETA, PublishedOptimizerError, read, r
 
 _PACKAGE = Path(__file__).resolve().parent
 _PUBLISHED = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
-"""Where published optimizers lie: in an installed wheel, and in a source tree."""
+"""Folders of published optimizers: in an installed wheel, and in a source tree."""
 _LONGEST_GUESSED = 100
 
 
 def save(
     optimizer: LearnedOptimizer, directory: str | PathLike[str], provenance: Mapping[str, Any] | None = None
 ) -> Path:
-    """Publish an optimizer into a directory, which is made when it is not there.
+    """Publish an optimizer in a directory, which is created if necessary.
 
-    Both files are whole on the disk before either is replaced: when something fails, what was there stays.
+    Both files are completely on the disk before either is replaced: if something fails, the old files stay.
 
     Args:
-        optimizer: one of a registered architecture; its theta is kept as float32.
-        directory: where to; an optimizer that was published there is replaced, anything else is left alone.
+        optimizer: an optimizer of a registered architecture; its theta is stored as float32.
+        directory: the target; a published optimizer in it is replaced, anything else is an error.
         provenance: JSON values that say where theta comes from (command, commit, tasks, inner steps, ...).
 
     Returns:
         The directory.
 
     Raises:
-        PublishedOptimizerError: when theta, a static field or the provenance is not what `load` would take,
-            or the directory holds something else or can't be written; the last is an OSError, too.
-        ValueError: when the optimizer's class is not registered.
-        TypeError: when the directory is neither text nor a path.
+        PublishedOptimizerError: if `load` would not accept theta, a static field or the provenance, or if the
+            directory holds something else or can't be written (which is an OSError, too).
+        ValueError: if the optimizer's class is not registered.
+        TypeError: if the directory is neither text nor a path.
     """
     target = Path(_text(directory))
     name = architecture_name(optimizer)
@@ -72,13 +72,14 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
     """Load a published optimizer.
 
     Args:
-        name_or_path: the name of one that comes with lopt, or a directory that `save` or `lopt-export` wrote.
-            Text that is such a name means it, even where a directory is called so: write `./small`, or give a
-            `Path`, for the directory.
+        name_or_path: the name of an optimizer that comes with lopt, or a directory written by `save` or
+            `lopt-export`. Text that is such a name takes precedence over a directory of the same name: write
+            `./small`, or give a `Path`, for the directory.
 
     Raises:
-        PublishedOptimizerError: when there is none, or its files are truncated, altered or foreign.
-        TypeError: when it is neither text nor a path.
+        PublishedOptimizerError: if there is no such optimizer, or its files are truncated, altered or of
+            another kind.
+        TypeError: if `name_or_path` is neither text nor a path.
     """
     directory = _find(name_or_path)
     config, weights = read_checked_config(directory), read(directory, THETA)
@@ -110,7 +111,7 @@ def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
         name_or_path: as for `load`.
 
     Raises:
-        PublishedOptimizerError: when it is missing or is not one.
+        PublishedOptimizerError: if it is missing or not the config of a published optimizer.
         TypeError: as for `load`.
     """
     return read_checked_config(_find(name_or_path))
@@ -122,7 +123,7 @@ def published() -> list[str]:
 
 
 def _places() -> dict[str, Path]:
-    """Return the directories of the optimizers that come with lopt, by name; the first place has the say."""
+    """Return the directories of the optimizers that come with lopt, by name; the first folder wins."""
     found = [path.parent for root in _PUBLISHED for path in root.glob(f"*/{CONFIG}")]
     return {path.name: path for path in reversed(found)}
 
@@ -140,7 +141,7 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
     text, places = _text(name_or_path), _places()
     if isinstance(name_or_path, str) and text in places:
         return places[text]
-    if os.path.isdir(text):  # pathlib's own raises when the name is too long
+    if os.path.isdir(text):  # pathlib's method raises if the name is too long
         return Path(text)
     if text in places:
         return places[text]
@@ -158,17 +159,17 @@ def _find(name_or_path: str | PathLike[str]) -> Path:
 
 
 def _template(config: Mapping[str, Any], numbers: int, directory: Path) -> LearnedOptimizer:
-    """Return an optimizer with the config's static fields, whose arrays are shapes alone.
+    """Return an abstract optimizer with the config's static fields: its arrays are ShapeDtypeStructs.
 
     Args:
-        config: a checked one.
-        numbers: size of the theta that it is for.
-        directory: where the config is from.
+        config: a checked config.
+        numbers: size of the theta that it belongs to.
+        directory: the config's directory, for messages.
     """
     try:
         cls = architecture(config["architecture"])
         published_static.check_static(config["static"], cls, numbers)
         static = {key: published_static.hashable(value) for key, value in config["static"].items()}
         return jax.eval_shape(lambda: cls.create(jax.random.key(0), **static))
-    except Exception as error:  # a config may hold anything: whatever `create` says of it
+    except Exception as error:  # a config may hold anything, so `create` may raise anything
         raise PublishedOptimizerError(f"{plain(directory / CONFIG)}: {reason(error)}") from error

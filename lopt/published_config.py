@@ -1,4 +1,4 @@
-"""What may stand in a published optimizer's `config.json`: checked alike when it is written and read."""
+"""Checks of a published optimizer's `config.json`, the same when it is written and read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FORMAT = 1
 _PARTS = {"format": int, "architecture": str, "static": dict, "theta_sha256": str, "provenance": dict}
 _RUN = "lopt-run"
 _OLD_RUN = frozenset({"task", "optimizer", "estimator", "window", "particles"})
-"""Fields of a run whose configuration does not say yet what it is."""
+"""Fields of an older run's configuration, which has no `format`."""
 _LONGEST_NAME = 200
 _DEEPEST = 50
 
 
 def parse(content: bytes) -> Any:
-    """Parse JSON; Python's reader lets NaN and infinities pass, which `check_json` finds, and where.
+    """Parse JSON; Python's reader accepts NaN and infinities, which `check_json` reports.
 
     Raises:
         UsageError: "is not JSON", and why.
@@ -35,13 +35,13 @@ def to_text(architecture: str, static: Mapping[str, Any], digest: str, provenanc
     """Return the content of `config.json`.
 
     Args:
-        architecture: its registered name.
+        architecture: the architecture's registered name.
         static: its static fields.
         digest: the SHA-256 of theta's file.
-        provenance: what the publisher says of theta, or None.
+        provenance: the provenance given by the publisher, or None.
 
     Raises:
-        UsageError: when it would not be read again; what is wrong, as the end of a sentence.
+        UsageError: if it could not be read back; the message is the end of a sentence.
     """
     if not isinstance(provenance, Mapping | None):
         raise UsageError(f"has the provenance {quoted(provenance)}, which is no mapping")
@@ -60,7 +60,7 @@ def to_text(architecture: str, static: Mapping[str, Any], digest: str, provenanc
 
 
 def is_run(config: Any) -> bool:
-    """Tell whether parsed JSON is the configuration of a run of `lopt-train`."""
+    """Return whether parsed JSON is the configuration of a run of `lopt-train`."""
     if not isinstance(config, dict):
         return False
     said = config.get("format")
@@ -68,15 +68,15 @@ def is_run(config: Any) -> bool:
 
 
 def is_published(config: Any) -> bool:
-    """Tell whether parsed JSON is the config of a published optimizer, of whatever format."""
+    """Return whether parsed JSON is the config of a published optimizer, of any format."""
     return isinstance(config, dict) and all(type(config.get(name)) is _PARTS[name] for name in _PARTS)
 
 
 def check(config: Any) -> None:
-    """Check parsed JSON, but for the static fields.
+    """Check parsed JSON, except for the static fields.
 
     Raises:
-        UsageError: what is wrong, as the end of a sentence that begins with the file's name.
+        UsageError: the message is the end of a sentence that begins with the file's name.
     """
     if not is_published(config) or len(config["architecture"]) > _LONGEST_NAME:
         raise UsageError("is not the config of a published optimizer")
@@ -92,15 +92,15 @@ def check(config: Any) -> None:
 
 
 def check_json(value: Any, where: str, depth: int = 0) -> None:
-    """Check that a value survives JSON, and can be written down by whoever reads it.
+    """Check that a value survives JSON, and that its text can be encoded.
 
     Args:
-        value: any.
-        where: what to call it; of what is inside, only the first key is told.
-        depth: how deep it is nested.
+        value: any value.
+        where: its name in messages, which add only the first key on the path.
+        depth: its nesting depth.
 
     Raises:
-        UsageError: what is wrong, as the end of a sentence.
+        UsageError: the message is the end of a sentence.
     """
     if depth > _DEEPEST:
         raise UsageError(f"is nested more than {_DEEPEST} deep in {plain(where)}")
@@ -154,7 +154,7 @@ def _is_counts(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(_is_number(x) and x >= 0 for x in value))
 
 
-# What reports read of it; null is for what is not known. Everything else is the publisher's own.
+# The entries that reports read; null means unknown. All other entries are up to the publisher.
 _PROVENANCE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "command": (_is_text, "text"),
     "commit": (_is_text, "text"),

@@ -1,4 +1,4 @@
-"""The directory of a published optimizer: which files are in it, and when it may be written."""
+"""The directory of a published optimizer: its files, and when it may be written."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _MOST_BYTES = {CONFIG: 2**22, THETA: 2**30}
 
 
 class PublishedOptimizerError(UsageError):
-    """A directory holds no published optimizer that this version can load, or can't be made to hold one."""
+    """A directory holds no published optimizer that this version can load, or one can't be written to it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(plain(message, 1000))
 
 
 class _UnwritableError(PublishedOptimizerError, OSError):
-    """The system refused: an OSError too, so that a full disk is taken for what it is."""
+    """A system error on writing; also an OSError, so that callers can recognise a full disk."""
 
 
 def read(directory: Path, name: str) -> bytes:
     """Read one of the two files.
 
     Raises:
-        PublishedOptimizerError: when it can't be read.
+        PublishedOptimizerError: if it can't be read.
     """
     try:
         return read_regular(directory / name, _MOST_BYTES[name])
@@ -44,10 +44,10 @@ def read(directory: Path, name: str) -> bytes:
 
 
 def read_checked_config(directory: Path) -> dict[str, Any]:
-    """Read `config.json`, and check all of it but the static fields.
+    """Read `config.json`, and check all of it except the static fields.
 
     Raises:
-        PublishedOptimizerError: when it can't be read, or says something else.
+        PublishedOptimizerError: if it can't be read, or is not the config of a published optimizer.
     """
     content = read(directory, CONFIG)
     try:
@@ -64,13 +64,13 @@ def read_checked_config(directory: Path) -> dict[str, Any]:
 
 
 def write(directory: Path, theta: bytes, config: bytes) -> None:
-    """Write both files; when that fails, what was there before is there still.
+    """Write both files; if that fails, the old ones stay.
 
     Raises:
-        PublishedOptimizerError: when they are too large, the directory holds something else, or they can't be
-            written; the last is an OSError, too.
+        PublishedOptimizerError: if they are too large, the directory holds something else, or they can't be
+            written (which is an OSError, too).
     """
-    contents = {THETA: theta, CONFIG: config}  # in this order: the config has theta's checksum
+    contents = {THETA: theta, CONFIG: config}  # in this order, because the config has theta's checksum
     for name, content in contents.items():
         if len(content) > _MOST_BYTES[name]:
             most = f"{len(content):,} bytes, and may have {_MOST_BYTES[name]:,}"
@@ -97,7 +97,7 @@ def _write_or_undo(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _check_target(directory: Path) -> None:
-    """Refuse to write over anything but a published optimizer; OSError where one can't look."""
+    """Raise an error if the directory holds anything but a published optimizer, or can't be read."""
     if str(directory).startswith("~"):
         raise PublishedOptimizerError(f"{quoted(str(directory))} begins with ~: write that directory out")
     if not directory.is_dir():
@@ -106,7 +106,7 @@ def _check_target(directory: Path) -> None:
         return
     there = {path.name for path in directory.iterdir()}
     names = there - leftovers((THETA, CONFIG))
-    # A process that died before it could rename its config left theta without one.
+    # Theta without a config is left by a process that died before it could rename its config.
     if not names or (names == {THETA} and names != there):
         return
     try:

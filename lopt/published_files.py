@@ -1,4 +1,4 @@
-"""Files that are read without trust, and replaced together or not at all."""
+"""Safe reads of untrusted files, and replacement of several files together or not at all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def read_regular(path: Path, most: int) -> bytes:
     """Read a file, unless it is a pipe, a device or the like, which could block or never end.
 
     Args:
-        path: where it is; links are followed.
-        most: bytes that it may have.
+        path: the file; links are followed.
+        most: the largest allowed size in bytes.
 
     Raises:
-        OSError: when it can't be read, is no regular file, or is larger.
+        OSError: if it can't be read, is not a regular file, or is larger.
     """
-    # Without O_NONBLOCK, opening a pipe waits for whoever writes to it.
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"):  # not every system has them
         flags |= getattr(os, name, 0)
@@ -39,7 +39,7 @@ def read_regular(path: Path, most: int) -> bytes:
             with open(descriptor, "rb", closefd=False) as file:
                 while len(content) <= most and (portion := file.read(_PORTION)):
                     content += portion
-        size = max(about.st_size, len(content))  # it may grow, and some systems' files tell no size
+        size = max(about.st_size, len(content))  # it may grow, and some file systems report no size
         if size > most:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, and may have {most:,}")
         return bytes(content)
@@ -48,17 +48,17 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def replace_together(directory: Path, contents: Mapping[str, bytes]) -> None:
-    """Replace files of a directory: afterwards, all are new, or all are as they were.
+    """Replace files of a directory: afterwards, either all are new or all are old.
 
-    All are on the disk before the first is replaced, and what was replaced is put back when a later one
-    can't be. Only a process that dies between two renames leaves old beside new: checksums must tell.
+    All are on the disk before the first is replaced, and replaced files are restored if a later one can't be
+    replaced. Only a process that dies between two renames leaves a mixture, which checksums must detect.
 
     Args:
-        directory: where they are; it exists.
-        contents: what each is to hold, by its name. The last one vouches for those before.
+        directory: an existing directory.
+        contents: the new contents by file name. The last file should hold checksums of the others.
 
     Raises:
-        OSError: when they can't be written; the old ones are there then.
+        OSError: if they can't be written; the old files are then in place.
     """
     replaced: list[str] = []
     try:
@@ -81,13 +81,13 @@ def replace_together(directory: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def leftovers(names: Iterable[str]) -> set[str]:
-    """Return what files are called that a process which died while it replaced `names` may leave."""
+    """Return the names of files that may remain if a process dies while it replaces `names`."""
     return {name + ending for name in names for ending in (_NEW, _OLD)}
 
 
 def _write(path: Path, content: bytes) -> None:
     path.unlink(missing_ok=True)
-    with path.open("xb") as file:  # x: never through a link that somebody laid there
+    with path.open("xb") as file:  # x: never through an existing link
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -104,7 +104,7 @@ def _keep(path: Path, kept: Path) -> None:
 
 
 def _put_back(kept: Path, path: Path) -> None:
-    with suppress(OSError):  # the first error is the one to tell
+    with suppress(OSError):  # the first error is the one to report
         if kept.exists():
             os.replace(kept, path)
         else:
@@ -112,7 +112,7 @@ def _put_back(kept: Path, path: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    with suppress(OSError):  # not every system can
+    with suppress(OSError):  # not supported by every system
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Static fields of a published optimizer: checked against what its architecture has by default."""
+"""Checks of a published optimizer's static fields against the architecture's defaults."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .errors import UsageError
 from .plain_text import quoted, reason
 
 _LARGE = 10_000
-"""Up to here, an integer is believed whatever theta's size is."""
+"""Integers up to this are accepted for any size of theta."""
 
 
 def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers: int) -> None:
     """Check static fields before an architecture is created with them.
 
-    A number is finite, and not negative where its default is not; a float is above zero where its default
-    is. An architecture says otherwise by `struct.field(..., metadata={"signed": True})`.
+    A number must be finite, and not negative if its default is not; a float must be above zero if its default
+    is. `struct.field(..., metadata={"signed": True})` lifts the restriction of the sign.
 
     Args:
-        static: the fields by name, as JSON has them.
+        static: the fields by name, as parsed from JSON.
         cls: the architecture.
         numbers: size of the theta that they belong to.
 
     Raises:
-        UsageError: which one is wrong, and why.
+        UsageError: if one is wrong; the message says which, and why.
     """
     defaults = _default_static(cls)
     for name, value in static.items():
@@ -42,13 +42,13 @@ def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers
 
 
 def hashable(value: Any) -> Any:
-    """Turn the lists of a parsed value into tuples: static fields are hashed, and JSON has lists alone."""
+    """Turn the lists of a parsed value into tuples: static fields are hashed, and JSON has only lists."""
     return tuple(hashable(item) for item in value) if isinstance(value, list) else value
 
 
 @functools.cache
 def _default_static(cls: type[LearnedOptimizer]) -> dict[str, Any]:
-    """Return the static fields that an architecture has when it is left to itself."""
+    """Return the default static fields of an architecture."""
     try:
         return static_fields(jax.eval_shape(lambda: cls.create(jax.random.key(0))))
     except TypeError as error:
@@ -60,7 +60,7 @@ def _signed(cls: type[LearnedOptimizer], name: str) -> bool:
 
 
 def _unlike(value: Any, default: Any) -> str:
-    """Return what a value should be like; nothing where it is."""
+    """Return a description of the type that a value should have, or "" if it has it."""
     if default is None:
         return ""
     like = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
@@ -69,17 +69,17 @@ def _unlike(value: Any, default: Any) -> str:
 
 
 def _outside(value: Any, default: Any, signed: bool, numbers: int) -> str:
-    """Return in what range a number should be; nothing where it is."""
+    """Return a description of the range that a number should be in, or "" if it is."""
     if not _is_number(value):
         return ""
-    if not abs(value) <= sys.float_info.max:  # so that NaN is caught, and no integer is too large to ask
+    if not abs(value) <= sys.float_info.max:  # catches NaN, and works for integers of any size
         return "finite"
     if not signed and isinstance(default, int | float) and default >= 0:
         if value < 0:
             return "0 or more"
         if isinstance(default, float) and default > 0 and value == 0:
             return "above 0"
-    # A size is no larger than theta; `create` with a billion layers would not return.
+    # A size can't be larger than theta; `create` with a billion layers would not return.
     if type(default) is int and default > 0 and value > max(numbers, 10 * default, _LARGE):
         return f"in keeping with theta, which has {numbers} numbers in all"
     return ""

@@ -18,24 +18,24 @@ T = TypeVar("T", bound=LearnedOptimizer)
 
 
 def arrays_of(optimizer: LearnedOptimizer) -> dict[str, np.ndarray]:
-    """Return theta's arrays by name, as float32 whatever they are under `jax_enable_x64`.
+    """Return theta's arrays by name, as float32 even under `jax_enable_x64`.
 
     Raises:
-        UsageError: when an array is not of floats, not finite, or empty, with its name.
+        UsageError: if an array is not floating-point, not finite, or empty; the message names it.
     """
     arrays = {}
     for name, leaf in _named_leaves(optimizer):
         array = np.asarray(leaf)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             raise UsageError(f"{plain(name)} is of {array.dtype}, and theta is of float32")
-        with np.errstate(over="ignore"):  # what is too large is infinite then, and refused
+        with np.errstate(over="ignore"):  # values that are too large become infinite, and are rejected
             arrays[name] = np.array(array, np.float32, order="C")
     check_numbers(arrays)
     return arrays
 
 
 def size(arrays: Mapping[str, np.ndarray]) -> int:
-    """Return how many numbers there are in all."""
+    """Return the total number of elements."""
     return sum(array.size for array in arrays.values())
 
 
@@ -45,22 +45,22 @@ def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def decode(content: bytes) -> dict[str, np.ndarray]:
-    """Read what `encode` gave.
+    """Read the arrays of a safetensors file.
 
     Raises:
         UsageError: "is not a safetensors file", and why.
     """
     try:
         return safetensors.numpy.load(content)
-    except Exception as error:  # the library's own error type is not an Exception of ours to name
+    except Exception as error:  # the library's error types vary
         raise UsageError(f"is not a safetensors file: {reason(error)}") from error
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays that are empty, or not finite everywhere.
+    """Check that arrays are finite and not empty.
 
     Raises:
-        UsageError: the first such array's name, and what is wrong.
+        UsageError: for the first array that is not; the message names it.
     """
     for name, array in arrays.items():
         if array.size == 0:
@@ -70,12 +70,12 @@ def check_numbers(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def differing(template: LearnedOptimizer, arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the names of arrays that are missing, too many, not float32, or of another shape.
+    """Return the names of arrays that are missing, unexpected, not float32, or of another shape.
 
     Args:
-        template: an optimizer of the right architecture; the dtypes of its arrays are not looked at, since
+        template: an optimizer of the right architecture; the dtypes of its arrays are ignored, because
             `jax_enable_x64` changes them.
-        arrays: by name, as `decode` gives them.
+        arrays: arrays by name, as returned by `decode`.
     """
     expected = {name: (leaf.shape, np.dtype(np.float32)) for name, leaf in _named_leaves(template)}
     found = {name: (array.shape, array.dtype) for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""Learning rates to tune over, and the choice among them: one rule for whoever tunes a baseline."""
+"""Grids of learning rates, and the choice among them, for everything that tunes a baseline."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ ADAM_RATES = (1e-4, 1.0)
 
 
 def log_grid(low: float, high: float, points: int) -> tuple[float, ...]:
-    """Return learning rates evenly spaced in their logarithm, ends included, to three digits.
+    """Return logarithmically spaced learning rates, ends included, rounded to three digits.
 
     Args:
-        low: the first.
-        high: the last.
-        points: how many.
+        low: the first rate.
+        high: the last rate.
+        points: the number of rates.
     """
     return tuple(float(f"{rate:.3g}") for rate in np.geomspace(low, high, points))
 
 
 def lowest(scores: Sequence[float] | np.ndarray) -> int:
-    """Return where the lowest score is, the first of several; one that is not finite is the worst.
+    """Return the index of the lowest score, the first if several are equal; non-finite scores are the worst.
 
     Args:
-        scores: a number per learning rate.
+        scores: one score per learning rate.
     """
     values = np.asarray(scores, np.float64)
     return int(np.argmin(np.where(np.isfinite(values), values, np.inf)))

@@ -21,7 +21,7 @@ def register(name: str) -> Callable[[T], T]:
     """Register an architecture under `name`, for configs, commands and published optimizers.
 
     Raises:
-        UsageError: when the name is taken or is none, or what is registered is no complete LearnedOptimizer.
+        UsageError: if the name is taken or not text, or the class is not a complete LearnedOptimizer.
     """
 
     def add(cls: T) -> T:
@@ -39,7 +39,7 @@ def architecture(name: str) -> type[LearnedOptimizer]:
     """Look an architecture up by name.
 
     Raises:
-        UsageError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name; the message suggests similar ones.
     """
     return look_up("optimizer architecture", ARCHITECTURES, name)
 
@@ -53,7 +53,7 @@ def architecture_name(optimizer: LearnedOptimizer) -> str:
     """Return the name that an optimizer's class is registered under.
 
     Raises:
-        UsageError: when its class is not registered.
+        UsageError: if its class is not registered.
     """
     for name, cls in ARCHITECTURES.items():
         if type(optimizer) is cls:

@@ -12,17 +12,17 @@ from jaxtyping import Array, Float
 Tensor = Float[Array, "..."]
 
 _LONGEST_SUM = 2**16
-"""Of elements that are added one after the other: rounding grows with their number."""
+"""Largest number of elements that are summed sequentially, because rounding grows with their number."""
 _SHORTEST_SUM = 16
-"""Of elements in a row, where rows are summed by themselves first."""
+"""Smallest number of elements in a row for which rows are summed separately first."""
 
 
 @jax.custom_jvp
 def sums(terms: tuple[Tensor, ...]) -> Float[Array, " terms"]:
     """Return the sum of each of several arrays of one shape, in one pass over all of them.
 
-    One reduction with many operands: the terms are never stored, and what they share is computed once. Summed
-    one by one, each would be written out and read again.
+    This is one reduction with many operands: the terms are never stored, and common subexpressions are
+    computed once. Summed one by one, each term would be written to memory and read again.
     """
     shape = terms[0].shape
     kept = 1 if len(shape) > 1 and shape[0] * _SHORTEST_SUM < terms[0].size > _LONGEST_SUM else 0
@@ -34,29 +34,29 @@ def sums(terms: tuple[Tensor, ...]) -> Float[Array, " terms"]:
 
 @sums.defjvp
 def _differentiate(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """A sum is linear; a reduction of many operands has no derivative of its own in jax."""
+    """Sum the tangents: jax does not differentiate a reduction of many operands."""
     return sums(*primals), jnp.stack([jnp.sum(t) for t in tangents[0]])
 
 
 def means(terms: Sequence[Tensor]) -> Float[Array, " terms"]:
-    """Return the mean of each of several arrays of one shape, which has elements."""
+    """Return the mean of each of several nonempty arrays of one shape."""
     return sums(tuple(terms)) / terms[0].size
 
 
 def mean_square(x: Array) -> Float[Array, ""]:
-    """Return the mean square of an array that has elements, of any float dtype, in float32."""
+    """Return the mean square of a nonempty array of any float dtype, in float32."""
     return means([jnp.square(x.astype(jnp.float32))])[0]
 
 
 def rms(x: Tensor) -> Float[Array, ""]:
-    """Return the root mean square of an array that has elements, with `sqrt`'s derivative at zero."""
+    """Return the root mean square of a nonempty array, with `sqrt`'s derivative at zero."""
     return sqrt(mean_square(x))
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """Return the square root of x >= 0, with a derivative of 0 at 0 (and 1e-19 there for its value).
+    """Return the square root of x >= 0, with derivative 0 and value 1e-19 at 0.
 
-    The true derivative is infinite: one parameter whose gradients were all zero would make the derivative of
-    everything in theta NaN.
+    The true derivative is infinite there: a single parameter whose gradients were all zero would make the
+    derivative with respect to all of theta NaN.
     """
     return jnp.sqrt(jnp.maximum(x, jnp.finfo(jnp.float32).tiny))

@@ -26,14 +26,14 @@ from .registry import register
 from .sizes import mean_square, means, sqrt
 
 _GAIN = 0.3
-"""Bound of the learned change to the nominal step: its log-magnitude, and its direction's share."""
+"""Bound of the learned correction: of its log-magnitude, and of its size relative to the nominal step."""
 
 
 class STARState(NamedTuple):
     """State of `STAR`."""
 
     count: Int[Array, ""]
-    """Updates done so far."""
+    """Number of updates so far."""
     horizon: Int[Array, ""]
     """Declared length of the training run, in inner steps."""
     moments: Moments
@@ -44,17 +44,18 @@ class STARState(NamedTuple):
 
 @register("star")
 class STAR(LearnedOptimizer):
-    """A nominal Adam term that a per-parameter network bends but cannot overrule.
+    """A nominal Adam step with a bounded correction by a per-parameter network.
 
-    With a the bias-corrected Adam direction, o0 and o1 the network's outputs, t/T the fraction of the run:
+    With the bias-corrected Adam direction a, the network's outputs o0 and o1, and the fraction t/T of the
+    run:
 
         update = -s (a exp(0.3 tanh(o1)) + 0.3 rms(a) o0 / rms(o0))
         s = step_scale S max(1.02 - t/T, 0.02) exp(10 (c + w . f(t/T)))
 
     S is the tensor's size at initialisation, sqrt(rms(p0)^2 + 0.1 rms(all p0)^2): the second term lets
-    tensors that start at zero move (where all do, rms(all p0) counts as 1). It is frozen because a step that
-    grows with the current weights runs away beyond the horizon of meta-training. f are nine tanh features of
-    t/T: (c, w) is a learned schedule.
+    tensors that start at zero move (if all do, rms(all p0) counts as 1). It stays fixed because steps that
+    grow with the current weights diverge beyond the horizon of meta-training. f are nine tanh features of
+    t/T, and (c, w) is a learned schedule.
 
     References: Harrison, Metz, Sohl-Dickstein 2022, A closer look at learned optimization: stability,
         robustness, and inductive biases (arXiv 2209.11208).
@@ -76,7 +77,7 @@ class STAR(LearnedOptimizer):
     def create(
         cls, key: Key[Array, ""], hidden_size: int = 8, hidden_layers: int = 2, step_scale: float = 0.066
     ) -> Self:
-        """Draw the network's weights; decays start at Adam's and the schedule at a linear descent."""
+        """Draw the network's weights; decays start at Adam's, and the schedule as a linear decay."""
         sizes = (NUM_FEATURES + len(FRACTION_CENTRES), *[hidden_size] * hidden_layers, 2)
         return cls(
             layers=init_layers(key, sizes),
@@ -94,7 +95,7 @@ class STAR(LearnedOptimizer):
         """Measure the parameters' sizes and remember the horizon.
 
         Raises:
-            ValueError: without a horizon, or with one that is no whole number from 1.
+            ValueError: if the horizon is missing or not a whole number of at least 1.
         """
         tensors = Tensors(params, self.layout)
         own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]

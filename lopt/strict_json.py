@@ -1,4 +1,4 @@
-"""Numbers that are not finite in JSON, which has none: null stands for them."""
+"""Strict JSON, in which null stands for numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 def encode(value: Any) -> Any:
-    """Return a value as strict JSON holds it (`json.dumps(..., allow_nan=False)`).
+    """Convert a value for strict JSON (`json.dumps(..., allow_nan=False)`).
 
     Args:
-        value: dicts, lists, tuples, arrays, numpy's numbers, and whatever JSON has itself. A number that is
-            not finite becomes None; tuples and arrays become lists, and keys text.
+        value: dicts, lists, tuples, arrays, numpy scalars, and JSON's own types. A number that is not finite
+            becomes None; tuples and arrays become lists, and keys text.
     """
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
     if isinstance(value, float):
-        # Numpy's float64 is a float, too; numpy's others are not.
+        # numpy's float64 is a float; its other scalar types are not.
         return float(value) if math.isfinite(value) else None
     if isinstance(value, str | int | None):
         return value
@@ -27,11 +27,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, null: float) -> Any:
-    """Return a number, or lists of numbers within each other, as they were before `encode`.
+    """Return a number, or nested lists of numbers, as before `encode`.
 
     Args:
-        value: what JSON gave.
-        null: what null stands for, as infinity for losses.
+        value: a parsed JSON value.
+        null: the value that null stands for, such as infinity for losses.
     """
     if isinstance(value, list):
         return [decode(item, null) for item in value]

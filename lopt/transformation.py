@@ -24,22 +24,24 @@ def as_optax(
 ) -> optax.GradientTransformationExtraArgs:
     """Turn a learned optimizer into an optax transformation.
 
-    It works under plain `tx.update(grads, state, params)`, uses `value=` (the loss) where the rule reads it,
-    and ignores other extra arguments; so it chains with optax's own transformations and sits in flax's
+    It works with plain `tx.update(grads, state, params)`, uses `value=` (the loss) if the rule reads it, and
+    ignores other extra arguments, so it can be chained with optax's own transformations and used in flax's
     `TrainState`.
 
     Args:
         optimizer: a learned optimizer, the name of a published one, or a published directory.
-        horizon: length of the training run in steps, which may be traced; some rules need it.
-        layout: what the axes of the parameters are, where their names do not tell (see `lopt.layouts`): a
-            tree like them, or its top, of `lopt.Layout`, `optax.contrib.MuonDimensionNumbers` or None for
-            what is no matrix; or a function of the parameters that returns one.
+        horizon: length of the training run in steps; may be traced. Some rules need it.
+        layout: the roles of the parameters' axes, if their names are not enough (see `lopt.layouts`): a tree
+            like the parameters, or a prefix of it, with leaves `lopt.Layout`,
+            `optax.contrib.MuonDimensionNumbers`, or None for a tensor that is not a matrix; or a function of
+            the parameters that returns such a tree.
 
     Returns:
         A transformation whose updates are to be *added*, as `optax.apply_updates` does.
 
     Raises:
-        UsageError: when the rule needs a horizon and none is given, or the horizon is no whole number from 1.
+        UsageError: if the rule needs a horizon and none is given, or the horizon is not a whole number of at
+            least 1.
 
     Examples:
         >>> import jax, lopt, optax
@@ -58,7 +60,7 @@ def as_optax(
         rule = rule.replace(layout=layout if callable(layout) else lambda _: layout)
 
     def init(params: Params) -> State:
-        # Copies, because one buffer in two places of a state cannot be donated to jit.
+        # Copies, because a buffer that occurs twice in a state cannot be donated to jit.
         return jax.tree.map(jnp.copy, rule.init(params, horizon))
 
     def update(

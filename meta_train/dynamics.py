@@ -1,4 +1,4 @@
-"""An unrolled computation graph: all that a gradient estimator may know."""
+"""An unrolled computation graph: the only thing that gradient estimators work on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ State = Any
 class Dynamics(struct.PyTreeNode, abc.ABC):
     """A system s' = f(s, x; theta) with a loss at each step.
 
-    Inner training is one (`InnerTraining`); so are a recurrent network over a sequence, a control policy, a
-    linear system with a known gradient. Estimators see nothing else, so each of them runs on all of these.
-    Array leaves are constants on the device (data); everything else is static.
+    Examples are inner training (`InnerTraining`), a recurrent network over a sequence, a control policy, and
+    a linear system with a known gradient. Estimators use only this interface, so each runs on all of these.
+    Array leaves are constants on the device (data); every other field is static.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the class a static field: jax 0.10 calls structures equal when all but the class is.
+        """Make the class a static field: jax 0.10 treats structures as equal if they differ only in class.
 
-        It tells them apart by a few bits of their hashes; one time in a hundred, a jitted function that is
+        It distinguishes them by a few bits of their hashes. One time in a hundred, a jitted function that is
         given two systems would run the first one's program on both.
         """
         cls.__annotations__ = inspect.get_annotations(cls) | {"_class": type}
@@ -38,8 +38,8 @@ class Dynamics(struct.PyTreeNode, abc.ABC):
 
         Args:
             theta: the meta-parameters, a tree of float arrays.
-            horizon: length of the episode in steps; traced, since particles differ in it.
-            key: the episode's randomness.
+            horizon: length of the episode in steps; traced, because it differs between particles.
+            key: the episode's PRNG key.
         """
 
     @abc.abstractmethod
@@ -48,5 +48,5 @@ class Dynamics(struct.PyTreeNode, abc.ABC):
 
     @property
     def ceiling(self) -> float:
-        """The loss from which on a step counts as diverged; losses are clipped to it."""
+        """A step with a loss at or above this counts as diverged, and its loss is clipped to it."""
         return math.inf

@@ -1,4 +1,4 @@
-"""How long an episode lasts: a number of inner steps, always a multiple of the window."""
+"""Distributions of episode lengths: numbers of inner steps, always multiples of the window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAKEN, _AGAIN = 0x74616B65, 0x61676169
 
 @dataclasses.dataclass(frozen=True)
 class Horizon(abc.ABC):
-    """A law of episode lengths, in inner steps."""
+    """A distribution of episode lengths, in inner steps."""
 
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
@@ -27,7 +27,7 @@ class Horizon(abc.ABC):
         Args:
             key: a typed PRNG key.
             window: inner steps per window.
-            meta_step: meta-steps done so far, for laws that change in the course of meta-training.
+            meta_step: meta-steps done so far, for distributions that change during meta-training.
         """
 
     @abc.abstractmethod
@@ -37,16 +37,16 @@ class Horizon(abc.ABC):
     def sample_in_progress(
         self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""], wanted: Bool[Array, ""]
     ) -> Int[Array, ""]:
-        """Draw the length of the episode that is in progress at a random time, or just a length.
+        """Draw the length of an episode that is in progress at a random time, or an ordinary length.
 
-        Of two kinds of episodes that begin equally often, one is in the longer kind more of the time: the
-        length is distributed in proportion to law x length. It is drawn by rejection, so for any law.
+        A random time falls into longer episodes more often: the length has a probability proportional to
+        probability x length. It is drawn by rejection, which works for any distribution.
 
         Args:
             key: a typed PRNG key.
             window: inner steps per window.
             meta_step: meta-steps done so far.
-            wanted: whether it is to be one in progress; else it is what `sample` draws.
+            wanted: whether to draw that of an episode in progress; otherwise the result is that of `sample`.
         """
         drawn = self.sample(key, window, meta_step)
         shortest, longest = self.bounds()
@@ -54,8 +54,9 @@ class Horizon(abc.ABC):
             return drawn
 
         def taken(key: Key[Array, ""], steps: Int[Array, ""]) -> Bool[Array, ""]:
-            # A stream of its own: small numbers may be the law's.
-            return longest * jax.random.uniform(jax.random.fold_in(key, _TAKEN)) < steps
+            # A separate stream: `sample` may use fold_in with small numbers.
+            uniform = jax.random.uniform(jax.random.fold_in(key, _TAKEN))
+            return longest * uniform < steps.astype(uniform.dtype)
 
         def again(tried: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             key = jax.random.fold_in(tried[0], _AGAIN)
@@ -66,10 +67,10 @@ class Horizon(abc.ABC):
         return jax.lax.while_loop(lambda tried: ~tried[2], again, tried)[1]
 
     def check(self, window: int) -> None:
-        """Refuse bounds that are no multiples of the window: a window never straddles an episode's end.
+        """Check that the bounds are multiples of the window: a window never straddles an episode's end.
 
         Raises:
-            UsageError: saying what to choose instead.
+            UsageError: if they are not; the message says what to choose instead.
         """
         for steps in self.bounds():
             if steps <= 0 or steps % window:
@@ -81,7 +82,7 @@ class Horizon(abc.ABC):
 
 
 HORIZONS: Registry[Horizon] = Registry("horizon", Horizon)
-"""Laws of episode lengths by the names that configurations use."""
+"""Distributions of episode lengths by their names in configurations."""
 
 
 @HORIZONS.register("constant")
@@ -106,7 +107,7 @@ class LogUniformHorizon(Horizon):
     """Lengths log-uniform between `low` and `high` inner steps, rounded to whole windows.
 
     Raises:
-        UsageError: when low is above high.
+        UsageError: if low is above high.
     """
 
     low: int
@@ -130,12 +131,12 @@ class CurriculumHorizon(Horizon):
     """Log-uniform lengths whose upper end grows geometrically from `low` to `high` inner steps.
 
     Attributes:
-        low: the shortest length, and the only one at first.
+        low: the shortest length, and the only one at the start.
         high: the longest length from meta-step `meta_steps` on.
-        meta_steps: how long the growth takes, in meta-steps.
+        meta_steps: duration of the growth, in meta-steps.
 
     Raises:
-        UsageError: when low is above high, or `meta_steps` is not positive.
+        UsageError: if low is above high, or `meta_steps` is not positive.
     """
 
     low: int
@@ -148,7 +149,7 @@ class CurriculumHorizon(Horizon):
             raise UsageError(f"a curriculum takes at least 1 meta-step, not {self.meta_steps}")
 
     def sample(self, key: Key[Array, ""], window: int, meta_step: Int[Array, ""]) -> Int[Array, ""]:
-        """Draw a length from the range that `meta_step` has reached."""
+        """Draw a length from the range at `meta_step`."""
         progress = jnp.minimum(meta_step / self.meta_steps, 1.0)
         return _log_uniform(key, window, self.low, self.low * (self.high / self.low) ** progress)
 
@@ -163,6 +164,8 @@ def _check_order(low: int, high: int) -> None:
 
 
 def _log_uniform(key: Key[Array, ""], window: int, low: int, high: Float[Array, ""]) -> Int[Array, ""]:
-    steps = low * jnp.exp(jax.random.uniform(key) * jnp.log(high / low))
+    uniform = jax.random.uniform(key)
+    high = high.astype(uniform.dtype)
+    steps = low * jnp.exp(uniform * jnp.log(high / low))
     windows = jnp.clip(jnp.round(steps / window), low // window, jnp.ceil(high / window))
     return window * windows.astype(jnp.int32)

@@ -1,8 +1,8 @@
-"""What an episode is judged by: a number made of its step losses.
+"""Objectives of an episode: a number computed from its step losses.
 
-Every objective is written as a sum of one increment per step, because a sum is what estimators of unrolled
-graphs work on: the final loss is the sum of its changes. Which loss is measured (training or validation) is
-the dynamics' choice (`InnerTraining.measured_on`).
+Every objective is a sum of one increment per step, because estimators of unrolled graphs work on sums: the
+final loss, for example, is the sum of its changes. Which loss is measured (training or validation) is up to
+the dynamics (`InnerTraining.measured_on`).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
-        """Return what one step adds.
+        """Return the increment of one step.
 
         Args:
             so_far: the sum of the increments before; 0 at the episode's start.
             loss: the step's loss, clipped to the dynamics' ceiling.
-            age: steps of the episode before this one.
-            horizon: steps of the whole episode.
+            age: number of earlier steps in the episode.
+            horizon: length of the whole episode in steps.
         """
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective", Objective)
-"""Objectives by the names that configurations use."""
+"""Objectives by their names in configurations."""
 
 
 @OBJECTIVES.register("mean")
@@ -47,7 +47,7 @@ class MeanLoss(Objective):
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add loss / horizon."""
-        return loss / horizon
+        return loss / horizon.astype(loss.dtype)
 
 
 @OBJECTIVES.register("sum")
@@ -63,10 +63,10 @@ class SumLoss(Objective):
 @OBJECTIVES.register("mean-log")
 @dataclasses.dataclass(frozen=True)
 class MeanLogLoss(Objective):
-    """The mean of log(max(loss, floor)): steps at every scale of the loss weigh the same.
+    """The mean of log(max(loss, floor)): relative changes count equally at every scale of the loss.
 
     Attributes:
-        floor: losses below it count as it; positive.
+        floor: lower bound of losses; positive.
     """
 
     floor: float = 1e-4
@@ -77,7 +77,7 @@ class MeanLogLoss(Objective):
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add log(max(loss, floor)) / horizon."""
-        return jnp.log(jnp.maximum(loss, self.floor)) / horizon
+        return jnp.log(jnp.maximum(loss, self.floor)) / horizon.astype(loss.dtype)
 
 
 @OBJECTIVES.register("last")

@@ -1,4 +1,4 @@
-"""A step of the dynamics whose derivative is finite also where the step itself is not."""
+"""A step of the dynamics whose derivative is finite even if the step itself is not."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .dynamics import Dynamics, Theta
 
 
 def unusable(dynamics: Dynamics, loss: Float[Array, ""]) -> Bool[Array, ""]:
-    """Tell whether a loss is not finite, or not below the dynamics' ceiling."""
+    """Return whether a loss is not finite, or not below the dynamics' ceiling."""
     return ~(jnp.isfinite(loss) & (loss < dynamics.ceiling))
 
 
 @jax.custom_jvp
 def guarded_step(dynamics: Dynamics, theta: Theta, state: Any, key: Key[Array, ""]) -> tuple[Any, Array]:
-    """Do a step of the dynamics, whose derivative is finite also where the step is not."""
+    """Do a step of the dynamics, with a derivative that is finite even if the step is not."""
     return dynamics.step(theta, state, key)
 
 
 def _push(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Push tangents through a step; what overflows passes none on.
+    """Push tangents through a step, with zero tangents for results that overflow.
 
-    An infinite derivative times a zero is not a number, so choosing the step's result is not enough. Forwards
-    the zero is in the tangent that goes in, backwards in the one that comes out: both are set to zero, for
-    the loss and for the state apart, since a loss may overflow while the state does not.
+    An infinite derivative times zero is NaN, so selecting the step's result is not enough. In forward mode
+    the zero must be in the input tangent, in reverse mode in the output tangent: both are set to zero,
+    separately for the loss and for the state, because a loss may overflow while the state does not.
     """
     dynamics, _, state, _ = primals
     leaves, treedef = jax.tree.flatten(primals)
@@ -54,7 +54,7 @@ guarded_step.defjvp(_push, symbolic_zeros=True)
 
 
 def _overflows(before: Any, after: Any) -> Bool[Array, ""]:
-    """Tell whether a number that was finite is so no more."""
+    """Return whether a number that was finite before is not finite after."""
     pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     lost = [jnp.any(jnp.isfinite(x) & ~jnp.isfinite(y)) for x, y in pairs if _is_inexact(y)]
     return jnp.any(jnp.stack([jnp.zeros((), bool), *lost]))
@@ -66,7 +66,7 @@ def _all_finite(tree: Any) -> Bool[Array, ""]:
 
 
 def _zero_where(stopped: Bool[Array, ""], tangents: Any) -> Any:
-    """Set tangents to zero; those of integers are of no number, and stay."""
+    """Set tangents to zero, except those of integers, which have dtype float0."""
     return jax.tree.map(lambda t: jnp.where(stopped, 0, t) if _is_inexact(t) else t, tangents)
 
 

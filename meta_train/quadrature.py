@@ -33,34 +33,35 @@ def expected_gradients(
 
     The Gaussian integral over an episode's draws becomes a sum over a product Gauss-Hermite rule: an episode
     is run at every tuple of nodes, and each window's estimates are averaged with the rule's weights. So an
-    estimator of the evolution-strategies family can be checked to rounding: on quadratic losses with 2 nodes
-    already, on smooth ones with an error that falls exponentially in their number. All randomness but the
-    noise is held fixed by `key`, and theta too, unless it is `moving`.
+    estimator of the evolution-strategies family can be checked up to rounding: on quadratic losses with only
+    2 nodes, on smooth ones with an error that falls exponentially in the number of nodes. All other
+    randomness is fixed by `key`, and theta is fixed, too, unless it is `moving`.
 
-    This takes nodes^(meta-parameters x draws) episodes: it is for a handful of both. Call it under
+    This takes nodes^(meta-parameters x draws) episodes, so it is for a handful of both. Call it under
     `jax.enable_x64(True)`, with a float64 theta, for more than six digits.
 
     Args:
-        estimator: any that perturbs theta; its horizon must be constant, and `phase` is not heeded.
+        estimator: an estimator that perturbs theta; its horizon must be constant, and its `phase` is ignored.
         dynamics: the unrolled graph.
         theta: the meta-parameters.
-        key: the episode's randomness.
+        key: the episode's PRNG key.
         nodes: size of the rule per dimension, which is exact for polynomials of degree 2 nodes - 1.
-        meta_step: meta-steps done before the episode's first window, for a sigma that has a schedule; each
-            window is a meta-step.
-        moving: whether theta has a value for each window, as the first axis of each leaf: an online
-            estimator meets as many thetas in an episode, and says something of all of them (hysteresis).
+        meta_step: meta-steps done before the episode's first window, for a sigma with a schedule; each window
+            is a meta-step.
+        moving: whether theta has a value for each window, as the first axis of each leaf. In training, an
+            online estimator sees a different theta in each window, and its estimates depend on all of them
+            (hysteresis).
 
     Returns:
         The expected estimates, shaped like theta with the episode's windows as the first axis of each leaf.
 
     Raises:
-        UsageError: for an estimator that does not perturb theta, or not by Gaussian noise, for a horizon that
-            is not constant, for a moving theta that has not as many values as there are windows, or for too
+        UsageError: for an estimator that does not perturb theta by Gaussian noise, for a horizon that is not
+            constant, for a moving theta with a number of values other than the number of windows, or for too
             many episodes.
 
-    References: Golub and Welsch 1969, Calculation of Gauss quadrature rules; what the expectations should be:
-        Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
+    References: Golub and Welsch 1969, Calculation of Gauss quadrature rules; for the expectations: Vicol,
+        Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
     """
     if not isinstance(estimator, Perturbing) or type(estimator).draw is not Perturbing.draw:
         raise UsageError(

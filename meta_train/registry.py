@@ -1,4 +1,4 @@
-"""Things by name: what configurations, commands and a user's own files mean by "pes" or "log-uniform"."""
+"""Registries of classes by name, such as "pes" or "log-uniform", for configurations and commands."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Registry(dict[str, type[T]], Generic[T]):
     """Classes of one kind by name; each is a frozen dataclass, and so its own configuration.
 
     Args:
-        kind: what they are called in messages, such as "horizon".
-        base: what all of them derive from.
+        kind: the word for them in messages, such as "horizon".
+        base: the base class of all of them.
     """
 
     def __init__(self, kind: str, base: type[T]) -> None:
@@ -26,11 +26,11 @@ class Registry(dict[str, type[T]], Generic[T]):
         self.kind, self.base = kind, base
 
     def register(self, name: str) -> Callable[[C], C]:
-        """Return a decorator that gives a class a name.
+        """Return a decorator that registers a class under a name.
 
         Raises:
-            UsageError: when the name is taken or is none, or what is registered is no complete class of the
-                kind, or no frozen dataclass.
+            UsageError: if the name is taken or not text, or the class is abstract, not a subclass of `base`,
+                or not a frozen dataclass.
         """
 
         def add(cls: C) -> C:
@@ -48,10 +48,10 @@ class Registry(dict[str, type[T]], Generic[T]):
         return add
 
     def create(self, name: str, **options: Any) -> T:
-        """Make a thing by name.
+        """Create an instance by name.
 
         Raises:
-            UsageError: for an unknown name, with the nearest ones, or an option that it does not take.
+            UsageError: for an unknown name, with similar ones, or an unknown option.
         """
         cls = lopt.look_up(self.kind, self, name)
         known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
@@ -65,10 +65,10 @@ class Registry(dict[str, type[T]], Generic[T]):
             raise UsageError(f"{self.kind} {name}: {error}") from error
 
     def name_of(self, thing: T) -> str:
-        """Return the name of a thing's class.
+        """Return the registered name of an instance's class.
 
         Raises:
-            UsageError: when it has none.
+            UsageError: if it is not registered.
         """
         for name, cls in self.items():
             if cls is type(thing):

@@ -1,4 +1,4 @@
-"""Samples of estimates, and what they are compared with: how an estimator is shown to be right or wrong."""
+"""Samples of estimates and the exact gradients to compare them with, for tests of estimators."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .estimators import Estimator
 def sample_estimates(
     estimator: Estimator, dynamics: Dynamics, theta: Theta, keys: Key[Array, " particles"], windows: int
 ) -> tuple[Theta, Any]:
-    """Run particles from their beginnings, with theta held fixed at meta-step 0.
+    """Run new particles with fixed theta, at meta-step 0.
 
     Args:
-        estimator: what to sample.
+        estimator: the estimator to sample.
         dynamics: the unrolled graph.
         theta: the meta-parameters.
-        keys: a particle's randomness each.
-        windows: how many steps of the estimator to run.
+        keys: a PRNG key for each particle.
+        windows: the number of steps of the estimator to run.
 
     Returns:
         The estimates, shaped like theta with the axes particles and windows first, and the particles' states
@@ -46,13 +46,13 @@ def sample_estimates(
 def window_losses(
     dynamics: Dynamics, thetas: Sequence[Theta], window: int, truncated: bool = False
 ) -> Float[Array, " windows"]:
-    """Return the sum of losses of each window of an episode, from a plain loop.
+    """Return the sum of losses of each window of an episode, computed in a plain loop.
 
     Args:
         dynamics: the unrolled graph, which must not use its keys.
-        thetas: the meta-parameters that each window is run under.
+        thetas: the meta-parameters of each window.
         window: inner steps per window.
-        truncated: whether gradients stop where a window begins.
+        truncated: whether gradients stop at the start of each window.
     """
     key = jax.random.key(0)
     state, sums = dynamics.init(thetas[0], jnp.asarray(window * len(thetas)), key), []
@@ -71,16 +71,16 @@ def window_losses(
 def window_gradients(
     dynamics: Dynamics, theta: Theta, windows: int, window: int, truncated: bool = False
 ) -> Theta:
-    """Return the gradient of each window's sum of losses: what an episode's estimates should be.
+    """Return the gradient of each window's sum of losses: the correct estimates of an episode.
 
-    It is backpropagated through the plain loop of `window_losses`, so it shares nothing with estimators.
+    It is backpropagated through the plain loop of `window_losses`, so it shares no code with estimators.
 
     Args:
         dynamics: a differentiable graph, which must not use its keys.
         theta: the meta-parameters.
-        windows: how many, in the episode.
+        windows: the number of windows in the episode.
         window: inner steps per window.
-        truncated: whether gradients stop where a window begins, as in truncated estimators.
+        truncated: whether gradients stop at the start of each window, as in truncated estimators.
 
     Returns:
         The gradients, shaped like theta with the windows as the first axis of each leaf.
@@ -89,14 +89,15 @@ def window_gradients(
 
 
 def z_score(samples: Any, expected: Any) -> np.ndarray:
-    """Return how many standard errors the mean of samples is away from what is expected.
+    """Return the deviation of the mean of samples from its expected value, in standard errors.
 
     Args:
         samples: an array with the samples as its first axis.
-        expected: an array of the other axes.
+        expected: the expected values, an array without that axis.
 
     Returns:
-        Float64, of the other axes: below 4 or so everywhere where the expectation is right.
+        Float64, shaped like `expected`: in magnitude below about 4 everywhere if the expected values are
+        right.
     """
     samples = np.asarray(samples, np.float64)
     return (samples.mean(0) - np.asarray(expected)) / (samples.std(0, ddof=1) / np.sqrt(len(samples)))

@@ -1,4 +1,4 @@
-"""The unroll state machine: start an episode, advance it by one window, tell whether it is over, renew it."""
+"""The unroll state machine: start an episode, advance it by a window, detect its end, renew it."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ class Episode(struct.PyTreeNode):
     """One run of the dynamics, between two windows."""
 
     state: Any
-    """The dynamics' own; changes every step."""
+    """The dynamics' state; changes every step."""
     objective: Float[Array, ""]
     """Sum of the objective's increments so far; changes every step."""
     diverged: Bool[Array, ""]
-    """Whether a loss was not finite or at the ceiling so far."""
+    """Whether any loss so far was not finite or at the ceiling."""
     age: Int[Array, ""]
     """Steps done; changes every window."""
     horizon: Int[Array, ""]
-    """Steps of a whole episode, as the dynamics and the objective see it; a multiple of the window; changes
-    every episode."""
+    """Length in steps of the whole episode, as used by the dynamics and the objective; a multiple of the
+    window; changes every episode."""
     ends: Int[Array, ""]
-    """Steps after which it is over: the horizon, or less where it is cut short; changes every episode."""
+    """Steps after which it is over: the horizon, or less if it is cut short; changes every episode."""
 
 
 class Length(NamedTuple):
-    """How long an episode is."""
+    """The length of an episode."""
 
     horizon: Int[Array, ""]
-    """Steps of the whole episode: what it is judged by does not depend on where it is cut."""
+    """Steps of the whole episode, by which its objective is computed even if it is cut short."""
     ends: Int[Array, ""]
     """Steps after which it is over; at most the horizon."""
 
 
 class Window(NamedTuple):
-    """What one window of an episode gave."""
+    """The results of one window of an episode."""
 
     objective: Float[Array, ""]
     """Sum of the objective's increments in this window."""
@@ -57,7 +57,7 @@ def start(
     key: Key[Array, ""],
     ends: Int[Array, ""] | None = None,
 ) -> Episode:
-    """Start an episode of `horizon` steps, or one that is cut short after `ends` of them."""
+    """Start an episode of `horizon` steps, cut short after `ends` steps if given."""
     return Episode(
         state=dynamics.init(theta, horizon, key),
         objective=jnp.zeros(()),
@@ -79,19 +79,19 @@ def advance(
 ) -> tuple[Episode, Window]:
     """Advance an episode by `window` steps.
 
-    A loss that is not finite, or above the dynamics' ceiling, counts as the ceiling, and marks the episode as
-    diverged: divergence is measured, not raised. Its derivative is 0, forwards and backwards, and no
-    derivative passes a step in which the state stops being finite.
+    A loss that is not finite or above the dynamics' ceiling counts as the ceiling, and marks the episode as
+    diverged: divergence is measured, not raised. Its derivative is 0 in forward and reverse mode, and no
+    derivative passes a step in which the state becomes non-finite.
 
     Args:
         dynamics: the unrolled graph.
-        objective: what the episode is judged by.
+        objective: the objective of the episode.
         theta: the meta-parameters.
-        episode: where to go on from.
-        window: how many steps.
-        key: the window's randomness.
-        rematerialise: when differentiated backwards, keep the states alone and compute each step again,
-            instead of keeping all that a step computes.
+        episode: the episode to continue.
+        window: the number of steps.
+        key: the window's PRNG key.
+        rematerialise: for reverse-mode derivatives, store only the states and recompute each step, instead of
+            storing all intermediate values.
     """
 
     def step(carry: tuple[Any, Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
@@ -100,10 +100,11 @@ def advance(
         state, loss = guarded_step(dynamics, theta, state, step_key)
         bad = unusable(dynamics, loss)
         loss = jnp.where(bad, dynamics.ceiling, loss)
-        added = objective.increment(so_far, loss, age, episode.horizon)
-        return (state, so_far + added, diverged | bad), (added, loss)
+        # Under jax_enable_x64 the sum is float64, whatever the losses are.
+        added = objective.increment(so_far.astype(loss.dtype), loss, age, episode.horizon)
+        return (state, so_far + added.astype(so_far.dtype), diverged | bad), (added, loss)
 
-    ages = episode.age + jnp.arange(window)
+    ages = episode.age + jnp.arange(window, dtype=jnp.int32)
     carry = (episode.state, episode.objective, episode.diverged)
     body = jax.checkpoint(step, prevent_cse=False) if rematerialise else step
     carry, (added, losses) = jax.lax.scan(body, carry, (ages, jax.random.split(key, window)))
@@ -126,22 +127,22 @@ def complete(
 
     Args:
         dynamics: the unrolled graph.
-        objective: what the episode is judged by.
+        objective: the objective of the episode.
         theta: the meta-parameters.
-        episode: where to go on from; not finished.
-        window: steps between two looks at whether the episode is over.
-        longest: steps that an episode may have left at most; a multiple of `window`. What a shorter one
-            leaves over is computed and dropped, since a compiled loop has one length.
-        key: the episode's randomness.
-        rematerialise: when differentiated backwards, keep the states at the windows' starts, and within the
-            window in hand.
+        episode: the episode to continue; not finished.
+        window: steps between checks for the episode's end.
+        longest: the largest possible number of remaining steps; a multiple of `window`. For a shorter episode
+            the remaining windows are computed and discarded, because a compiled loop has a fixed length.
+        key: the episode's PRNG key.
+        rematerialise: for reverse-mode derivatives, store only the states at the windows' starts, and those
+            within one window at a time.
     """
     if longest == window:
         return advance(dynamics, objective, theta, episode, window, key, rematerialise)
 
     def next_window(now: Episode, key: Array) -> tuple[Episode, tuple[Array, Array]]:
         over = finished(now)
-        # What is dropped runs from the start again: beyond the end, a derivative might not even be finite.
+        # Discarded windows restart from `episode`: beyond the end, a derivative might not be finite.
         source = jax.tree.map(lambda first, x: jnp.where(over, first, x), episode, now)
         ahead, got = advance(dynamics, objective, theta, source, window, key, rematerialise)
         now = jax.tree.map(lambda old, new: jnp.where(over, old, new), now, ahead)
@@ -150,7 +151,7 @@ def complete(
     body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
     ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))
     windows = (ended.age - episode.age) // window
-    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows)
+    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows.astype(losses.dtype))
 
 
 def run_episode(
@@ -161,18 +162,18 @@ def run_episode(
     key: Key[Array, ""],
     window: int | None = None,
 ) -> tuple[Episode, Window]:
-    """Run theta, as it is, through a whole episode.
+    """Run a whole episode with the unperturbed theta.
 
     Args:
         dynamics: the unrolled graph.
-        objective: what the episode is judged by.
+        objective: the objective of the episode.
         theta: the meta-parameters.
-        horizon: steps of the episode.
-        key: the episode's randomness; the same episode for the same key, whatever theta is.
-        window: steps of a window, of which the horizon is a multiple; None for one window.
+        horizon: length of the episode in steps.
+        key: the episode's PRNG key; the same key gives the same random draws for every theta.
+        window: steps per window, which must divide the horizon; None for one window.
 
     Returns:
-        The episode at its end, and what its windows gave, stacked.
+        The episode at its end, and the results of its windows, stacked.
     """
     window = horizon if window is None else window
     start_key, advance_key = jax.random.split(key)
@@ -185,19 +186,19 @@ def run_episode(
 
 
 def finished(episode: Episode) -> Bool[Array, ""]:
-    """Tell whether the episode is over: at its horizon, or where it is cut short."""
+    """Return whether the episode is over: at its horizon, or where it is cut short."""
     return episode.age >= episode.ends
 
 
 def renew(dynamics: Dynamics, theta: Theta, episode: Episode, length: Length, key: Key[Array, ""]) -> Episode:
-    """Start another episode of a length where this one is over; else leave it alone."""
+    """Return a new episode of the given length if this one is over, else this one."""
     over, fresh = finished(episode), start(dynamics, theta, length.horizon, key, length.ends)
     return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, episode)
 
 
 def blank(dynamics: Dynamics, theta: Theta) -> Episode:
-    """Return an episode of zeros and no steps, which is over: what a particle has before its first."""
-    # The horizon is an argument, and so traced: dynamics refuse episodes of no steps where they see one.
+    """Return a finished episode of zeros with no steps: the state before a particle's first episode."""
+    # The horizon is an argument, and so traced: dynamics would reject a concrete horizon of 0.
     nothing = jax.ShapeDtypeStruct((), jnp.int32)
     shapes = jax.eval_shape(lambda t, n: start(dynamics, t, n, jax.random.key(0)), theta, nothing)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`, and checkpoints: `... checkpoints`.
 
-What one update of an exported optimizer costs, beside Adam's: `scripts/benchmark.py optimizers`.
+Measure the cost of an update of exported optimizers relative to Adam's: `scripts/benchmark.py optimizers`.
 
-Each case runs in a process of its own, so that peak memory is its own. Inner steps per second are
+Each case runs in a separate process, so that its peak memory can be measured. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
 """
 
@@ -58,13 +58,13 @@ def _parser() -> argparse.ArgumentParser:
     meta_step.add_argument("--json", type=Path, help="write the results here too")
     one = commands.add_parser("one", help="time a single case and print JSON (used by meta-step)")
     one.add_argument("case", type=json.loads)
-    saves = commands.add_parser("checkpoints", help="time what a checkpoint costs a run")
+    saves = commands.add_parser("checkpoints", help="measure the cost of a checkpoint")
     saves.add_argument("--preset", default="demo")
-    saves.add_argument("--rounds", type=int, default=5, help="of each kind, in turn")
+    saves.add_argument("--rounds", type=int, default=5, help="number of rounds with and without saving")
     saves.add_argument("--calls", type=int, default=10, help="calls of the meta-step in a round")
-    updates = commands.add_parser("optimizers", help="measure an update of exported optimizers beside Adam's")
-    updates.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: optax's and all of lopt's")
-    updates.add_argument("--trees", nargs="+", metavar="NAME", help="default: all but tiny")
+    updates = commands.add_parser("optimizers", help="compare updates of exported optimizers with Adam's")
+    updates.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: optax's and lopt's")
+    updates.add_argument("--trees", nargs="+", metavar="NAME", help="default: all except tiny")
     updates.add_argument("--seconds", type=float, default=5.0, help="time to repeat each case for")
     updates.add_argument("--limit", type=float, default=1800.0, help="seconds after which a case is given up")
     updates.add_argument("--json", type=Path, help="write the results here too")
@@ -166,9 +166,10 @@ def time_case(
 
 
 def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
-    """Time a run that saves after each call of the meta-step against the same run that never does, in turn.
+    """Alternate a run that saves after each call of the meta-step with the same run without saving.
 
-    What a save costs is the difference: what it holds up, and what its background work takes from training.
+    The difference is the cost of a save: the time it blocks training plus what its background work takes from
+    it.
     """
     import tempfile
 
@@ -185,7 +186,7 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
         for every in (0, run.loop.steps_per_call):
             chosen = run.replace(checkpoint_every=every, checkpoint_seconds=0)
             runs[every] = Trainer(chosen, RunDirectory(Path(place, str(every)))).records()
-            for _ in range(3):  # the validation at the start, the first call, which compiles, and another
+            for _ in range(3):  # the initial validation, the first call, which compiles, and another one
                 next(runs[every])
         seconds: dict[int, list[float]] = {every: [] for every in runs}
         for _ in range(rounds):
@@ -204,7 +205,7 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
 
 
 def _image_task(side: int):
-    """Return a side^2-32-10 MLP with batch 128 on 10,000 random images: only shapes matter for speed."""
+    """Return a side^2-32-10 MLP with batch 128 on 10,000 random images; speed depends only on shapes."""
     import jax.numpy as jnp
     import numpy as np
 

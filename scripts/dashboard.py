@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Make the W&B dashboard: `scripts/dashboard.py [--run-dir DIR | --project P] [--print]`.
 
-Creates a saved workspace and a report in the project, and prints their addresses. Both hold the sections
-meta, tasks, estimator, theta, time and robust. A second call makes a second pair: delete the first in W&B.
+Creates a saved workspace and a report in the project, and prints their addresses. Both have the sections
+meta, tasks, estimator, theta, time and robust. A second call creates a second pair; delete the first in W&B.
 
-With --run-dir, the run's configuration names project and entity, and the dashboard has the pictures of its
-task and the distributions of its theta; without, name the tasks with --task.
+With --run-dir, the run's configuration determines project and entity, and the dashboard shows the curves of
+its tasks and the distributions of its theta; without it, name the tasks with --task.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run-dir", type=Path, help="a run of the project")
     parser.add_argument("--task", action="append", default=[], help="a task that runs log; repeatable")
     parser.add_argument(
-        "--print", action="store_true", help="print what would be made, as JSON; no key needed"
+        "--print", action="store_true", help="print what would be created, as JSON; needs no API key"
     )
-    parser.add_argument("--only", choices=("workspace", "report"), help="make only one of the two")
+    parser.add_argument("--only", choices=("workspace", "report"), help="create only one of the two")
     return parser.parse_args(arguments)
 
 
@@ -73,7 +73,7 @@ def load_library() -> tuple[Any, Any]:
     """Import W&B's workspaces and reports."""
     try:
         with warnings.catch_warnings():
-            # They define validators in pydantic's old style, which nobody but they can change.
+            # They use pydantic's deprecated validators, which can't be changed here.
             warnings.simplefilter("ignore", DeprecationWarning)
             import wandb_workspaces.reports.v2 as wr
             import wandb_workspaces.workspaces as ws
@@ -83,7 +83,7 @@ def load_library() -> tuple[Any, Any]:
 
 
 def sign_in(subject: Subject) -> Subject:
-    """Check that W&B can be used, without asking for a key; find the default entity."""
+    """Check that W&B can be used, without prompting for a key; find the default entity."""
     import wandb
 
     try:
@@ -102,14 +102,14 @@ def save(what: Any) -> str:
     """Save a workspace or a report; return its address."""
     try:
         return what.save().url
-    except Exception as error:  # W&B raises what it likes
+    except Exception as error:  # W&B may raise anything
         raise ValueError(
             f"W&B did not take the {type(what).__name__.lower()}: {_first_line(error)}"
         ) from error
 
 
 def spec(what: Any) -> dict[str, Any]:
-    """Return what W&B would be sent."""
+    """Return the data that would be sent to W&B."""
     return json.loads(what._to_model().model_dump_json(by_alias=True, exclude_none=True))
 
 
@@ -131,11 +131,11 @@ def make_workspace(subject: Subject, ws: Any, wr: Any) -> Any:
 
 
 def make_report(subject: Subject, ws: Any, wr: Any) -> Any:
-    """Make the report: the same panels, with what they mean."""
+    """Make the report: the same panels, with descriptions of their metrics."""
     blocks: list[Any] = [wr.TableOfContents()]
     for section in dashboard.SECTIONS:
         panels = make_panels(section, subject, wr)
-        # A run set without a project is of the report's own, and needs no look-up.
+        # A run set without a project means the report's own, and needs no lookup.
         blocks += [wr.H2(section.name), wr.P(section.about), meanings(section, wr)]
         blocks += [wr.PanelGrid(runsets=[wr.Runset()], panels=panels)] if panels else []
     return wr.Report(
@@ -148,7 +148,7 @@ def make_report(subject: Subject, ws: Any, wr: Any) -> Any:
 
 
 def meanings(section: Section, wr: Any) -> Any:
-    """List a section's metrics with what they mean."""
+    """List a section's metrics with their meanings."""
     names = dict.fromkeys(name for panel in section.panels for name in panel.metrics)
     return wr.UnorderedList(items=[[wr.InlineCode(name), f": {meaning(name)}"] for name in names])
 
@@ -169,7 +169,7 @@ def make_panels(section: Section, subject: Subject, wr: Any) -> list[Any]:
 
 
 def make_panel(panel: Panel, subject: Subject, wr: Any) -> list[Any]:
-    """Make W&B's panels of one of ours: none where it needs names that are not known."""
+    """Make W&B's panels for one of ours: none if it needs names that are not known."""
     names = subject.expand(panel.metrics)
     known = [name for name in names if "{" not in name]
     if panel.kind == "media":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""The whole path, from an inner task to an optax transformation: what `make demo` runs.
+"""The whole path from an inner task to an optax transformation, run by `make demo`.
 
-Each step is one of the commands that a user has; nothing here is special to the demo.
+Each step is an ordinary command; nothing here is special to the demo.
 """
 
 import json
@@ -29,7 +29,7 @@ def main() -> int:
         return status
     records = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
     if records[-1]["meta_step"] < get_preset("demo").loop.steps:
-        print("the demo was stopped; `make demo` goes on from here", file=sys.stderr)
+        print("the demo was stopped; `make demo` continues from here", file=sys.stderr)
         return 130
     trained = time.perf_counter() - began
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def train_with_optax(steps: int) -> tuple[float, float]:
-    """Train a network on digits with the exported optimizer; nothing in here knows of meta-training."""
+    """Train a network on digits with the exported optimizer, independently of meta-training."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -66,8 +66,8 @@ def train_with_optax(steps: int) -> tuple[float, float]:
     state = tx.init(params)
 
     def loss(params: dict, rows: jax.Array) -> jax.Array:
-        hidden = jax.nn.relu(images[rows] @ params["hidden"]["kernel"] + params["hidden"]["bias"])
-        logits = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+        hidden = jax.nn.relu(images[rows] @ params["hidden"]["kernel"] + params["hidden"]["bias"][None])
+        logits = hidden @ params["output"]["kernel"] + params["output"]["bias"][None]
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels[rows]).mean()
 
     @jax.jit

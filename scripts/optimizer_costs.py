@@ -1,4 +1,4 @@
-"""The table of `scripts/benchmark.py optimizers`: what one jitted update of an exported optimizer costs."""
+"""The table of `scripts/benchmark.py optimizers`: the cost of a jitted update of an exported optimizer."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from meta_train import usable_cores
 
 LEGEND = (
     "(x): as a multiple of optax.adam, compiled before and after in the same process, and run in turn.\n"
-    "Times are processor time, but for the columns of wall time; an update's are medians.\n"
+    "Times are processor time, except in the columns of wall time; those of updates are medians.\n"
     "HLO operations are those of the optimised module. Temporaries and state are bytes per parameter.\n"
-    "Resident is the process's peak, most of it for compilation where there are many operations."
+    "Resident is the process's peak; with many operations, most of it is for compilation."
 )
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(10**11), "MALLOC_MMAP_MAX_": "0", "MALLOC_ARENA_MAX": "1"}
-"""Makes glibc keep freed memory. Otherwise it comes and goes at every update: zeroing new pages took a third
-of the time of the larger rules, and as much as the rest of Adam's, more or less by chance."""
+"""Makes glibc keep freed memory. Otherwise it is returned and mapped again at every update: zeroing new pages
+took a third of the time of the larger rules, and half of Adam's, varying at random."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,17 +66,17 @@ def run(
     limit: float,
     path: Path | None,
 ) -> int:
-    """Measure every optimizer on every tree, each in fresh processes; print a table a tree.
+    """Measure every optimizer on every tree, each in fresh processes; print a table per tree.
 
     Args:
         names: optimizers; None for all. Adam always comes first, as the reference.
-        trees: names of parameter trees; None for all but `tiny`.
+        trees: names of parameter trees; None for all except `tiny`.
         seconds: time to repeat each case for.
-        limit: seconds after which a process is given up.
-        path: where to write everything as JSON, after each case anew.
+        limit: seconds after which a process is stopped.
+        path: file for all results as JSON, rewritten after each case.
 
     Returns:
-        The exit status: 1 when a case failed or its updates were not finite.
+        The exit status: 1 if a case failed or its updates were not finite.
     """
     known = update_runner.optimizers()
     try:
@@ -97,7 +97,7 @@ def run(
             print(f"{tree}: {' '.join(_cells(rows[-1]))}", file=sys.stderr, flush=True)
             if path:
                 path.write_text(json.dumps({**origin, "cases": results + rows}, indent=1) + "\n")
-        # Rich makes a table of 80 columns for a pipe or a file.
+        # Otherwise rich limits the table to 80 columns for a pipe or a file.
         Console(width=None if sys.stdout.isatty() else 150).print(table(tree, rows))
         results += rows
     print(LEGEND)
@@ -105,7 +105,7 @@ def run(
 
 
 def measure(case: dict[str, Any], seconds: float, limit: float) -> dict[str, Any]:
-    """Measure a case, or say why not: compile in one process, and run in another."""
+    """Measure a case, or return an error: compile in one process, and run in another."""
     with tempfile.TemporaryDirectory() as place:
         arguments = case | {"program": str(Path(place, "program"))}
         costs = start(update_compiling, arguments, limit, {"JAX_ENABLE_COMPILATION_CACHE": "false"})
@@ -121,7 +121,7 @@ def measure(case: dict[str, Any], seconds: float, limit: float) -> dict[str, Any
 def start(
     module: ModuleType, arguments: dict[str, Any], limit: float, environment: dict[str, str]
 ) -> dict[str, Any]:
-    """Call a module's `measure` in a process of its own; return what it measured, or an error."""
+    """Call a module's `measure` in a separate process; return its result, or an error."""
     command = [sys.executable, str(module.__file__), json.dumps(arguments)]
     try:
         done = subprocess.run(
@@ -141,7 +141,7 @@ def start(
 
 
 def with_memory_ratio(result: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add the ratio of peak memories; a process has one peak, so Adam's is that of its own case."""
+    """Add the ratio of peak memories; a process has only one peak, so Adam's comes from its own case."""
     reference = (rows or [result])[0].get("resident_mb")
     if reference and "ratios" in result:
         result["ratios"]["resident_mb"] = result["resident_mb"] / reference
@@ -149,7 +149,7 @@ def with_memory_ratio(result: dict[str, Any], rows: list[dict[str, Any]]) -> dic
 
 
 def table(tree: str, rows: list[dict[str, Any]]) -> Table:
-    """Lay out the results on one tree."""
+    """Return the table of results on one tree."""
     sizes = next(
         (f": {r['parameters']:,} parameters, {r['tensors']} tensors" for r in rows if "finite" in r), ""
     )
@@ -174,13 +174,13 @@ def _cell(result: dict[str, Any], column: Column) -> str:
 
 
 def _multiple(ratio: float | None) -> str:
-    if ratio is None or ratio >= 1000:  # Adam has next to none of it
+    if ratio is None or ratio >= 1000:  # Adam's value is almost zero
         return "-"
     return f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def describe() -> dict[str, Any]:
-    """Say which machine and which versions these are."""
+    """Return a description of the machine and the versions."""
     return {
         "machine": {
             "processor": _processor(),

@@ -1,6 +1,6 @@
-"""Parameter trees of known networks, named as flax names them: what an optimizer is tried on.
+"""Parameter trees of known networks with flax's names, on which optimizers are measured.
 
-Tests import it too: `from scripts.parameter_trees import TREES, make_parameters`.
+Tests import this, too: `from scripts.parameter_trees import TREES, make_parameters`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Shapes = dict[str, Any]
 
 
 def make_parameters(shapes: Shapes, seed: int = 0) -> dict[str, Any]:
-    """Return float32 parameters as a training run starts: scales one, biases zero, the rest small."""
+    """Return float32 parameters like those of a new training run: scales one, biases zero, the rest small."""
     draw = np.random.default_rng(seed)
 
     def make(path: tuple[Any, ...], shape: Shape) -> jax.Array:
@@ -50,7 +50,7 @@ def mlp(*widths: int) -> Shapes:
 
 
 def transformer(layers: int = 4, width: int = 512, vocabulary: int = 8192, length: int = 256) -> Shapes:
-    """Return a language model without biases in its attention, and with RMS norms."""
+    """Return a language model with RMS norms and without biases in its attention."""
     square = {"kernel": (width, width)}
     layer = {
         "attention_norm": {"scale": (width,)},
@@ -68,7 +68,7 @@ def transformer(layers: int = 4, width: int = 512, vocabulary: int = 8192, lengt
 
 
 def gpt2(layers: int = 12, width: int = 96, vocabulary: int = 512, length: int = 128) -> Shapes:
-    """Return GPT-2 with Hugging Face's names; by default it is the small one at an eighth of its width."""
+    """Return GPT-2 with Hugging Face's names; by default GPT-2 small at an eighth of its width."""
     block = {
         "ln_1": _norm(width),
         "attn": {"c_attn": _dense(width, 3 * width), "c_proj": _dense(width, width)},
@@ -121,4 +121,4 @@ TREES: dict[str, Callable[[], Shapes]] = {
     "gpt2": gpt2,
     "vit": vit,
 }
-"""Shapes by name. `tiny` is for trying something out: 140 parameters in 4 tensors."""
+"""Shapes by name. `tiny` is for quick tries: 140 parameters in 4 tensors."""

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Publish a run's best theta: `scripts/publish.py RUN_DIR NAME [--eval runs/eval/hyper-free/eval.json]`.
 
-Writes config.json and theta.safetensors to checkpoints/NAME; with --eval, the numbers of a benchmark too, but
-for the curves. Its table for checkpoints/README.md is in the benchmark's report.md.
+Writes config.json and theta.safetensors to checkpoints/NAME; with --eval, also the numbers of a benchmark
+without its curves. The table for checkpoints/README.md is in the benchmark's report.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run_dir", type=Path, help="what lopt-train wrote")
-    parser.add_argument("name", help="of the published optimizer")
+    parser.add_argument("run_dir", type=Path, help="run directory of lopt-train")
+    parser.add_argument("name", help="name of the published optimizer")
     parser.add_argument("--eval", type=Path, help="eval.json of a benchmark")
     given = parser.parse_args(arguments)
     directory = export_run(given.run_dir, _CHECKPOINTS / given.name, best=True)

@@ -1,9 +1,8 @@
 #!/usr/bin/env python
-"""Run an experiment of the papers again: `scripts/reproduce.py NAME [--quick] [--out DIR]`.
+"""Rerun an experiment of the papers: `scripts/reproduce.py NAME [--quick] [--out DIR]`.
 
-Without a name, lists the experiments. `all` runs them all in turn. Prints a table, beside numbers to
-compare it with, and checks; writes outcome.json and figures. The exit status is 1 when a check of a full
-run fails.
+Without a name, lists the experiments. `all` runs all of them. Prints a table beside reference numbers, and
+checks; writes outcome.json and figures. The exit status is 1 if a check of a full run fails.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"experiments:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="of the experiment, or `all`; without it, they are listed")
-    parser.add_argument("--quick", action="store_true", help="a small form of it, in less than a minute")
-    parser.add_argument("--out", type=Path, help="where to write; default: runs/reproduce/NAME/")
+    parser.add_argument("name", nargs="?", help="an experiment, or `all`; without it, they are listed")
+    parser.add_argument("--quick", action="store_true", help="run a small version, in less than a minute")
+    parser.add_argument("--out", type=Path, help="directory to write to; default: runs/reproduce/NAME/")
     given = parser.parse_args(arguments)
     if given.name is None:
         print(listing)
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         print_outcome(name, outcome)
         print(f"{time.perf_counter() - began:.0f} seconds; {out}/outcome.json and figures")
         failed = failed or not outcome.holds
-    # A quick run is too small for the promises.
+    # A quick run is too small to check the claims.
     return 1 if failed and not given.quick else 0
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Kill a run again and again, and see whether it resumes to the bit: `scripts/soak.py --kills 100`.
+"""Kill a run repeatedly, and check that it resumes bit for bit: `scripts/soak.py --kills 100`.
 
-A run is done once without disturbance. Then the same command is started anew until it is through, and killed
-by SIGKILL at random instants: while it starts, between two saves, or in the middle of one. At its end theta
-and every line of its metrics, times apart, must be those of the undisturbed run. Prints the tally; exit
-status 1 when a run was not exact.
+A run is done once without interruption. Then the same command is restarted until it is complete, and killed
+with SIGKILL at random instants: while it starts, between two saves, or in the middle of one. At its end theta
+and every line of its metrics, except times, must be those of the uninterrupted run. Prints a tally; the exit
+status is 1 if a run differed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 COMMAND = [sys.executable, "-c", "import sys; from meta_train.commands.train import main; sys.exit(main())"]
 OPTIONS = "--checkpoint-every 500 --keep-last 2 --validate-every 500 --reference-rates 3 --no-progress"
 LONGEST = 4.0
-"""Seconds that a session trains at most before it is killed."""
+"""Largest number of seconds that a session trains before it is killed."""
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="of the instants")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the instants")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--steps", type=int, default=40_000, help="meta-steps of a run")
     parser.add_argument("--devices", type=int, default=2, help="CPU devices")
@@ -41,7 +41,7 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="lopt-soak-"))
     options = [arguments.preset, *OPTIONS.split(), "--devices", str(arguments.devices)]
     options += ["--steps", str(arguments.steps), *arguments.options.split()]
-    print("the undisturbed run ...", flush=True)
+    print("the uninterrupted run ...", flush=True)
     subprocess.run([*COMMAND, *options, "--run-dir", str(place / "whole")], check=True)
     tally = soak(options, place, arguments.kills, random.Random(arguments.seed))
     print(
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def soak(options: list[str], place: Path, kills: int, draw: random.Random) -> dict[str, int]:
-    """Kill runs until there are enough kills; return the tally."""
+    """Kill runs until the number of kills is reached; return the tally."""
     tally: dict[str, int] = dict.fromkeys(["kills", "starting", "saving", "runs", "exact"], 0)
     while tally["kills"] < kills:
         tally["runs"] += 1
@@ -76,7 +76,7 @@ def soak(options: list[str], place: Path, kills: int, draw: random.Random) -> di
 
 
 def _session(options: list[str], run: Path, kill: bool, draw: random.Random) -> str:
-    """Start or resume a run and kill it; say what it was doing, or that it was done before."""
+    """Start or resume a run and kill it; return what it was doing, or "done" if it finished first."""
     process = subprocess.Popen([*COMMAND, *options, "--run-dir", str(run)], stderr=subprocess.PIPE, text=True)
     instant = draw.choice(("any", "save", "start"))
     began, patience, left_over = _progress(run), draw.uniform(0, LONGEST), _unfinished(run)
@@ -100,21 +100,21 @@ def _session(options: list[str], run: Path, kill: bool, draw: random.Random) -> 
 
 
 def _unfinished(run: Path) -> set[int]:
-    """Return the saves that were begun and not finished, perhaps because they were killed."""
+    """Return the unfinished saves, including killed ones, by inode."""
     found = (run / "checkpoints").glob("*.orbax-checkpoint-tmp")
-    with suppress(FileNotFoundError):  # one was finished in this moment
+    with suppress(FileNotFoundError):  # one was finished at this moment
         return {path.stat().st_ino for path in found}
     return set()
 
 
 def _progress(run: Path) -> int:
-    """Return the size of the metrics, which tells without reading them whether the run gets on."""
+    """Return the size of the metrics file, which grows as the run progresses."""
     metrics = run / "metrics.jsonl"
     return metrics.stat().st_size if metrics.exists() else 0
 
 
 def difference(whole: Path, run: Path) -> str:
-    """Return what differs between two finished runs; nothing but times may."""
+    """Return what differs between two finished runs, except times; "" if nothing does."""
     import jax
     import numpy as np
 

@@ -1,6 +1,6 @@
-"""Compile one optimizer's update on one tree, and Adam's before and after; print what that took as JSON.
+"""Compile one optimizer's update on one tree, and Adam's before and after; print the costs as JSON.
 
-`scripts/benchmark.py optimizers` starts it for each case; `update_timing.py` runs what it compiled.
+`scripts/benchmark.py optimizers` starts it for each case; `update_timing.py` runs the compiled update.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from update_runner import BASELINES, Runner, clock, optimizers, since
 
 
 def measure(optimizer: str, tree: str, program: str) -> dict[str, Any]:
-    """Measure what compiling costs, in a process that has compiled nothing before.
+    """Measure the cost of compilation, in a process that has compiled nothing before.
 
     Args:
-        optimizer: its name.
+        optimizer: the optimizer's name.
         tree: the parameter tree's name.
-        program: a file to write the compiled update to.
+        program: a file for the compiled update.
     """
     params = make_parameters(TREES[tree]())
     adam, tx = BASELINES["adam"](), optimizers()[optimizer]()
-    compile_update(adam, {"warm": jnp.ones(2)})  # what the first compilation of a process takes is nobody's
+    compile_update(adam, {"warm": jnp.ones(2)})  # a process's first compilation has overhead
     before, _ = compile_update(adam, params)
     costs, compiled = compile_update(tx, params)
     check_memory(compiled)
@@ -57,11 +57,12 @@ def measure(optimizer: str, tree: str, program: str) -> dict[str, Any]:
 
 
 def compile_update(tx: optax.GradientTransformation, params: Any) -> tuple[dict[str, float], Any]:
-    """Trace and compile an update whose state is donated, as a training step's is; return what it took."""
-    jax.clear_caches()  # or a second optimizer would find traces of jax.numpy's functions that the first made
+    """Trace and compile an update with donated state, as in a training step; return the costs."""
+    jax.clear_caches()  # or a second optimizer would reuse the first one's traces of jax.numpy functions
     state = jax.eval_shape(jax.jit(tx.init), params)
     began = clock()
-    lowered = jax.jit(tx.update, donate_argnums=1).lower(params, state, params)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+        lowered = jax.jit(tx.update, donate_argnums=1).lower(params, state, params)
     trace_cpu_s, trace_s = since(began)
     began = clock()
     compiled = lowered.compile()
@@ -76,10 +77,10 @@ def compile_update(tx: optax.GradientTransformation, params: Any) -> tuple[dict[
 
 
 def check_memory(compiled: Any) -> None:
-    """Refuse an update that this machine has no memory for, rather than have the system end a process.
+    """Check that there is enough memory for an update, so that the system doesn't kill a process.
 
     Raises:
-        MemoryError: when there is too little, of a CPU.
+        MemoryError: if a CPU has too little.
     """
     sizes = compiled.memory_analysis()
     needed = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -99,7 +100,7 @@ def _sizes(compiled: Any, params: Any, state: Any) -> dict[str, float]:
 
 
 def _peak_resident_mb() -> float:
-    """Return the peak of this process; `ru_maxrss` would count what its parent held when it was started."""
+    """Return the peak of this process; `ru_maxrss` would include its parent's memory at the start."""
     peak = _kilobytes("/proc/self/status", "VmHWM")
     return (peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024
 

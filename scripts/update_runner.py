@@ -1,4 +1,4 @@
-"""The optimizers that `scripts/benchmark.py optimizers` measures, and how their updates are run."""
+"""The optimizers of `scripts/benchmark.py optimizers`, and the runner of their updates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import lopt
 
 HORIZON = 1000
 SHORTEST_TURN = 0.1
-"""Seconds that a turn lasts at least, in as many updates as that takes."""
+"""Smallest duration of a turn in seconds, which determines its number of updates."""
 WARM_UP = 3
 
 BASELINES: dict[str, Callable[[], optax.GradientTransformation]] = {
@@ -30,7 +30,7 @@ BASELINES: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 
 def optimizers() -> dict[str, Callable[[], optax.GradientTransformation]]:
-    """Return what makes each optimizer by name: optax's, every architecture, every published one."""
+    """Return functions that make each optimizer, by name: optax's, all architectures, all published ones."""
     rules: dict[str, Callable[[], lopt.LearnedOptimizer]] = {
         name: lambda name=name: lopt.create(name, jax.random.key(0)) for name in lopt.ARCHITECTURES
     }
@@ -43,26 +43,26 @@ def optimizers() -> dict[str, Callable[[], optax.GradientTransformation]]:
 
 @dataclasses.dataclass
 class Runner:
-    """A compiled update, `(gradients, state, params) -> (updates, state)`, that goes on from its state."""
+    """A compiled update, `(gradients, state, params) -> (updates, state)`, with its current state."""
 
     tx: optax.GradientTransformation
     compiled: Any
     params: Any
     gradients: list[Any]
-    """Taken in turn."""
+    """Used in turn."""
     state: Any = None
     updates: Any = None
     count: int = 0
-    """Updates done."""
+    """Number of updates done."""
     calls: int = 1
-    """Updates in a turn."""
+    """Number of updates in a turn."""
     finite: bool = True
-    """Whether all updates that were looked at were finite."""
+    """Whether all checked updates were finite."""
     copied: bool = False
-    """Whether buffers were in two places, so that the state had to be copied before it could be donated."""
+    """Whether a buffer occurred twice, so that the state had to be copied before it could be donated."""
 
     def warm_up(self) -> None:
-        """Make the state, run some updates, and choose how many a turn has."""
+        """Create the state, run some updates, and choose the number of updates in a turn."""
         self.state = jax.jit(self.tx.init)(self.params)
         shortest = math.inf
         for _ in range(WARM_UP):
@@ -73,9 +73,9 @@ class Runner:
         self.calls = math.ceil(SHORTEST_TURN / shortest)
 
     def turn(self) -> tuple[float, float]:
-        """Run some updates; return processor and wall time of one."""
+        """Run a turn; return processor and wall time per update."""
         if self.calls > 1:
-            self.step()  # whoever ran before has left the caches full of its own numbers
+            self.step()  # to refill the caches after the other optimizer's turn
         began = clock()
         for _ in range(self.calls):
             self.step()
@@ -90,7 +90,7 @@ class Runner:
         jax.block_until_ready((self.updates, self.state))
 
     def check(self) -> None:
-        """See whether the last updates, and the state, which remembers earlier ones, are finite."""
+        """Check that the last updates, and the state, which depends on earlier ones, are finite."""
         leaves = map(np.asarray, jax.tree.leaves((self.updates, self.state)))
         self.finite &= all(bool(np.isfinite(leaf).all()) for leaf in leaves)
 

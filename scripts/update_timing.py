@@ -1,7 +1,7 @@
-"""Time an update that `update_compiling.py` compiled, in turn with Adam's; print JSON.
+"""Time an update compiled by `update_compiling.py`, alternating with Adam's; print JSON.
 
-It has a process of its own: after a large compilation memory is in pieces, and all updates are slower, Adam's
-up to twice.
+This needs a separate process, because after a large compilation memory is fragmented and all updates are
+slower, Adam's by up to a factor of two.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FEWEST_TURNS = 5
 
 
 def measure(optimizer: str, tree: str, program: str, seconds: float) -> dict[str, Any]:
-    """Time an optimizer and Adam in turn, so that a machine that changes its speed is fair to both.
+    """Time an optimizer and Adam alternately, so that changes of the machine's speed affect both equally.
 
     Args:
-        optimizer: its name.
+        optimizer: the optimizer's name.
         tree: the parameter tree's name.
         program: the file with its compiled update.
         seconds: time to repeat it for.
@@ -51,7 +51,7 @@ def measure(optimizer: str, tree: str, program: str, seconds: float) -> dict[str
 
 
 def in_turn(subject: Runner, reference: Runner, seconds: float) -> tuple[dict[str, float], ...]:
-    """Time two in turn: each one's medians, and the median ratio to the turns right before and after."""
+    """Time two runners alternately; return their medians, and median ratios to the adjacent turns."""
     size = sum(leaf.size for leaf in jax.tree.leaves(subject.params))
     own, its = [], [reference.turn()]
     ends = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""Inner problems and their data. Knows nothing of learned optimizers."""
+"""Inner problems and their data; independent of learned optimizers."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,7 @@
-"""Tasks over tasks: another parametrisation, noisier gradients, fewer examples.
+"""Wrappers of tasks: another parametrisation, noisier gradients, smaller batches.
 
-Each wraps a task and is a task itself, so they stack: `NoisyGradient(Reparametrised(task), scale=0.3)`.
+Each wraps a task and is a task itself, so they can be nested: `NoisyGradient(Reparametrised(task),
+scale=0.3)`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from .hyperparameters import Hyperparameter
 from .layers import check_ranges, log_uniform
 from .prepared import Split
 
-# Added to a mean square, so that its root has a derivative where a gradient is zero.
+# Added to a mean square, so that its root is differentiable if a gradient is zero.
 _TINY = 1e-30
 
-# Folded into keys that the wrapped task also uses, so that wrapping leaves its own draws as they are.
+# Folded into keys that the wrapped task also uses, so that wrapping doesn't change its own draws.
 _FACTORS, _NOISE = 0x5CA1E, 0x401CE
 
 
@@ -32,15 +33,15 @@ class ReparametrisedInstance(NamedTuple):
 
     task: Instance
     factors: PyTree[Float[Array, ""]]
-    """One scalar for each tensor of the parameters."""
+    """A scalar for each tensor of the parameters."""
 
 
 class Reparametrised(Task):
-    """Hand out parameters divided by a random factor, and multiply by it in the loss.
+    """Divide parameters by a random factor, and multiply by it in the loss.
 
     The problem is the same, but gradients are `factor` times as large and parameters that much smaller: a
-    rule has to find the scale of its steps by itself. Factors are log-uniform between `low` and `high`, one
-    for all parameters (`level="global"`) or one for each tensor (`"tensor"`).
+    rule has to find the scale of its steps. Factors are log-uniform between `low` and `high`, one for all
+    parameters (`level="global"`) or one for each tensor (`"tensor"`).
 
     References:
         Metz et al. 2022, arXiv:2211.09760 (VeLO's task augmentation).
@@ -84,7 +85,7 @@ class Reparametrised(Task):
     def loss(
         self, instance: ReparametrisedInstance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the wrapped task's loss of the parameters times their factors."""
+        """Return the wrapped task's loss for the parameters times their factors."""
         return self.task.loss(instance.task, _times(params, instance.factors), batch, key)
 
     def accuracy(
@@ -115,13 +116,13 @@ def _times(params: Params, factors: PyTree[Float[Array, ""]]) -> Params:
 
 
 class NoisyGradient(Task):
-    """Add Gaussian noise to the gradient of a task, and leave its loss as it is, to the bit.
+    """Add Gaussian noise to the gradient of a task, and keep its loss bitwise unchanged.
 
-    The noise of a tensor has mean zero and `scale` times the root mean square of that tensor's gradient. It
-    follows the loss's key: the same key gives the same noise. A derivative by what the parameters depend on
-    (theta, in backpropagation through training) sees the noise too, as a term of mean zero. Where only the
-    loss is asked for, nothing more is computed; for a gradient, it is computed twice, since its size is
-    needed, unless the compiler sees that both are the same.
+    The noise of a tensor has mean zero and a standard deviation of `scale` times the root mean square of that
+    tensor's gradient. It is drawn from the loss's key: the same key gives the same noise. Derivatives with
+    respect to variables that the parameters depend on (theta, in backpropagation through training) contain
+    the noise, too, as a term of mean zero. Computing only the loss costs nothing extra; a gradient is
+    computed twice, because its size is needed, unless the compiler merges the two computations.
 
     Raises:
         UsageError: for a negative scale.
@@ -185,7 +186,7 @@ class NoisyGradient(Task):
 
 @jax.custom_jvp
 def _zero_with_gradient(params: Params, gradient: Params) -> Float[Array, ""]:
-    """Return 0, whose gradient by `params` is claimed to be `gradient`."""
+    """Return 0, with the gradient with respect to `params` defined as `gradient`."""
     del params, gradient
     return jnp.zeros(())
 
@@ -198,13 +199,12 @@ def _zero_with_gradient_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 class SmallerBatches(Task):
-    """Keep the first rows of every batch, a fraction of them rounded up, and weigh them anew.
+    """Keep the first rows of every batch, a given fraction rounded up, and renormalise their weights.
 
-    It is for tasks whose batches are named tuples of arrays with one row an example, one of which, `weights`,
-    says how much each counts.
+    Batches must be named tuples of arrays with one row per example, among them `weights`, the weight of each.
 
     Raises:
-        UsageError: for a fraction outside of 0 to 1; and by `batch`, where batches have no weights.
+        UsageError: for a fraction that is not in (0, 1]; by `batch`, if batches have no weights.
     """
 
     task: Task
@@ -241,7 +241,7 @@ class SmallerBatches(Task):
     def loss(
         self, instance: Instance, params: Params, batch: AnyBatch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the wrapped task's loss of the smaller batch."""
+        """Return the wrapped task's loss on the smaller batch."""
         return self.task.loss(instance, params, batch, key)
 
     def accuracy(

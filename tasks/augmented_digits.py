@@ -1,4 +1,4 @@
-"""The MLP on digits, made harder in ways that a rule meets in practice: for tests of robustness."""
+"""The MLP on digits with difficulties that occur in practice, for tests of robustness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .registry import build, register
 
 @register("rescaled-digits-mlp")
 def rescaled_digits_mlp() -> Task:
-    """Return `digits-mlp` with all parameters divided by one factor from 0.01 to 100."""
+    """Return `digits-mlp` with all parameters divided by the same factor, from 0.01 to 100."""
     return Reparametrised(build("digits-mlp"), 0.01, 100.0)
 
 
@@ -21,7 +21,7 @@ def tensor_rescaled_digits_mlp() -> Task:
 
 @register("noisy-digits-mlp")
 def noisy_digits_mlp() -> Task:
-    """Return `digits-mlp` with noise in the gradient that is as large as the gradient."""
+    """Return `digits-mlp` with gradient noise as large as the gradient."""
     return NoisyGradient(build("digits-mlp"), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Autoencoders of small images: a plain one, and a variational one."""
+"""Autoencoders of small images: a deterministic and a variational one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .registry import register
 
 
 class _Reconstruction(Task):
-    """A task on images whose labels are not used; nothing else is drawn."""
+    """A task on images that doesn't use their labels, without random instances."""
 
     dataset: Dataset
     width: int = struct.field(pytree_node=False, default=32)
@@ -36,14 +36,14 @@ class _Reconstruction(Task):
 
     @property
     def ceiling(self) -> float:
-        """Four times the loss of predicting the mean, or a generous initial one of the variational bound."""
+        """Four times the loss of predicting the mean, and well above the variational bound's initial loss."""
         return 4.0
 
 
 class Autoencoder(_Reconstruction):
-    """Reconstruct images through a few numbers, with a tanh MLP; the loss is the mean squared error.
+    """Reconstruct images from a few numbers, with a tanh MLP; the loss is the mean squared error.
 
-    The pixels are standardised over the whole data set, so that predicting their mean gives a loss of 1.
+    The pixels are standardised over the whole data set, so predicting their mean gives a loss of 1.
 
     References:
         Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647.
@@ -61,9 +61,9 @@ class Autoencoder(_Reconstruction):
     def loss(
         self, instance: tuple[()], params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the mean squared error of a pixel."""
+        """Return the mean squared error per pixel."""
         hidden = jnp.tanh(dense(params["layer_0"], batch.inputs))
-        # The bottleneck is linear, so that its numbers are not bounded.
+        # The bottleneck is linear, so its values are not bounded.
         hidden = jnp.tanh(dense(params["layer_2"], dense(params["layer_1"], hidden)))
         errors = dense(params["layer_3"], hidden) - batch.inputs
         return batch.weights @ jnp.mean(jnp.square(errors), axis=-1)
@@ -72,9 +72,8 @@ class Autoencoder(_Reconstruction):
 class VAE(_Reconstruction):
     """Encode images as Gaussians and decode samples; the loss is the negative evidence bound per pixel.
 
-    Pixels between 0 and 1 are taken as probabilities of a Bernoulli variable; the encoder's mean and log
-    variance share a hidden layer. The sample comes from the loss's key: this loss is random for a given
-    batch.
+    Pixels between 0 and 1 are the probabilities of Bernoulli variables; the encoder's mean and log variance
+    share a hidden layer. The sample is drawn from the loss's key, so the loss is random for a given batch.
 
     References:
         Kingma and Welling 2014, arXiv:1312.6114.
@@ -95,13 +94,13 @@ class VAE(_Reconstruction):
     def loss(
         self, instance: tuple[()], params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the negative evidence bound, estimated with one sample an image, in nats per pixel."""
+        """Return the negative evidence bound, estimated with one sample per image, in nats per pixel."""
         hidden = jax.nn.relu(dense(params["encoder"], batch.inputs))
         mean, log_variance = dense(params["mean"], hidden), dense(params["log_variance"], hidden)
         noise = jax.random.normal(key, mean.shape)
         hidden = jax.nn.relu(dense(params["decoder"], mean + jnp.exp(log_variance / 2) * noise))
         logits = dense(params["output"], hidden)
-        # Rounding may carry the unstandardised pixels past 0 or 1.
+        # Rounding may move the unstandardised pixels outside [0, 1].
         pixels = jnp.clip(batch.inputs * self.dataset.std + self.dataset.mean, 0, 1)
         distortion = jnp.sum(optax.sigmoid_binary_cross_entropy(logits, pixels), axis=-1)
         rate = jnp.sum(jnp.exp(log_variance) + jnp.square(mean) - 1 - log_variance, axis=-1) / 2
@@ -110,7 +109,7 @@ class VAE(_Reconstruction):
 
 @register("digits-autoencoder")
 def digits_autoencoder() -> Task:
-    """Reconstruct 8 x 8 digits through eight numbers."""
+    """Reconstruct 8 x 8 digits from eight numbers."""
     return Autoencoder(load_dataset("digits"))
 
 

@@ -1,4 +1,4 @@
-"""The one interface of this package: an inner problem, or a family of them."""
+"""The interface of this package: an inner problem, or a family of them."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from .prepared import Split
 Instance = Any
 Params = PyTree[Array]
 AnyBatch = Any
-"""A `Batch`, or whatever else `Task.batch` draws and `Task.loss` takes."""
+"""A `Batch`, or any other pytree that `Task.batch` returns and `Task.loss` takes."""
 
 
 class Batch(NamedTuple):
-    """Rows with a weight each: what every task of this package draws, unless it draws no data."""
+    """Weighted rows: the batch of every task in this package that has data."""
 
     inputs: Shaped[Array, " rows *shape"]
     targets: Shaped[Array, " rows *shape"]
-    """What is to be told from the inputs: labels, numbers, or each next symbol."""
+    """The values to predict from the inputs: labels, numbers, or next symbols."""
     weights: Float[Array, " rows"]
-    """Share of each row in the mean; they sum to 1, and a smaller batch is one whose last are zero."""
+    """Weight of each row in the mean; they sum to 1. In a smaller batch the last ones are zero."""
 
 
 class Task(struct.PyTreeNode, abc.ABC):
-    """An inner problem: what a learned optimizer is trained on.
+    """An inner problem, on which a learned optimizer is trained.
 
-    A task is an immutable flax dataclass: its array leaves are data on the device (a dataset, say), its
+    A task is an immutable flax dataclass: its array leaves are data on the device (such as a data set), its
     static fields are its configuration. A *family* is a task whose `sample` is not constant. All methods are
-    pure, and are jitted, vmapped over instances, and differentiated by their callers.
+    pure; callers jit them, vmap them over instances, and differentiate them.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the class a static field: jax 0.10 calls structures equal when all but the class is.
+        """Make the class a static field: jax 0.10 treats structures as equal if they differ only in class.
 
-        It tells them apart by a few bits of their hashes; one time in a hundred, a jitted function that is
+        It distinguishes them by a few bits of their hashes. One time in a hundred, a jitted function that is
         given two tasks would run the first one's program on both.
         """
         cls.__annotations__ = inspect.get_annotations(cls) | {"_class": type}
@@ -50,7 +50,7 @@ class Task(struct.PyTreeNode, abc.ABC):
 
     @abc.abstractmethod
     def sample(self, key: Key[Array, ""]) -> Instance:
-        """Draw one member of the family: a pytree of arrays, () where there is nothing to draw."""
+        """Draw one member of the family: a pytree of arrays, or () if there is nothing to draw."""
 
     @abc.abstractmethod
     def init(self, instance: Instance, key: Key[Array, ""]) -> Params:
@@ -61,7 +61,7 @@ class Task(struct.PyTreeNode, abc.ABC):
         """Draw a batch from a split.
 
         Arrays that do not depend on `instance` should not be computed from it: antithetic pairs share a key,
-        and then share the batch's memory too.
+        and can then share the batch's memory, too.
         """
 
     @abc.abstractmethod
@@ -71,10 +71,10 @@ class Task(struct.PyTreeNode, abc.ABC):
         """Return the loss of a batch, a float32 scalar, differentiable in `params`.
 
         Args:
-            instance: what `sample` drew.
-            params: the structure that `init` returned.
-            batch: what `batch` drew.
-            key: for losses that are random themselves (dropout, a variational bound).
+            instance: the result of `sample`.
+            params: parameters with the structure of `init`'s result.
+            batch: the result of `batch`.
+            key: PRNG key for random losses (dropout, a variational bound).
         """
 
     def accuracy(
@@ -83,10 +83,10 @@ class Task(struct.PyTreeNode, abc.ABC):
         """Return the share of a batch that is classified correctly; None for tasks that don't classify.
 
         Args:
-            instance: what `sample` drew.
-            params: the structure that `init` returned.
-            batch: what `batch` drew.
-            key: for predictions that are random themselves.
+            instance: the result of `sample`.
+            params: parameters with the structure of `init`'s result.
+            batch: the result of `batch`.
+            key: PRNG key for random predictions.
         """
         return None
 
@@ -108,11 +108,11 @@ class Task(struct.PyTreeNode, abc.ABC):
     @property
     @abc.abstractmethod
     def ceiling(self) -> float:
-        """The loss above which an inner run counts as diverged; meta-losses are clipped to it."""
+        """The loss at which an inner run counts as diverged; meta-losses are clipped to it."""
 
 
 def initial_loss(task: Task, key: Key[Array, ""], split: Split = "train") -> Float[Array, ""]:
-    """Return the loss of one batch at one initialisation of one instance."""
+    """Return the loss of one batch for one initialisation of one instance."""
     sample_key, init_key, batch_key, loss_key = jax.random.split(key, 4)
     instance = task.sample(sample_key)
     batch = task.batch(instance, batch_key, split)

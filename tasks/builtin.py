@@ -1,6 +1,6 @@
-"""All tasks that come with lopt, registered; whoever looks at the registry takes it from here."""
+"""Registers all tasks that come with lopt; import the registry from here."""
 
-from . import (  # noqa: F401  (each registers what it has)
+from . import (  # noqa: F401  (each registers its tasks)
     augmented_digits,
     autoencoder,
     char_gru,

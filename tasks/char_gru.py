@@ -29,8 +29,8 @@ class GRUInstance(NamedTuple):
 class CharGRU(Task):
     """Predict each next character with a gated recurrent unit over embeddings.
 
-    A stretch starts from a state of zeros. Every range is inclusive; a member with fewer units masks the last
-    ones, whose weights start at zero and get no gradient.
+    Each stretch of text starts from a state of zeros. All ranges are inclusive. A member with fewer units
+    masks the last ones, whose weights start at zero and get no gradient.
 
     References:
         Cho et al. 2014, arXiv:1406.1078; the reset gate after the product, as in cuDNN.
@@ -68,10 +68,11 @@ class CharGRU(Task):
         }
         layers = draw_layers(key, shapes)
         live = live_units(self.units, instance.units)
-        # Drawn for the largest fan in, of which some units are alive.
+        # The kernels were drawn for the largest fan in, but only some units are in use.
         wider = jnp.sqrt(units / instance.units) * instance.initial_scale
-        layers["inputs"]["kernel"] *= instance.initial_scale * jnp.tile(live, 3)
-        layers["recurrence"]["kernel"] *= wider * live[:, None] * jnp.tile(live, 3)
+        gates = jnp.tile(live, 3)[None]
+        layers["inputs"]["kernel"] *= instance.initial_scale * gates
+        layers["recurrence"]["kernel"] *= wider * live[:, None] * gates
         layers["output"]["kernel"] *= wider * live[:, None]
         return layers
 
@@ -91,7 +92,7 @@ class CharGRU(Task):
     def accuracy(
         self, instance: GRUInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the share of characters that are predicted rightly."""
+        """Return the share of characters that are predicted correctly."""
         weights = jnp.broadcast_to(batch.weights / self.length, (self.length, *batch.weights.shape))
         return share_right(self._logits(instance, params, batch), batch.targets.T, weights)
 
@@ -103,7 +104,7 @@ class CharGRU(Task):
     def _logits(
         self, instance: GRUInstance, params: Layers, batch: Batch
     ) -> Float[Array, "length batch symbols"]:
-        live = live_units(self.units, instance.units)
+        live = live_units(self.units, instance.units)[None]
         embedded = params["symbols"]["embedding"][batch.inputs.T]
 
         def step(state: Array, x: Array) -> tuple[Array, Array]:
@@ -121,11 +122,11 @@ class CharGRU(Task):
 
 @register("char-gru")
 def char_gru() -> Task:
-    """A recurrent unit of 48 on the sources of Python's library."""
+    """A GRU with 48 units on the sources of Python's standard library."""
     return CharGRU(load_text())
 
 
 @register("char-gru-family")
 def char_gru_family() -> Task:
-    """Recurrent units whose number and initial scale are drawn."""
+    """GRUs whose number of units and initial scale are drawn."""
     return CharGRU(load_text(), units=(16, 48), initial_scales=(0.8, 1.25))

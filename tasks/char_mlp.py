@@ -1,4 +1,4 @@
-"""The smallest language model of characters: a perceptron over the embeddings of the last few."""
+"""A small language model of characters: a perceptron over the embeddings of the last few."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CharMLPInstance(NamedTuple):
 
 
 class CharMLP(Task):
-    """Predict a character from those before it, by a perceptron over their embeddings.
+    """Predict a character from the preceding ones, by a perceptron over their embeddings.
 
     References:
         Bengio, Ducharme, Vincent and Jauvin 2003, A neural probabilistic language model (JMLR 3).
@@ -50,7 +50,7 @@ class CharMLP(Task):
         return symbols | self.perceptron.init(instance.perceptron, layers_key)
 
     def batch(self, instance: CharMLPInstance, key: Key[Array, ""], split: Split) -> Batch:
-        """Draw stretches of text, the last symbol of each to be predicted."""
+        """Draw stretches of text; the last symbol of each is to be predicted."""
         return self.text.batch(key, split, self.batch_size, _CONTEXT)
 
     def loss(
@@ -63,7 +63,7 @@ class CharMLP(Task):
     def accuracy(
         self, instance: CharMLPInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the share of characters that are predicted rightly."""
+        """Return the share of characters that are predicted correctly."""
         return share_right(self._logits(instance, params, batch), batch.targets[:, -1], batch.weights)
 
     @property
@@ -82,6 +82,6 @@ class CharMLP(Task):
 
 @register("char-mlp-family")
 def char_mlp_family() -> Task:
-    """Perceptrons of one or two layers on other sources of Python's library than the other models read."""
+    """Perceptrons of one or two layers, on other sources of Python's library than the other models."""
     perceptron = perceptron_family(_CONTEXT * _FEATURES, len(ALPHABET), widths=(24, 48))
     return CharMLP(load_text(OTHER_MODULES), perceptron)

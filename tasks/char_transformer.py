@@ -16,12 +16,14 @@ from .errors import UsageError
 from .layers import (
     Layers,
     Shapes,
+    align,
     check_ranges,
     dense,
     dense_shapes,
     draw_layers,
     log_uniform,
     normalise,
+    scale_and_shift,
     share_right,
 )
 from .prepared import Split
@@ -37,16 +39,16 @@ class TransformerInstance(NamedTuple):
 
 
 class CharTransformer(Task):
-    """Predict each next character with causal attention over embeddings of symbols and places.
+    """Predict each next character with causal attention over embeddings of symbols and positions.
 
     Normalisation comes before attention and before the feed-forward layer, whose width is twice the features.
-    Every range is inclusive; a shallower member skips its last layers, which then get no gradient.
+    All ranges are inclusive. A shallower member skips the last layers, which then get no gradient.
 
     References:
         Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745 (normalisation first).
 
     Raises:
-        UsageError: for an empty range, or when the heads do not divide the features.
+        UsageError: for an empty range, or if the number of heads does not divide the features.
     """
 
     text: Text
@@ -81,7 +83,7 @@ class CharTransformer(Task):
         for index in range(self.depths[1]):
             shapes |= {
                 f"attention_norm_{index}": norm,
-                # Without a bias: that of the keys would have no gradient, since softmax ignores a shift.
+                # Without a bias: that of the keys would have no gradient, because softmax ignores shifts.
                 f"attention_{index}": {"kernel": (features, 3 * features)},
                 f"attention_output_{index}": dense_shapes(features, features),
                 f"norm_{index}": norm,
@@ -110,7 +112,7 @@ class CharTransformer(Task):
     def accuracy(
         self, instance: TransformerInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the share of characters that are predicted rightly."""
+        """Return the share of characters that are predicted correctly."""
         labels = batch.targets
         weights = jnp.broadcast_to(batch.weights[:, None] / self.length, labels.shape)
         return share_right(self._logits(instance, params, batch), labels, weights)
@@ -123,7 +125,7 @@ class CharTransformer(Task):
     def _logits(
         self, instance: TransformerInstance, params: Layers, batch: Batch
     ) -> Float[Array, "batch length symbols"]:
-        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"]
+        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"][None]
         for index in range(self.depths[1]):
             new = x + self._attend(params, index, _layer_norm(params[f"attention_norm_{index}"], x))
             hidden = jax.nn.gelu(dense(params[f"hidden_{index}"], _layer_norm(params[f"norm_{index}"], new)))
@@ -138,23 +140,23 @@ class CharTransformer(Task):
         mapped = dense(params[f"attention_{index}"], x).reshape(rows, length, 3, self.heads, -1)
         query, key, value = (mapped[:, :, part] for part in range(3))
         scores = jnp.einsum("bqhf,bkhf->bhqk", query, key) / math.sqrt(features // self.heads)
-        scores = jnp.where(jnp.tri(length, dtype=bool), scores, -jnp.inf)
+        scores = jnp.where(align(jnp.tri(length, dtype=bool), scores), scores, -jnp.inf)
         attended = jnp.einsum("bhqk,bkhf->bqhf", jax.nn.softmax(scores), value)
         return dense(params[f"attention_output_{index}"], attended.reshape(rows, length, features))
 
 
 def _layer_norm(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Array, "*rows f"]:
     """Normalise over features (Ba, Kiros and Hinton 2016, arXiv:1607.06450)."""
-    return normalise(x, -1) * layer["scale"] + layer["bias"]
+    return scale_and_shift(layer, normalise(x, -1))
 
 
 @register("char-transformer")
 def char_transformer() -> Task:
-    """A layer of attention on the sources of Python's library."""
+    """One layer of attention on the sources of Python's standard library."""
     return CharTransformer(load_text())
 
 
 @register("char-transformer-family")
 def char_transformer_family() -> Task:
-    """One or two layers of attention, with an initial scale that is drawn."""
+    """One or two layers of attention, with a drawn initial scale."""
     return CharTransformer(load_text(), depths=(1, 2), initial_scales=(0.8, 1.25))

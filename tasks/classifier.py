@@ -1,4 +1,4 @@
-"""Classification: a network gives logits, and the rest is the same for all of them."""
+"""Classification tasks, which differ only in how the logits are computed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from .layers import share_right
 class Classifier(Task):
     """A task whose loss is the cross-entropy of the labels, in nats.
 
-    What is left to write are `sample`, `init` and `batch`, whose targets are labels, and `logits` in place of
-    `loss`.
+    Subclasses implement `sample`, `init`, `batch` (with labels as targets), and `logits` instead of `loss`.
     """
 
     @property
     @abc.abstractmethod
     def num_classes(self) -> int:
-        """How many labels there are."""
+        """The number of labels."""
 
     @abc.abstractmethod
     def logits(self, instance: Instance, params: Params, batch: Batch) -> Float[Array, "rows classes"]:
@@ -41,5 +40,5 @@ class Classifier(Task):
 
     @property
     def ceiling(self) -> float:
-        """Four times the loss of guessing: above every initial loss of the registered families."""
+        """Four times the loss of guessing, which is above every initial loss of the registered families."""
         return 4 * math.log(self.num_classes)

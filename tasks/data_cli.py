@@ -1,6 +1,6 @@
-"""The command `lopt-data`: see which data sets are on this machine, and prepare one."""
+"""The command `lopt-data`: list the data sets on this machine, and prepare one."""
 
-# Only the standard library and tyro up here, so that --help is fast; handlers import the rest.
+# Only the standard library and tyro at the top, so that --help is fast; handlers import the rest.
 import dataclasses
 import importlib.util
 import logging
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import tyro
 
-# One retry: TFDS's own ten, with their growing pauses, take minutes to say that there is no network.
+# One retry: TFDS's ten, with growing pauses, take minutes to fail without a network.
 _MAX_RETRIES = 1
 
 
@@ -24,7 +24,7 @@ class PrepareError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """Show each data set: whether it is prepared, where, how many examples it has, what preparing takes."""
+    """List the data sets: whether and where each is prepared, its number of examples, how to prepare it."""
 
     data_dir: DataDir = None
     """Directory to look in, instead of $TFDS_DATA_DIR or ~/tensorflow_datasets."""
@@ -50,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
         args: command line without the program's name; None takes it from the process.
 
     Returns:
-        The exit code: 0 done, 1 an error told on stderr in one sentence, 2 bad usage, 130 ctrl-C.
+        The exit code: 0 done, 1 an error reported on stderr in one sentence, 2 bad usage, 130 ctrl-C.
     """
     try:
         command = tyro.cli(Command, prog="lopt-data", description=__doc__, args=args)
@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(command: List | Prepare) -> int:
-    """Carry out a parsed command; return the exit code."""
+    """Run a parsed command; return the exit code."""
     from .prepared import (
         DatasetNotPreparedError,
         MissingPackageError,
@@ -96,12 +96,12 @@ def _fail(error: Exception, code: int) -> int:
 
 
 def _plain(text: str) -> str:
-    """Escape what a terminal would obey: a directory may be called anything."""
+    """Escape control characters, which may occur in the name of a directory."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def prepare(name: str, data_dir: Path) -> Path:
-    """Make a data set readable by `tasks.load_dataset`; does nothing when it already is.
+    """Make a data set readable by `tasks.load_dataset`; does nothing if it already is.
 
     Args:
         name: a name in `tasks.prepared.DATASETS`.
@@ -111,9 +111,9 @@ def prepare(name: str, data_dir: Path) -> Path:
         The prepared directory.
 
     Raises:
-        PrepareError: the network, the disk or TensorFlow is missing.
-        MissingPackageError: a package that reading the data needs is not installed.
-        DatasetNotPreparedError: `data_dir` cannot be written (digits).
+        PrepareError: if the network, disk space or TensorFlow is missing.
+        MissingPackageError: if a package for reading the data is not installed.
+        DatasetNotPreparedError: if `data_dir` cannot be written (digits).
     """
     from .prepared import DATASETS, ensure_prepared, find_prepared, require_packages
 
@@ -130,7 +130,7 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
     Args:
         name: a name in `tasks.prepared.DATASETS`.
         data_dir: the TFDS root directory.
-        beside: the directory of its tfrecord form, which is left as it is; None when there is none.
+        beside: the directory of its tfrecord form, which stays unchanged; None if there is none.
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise PrepareError(
@@ -149,7 +149,7 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
     if target.exists():
         raise PrepareError(f"{target} is in the way and is not a prepared data set: delete it and try again.")
     downloader.MAX_RETRIES = _MAX_RETRIES
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # Each retry would be told of in a line.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # It would print a line for each retry.
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
@@ -165,14 +165,14 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
             f"could not download {name!r} ({type(error).__name__}): "
             "check the network and the proxy settings, then run the same command again."
         ) from error
-    # TFDS has no common base for a checksum that differs, a full disk, a broken TensorFlow.
+    # TFDS has no common base class for errors such as a wrong checksum, a full disk or a broken TensorFlow.
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "no reason given")
         raise PrepareError(f"could not prepare {name!r}: {type(error).__name__}: {reason}") from error
 
 
 def _print_table(data_dir: Path) -> None:
-    """Print one row for each data set."""
+    """Print a table with one row per data set."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -180,7 +180,7 @@ def _print_table(data_dir: Path) -> None:
 
     from .prepared import DATASETS, SPLITS, count_examples, find_prepared
 
-    title = Text(_plain(f"Data sets in {data_dir}"))  # in which brackets are not markup
+    title = Text(_plain(f"Data sets in {data_dir}"))  # as Text, so that brackets are not markup
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
     table.add_column("prepared in", overflow="fold")
@@ -203,7 +203,7 @@ def _print_table(data_dir: Path) -> None:
             "-" if readable else todo,
         )
     console = Console()
-    # Printed by Python: rich ends the process, with its own status, when nobody reads what it writes.
+    # Printed by Python, because rich ends the process with its own status if the output pipe is closed.
     with console.capture() as captured:
         console.print(table)
     print(captured.get(), end="")

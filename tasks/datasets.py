@@ -1,6 +1,6 @@
-"""Image classification data that lives on the device as uint8, read once through TFDS.
+"""Image classification data, stored on the device as uint8 and read once through TFDS.
 
-No TensorFlow and no network here; `prepared.py` says where the data is.
+This module needs neither TensorFlow nor a network; `prepared.py` locates the data.
 """
 
 import functools
@@ -26,14 +26,14 @@ from .prepared import (
     resolve_data_dir,
 )
 
-_READ_CHUNK = 4096  # examples decoded at a time, so that reading never holds two copies of a data set
+_READ_CHUNK = 4096  # examples decoded at a time, so that reading never holds two copies of the data
 
 
 class Dataset(struct.PyTreeNode):
     """A classification data set on the device.
 
-    Pass it to jitted functions as an argument (it is a pytree) rather than closing over it: what is closed
-    over may be baked into the compiled program.
+    Pass it to jitted functions as an argument (it is a pytree) instead of closing over it: closed-over arrays
+    may become constants of the compiled program.
 
     Attributes:
         images: split -> uint8 [n, height, width, channels], 0..255.
@@ -41,7 +41,7 @@ class Dataset(struct.PyTreeNode):
         name: its name in `DATASETS`.
         num_classes: number of classes.
         mean: mean of the train split's pixels scaled to 0..1.
-        std: standard deviation of the same.
+        std: standard deviation of the same pixels.
     """
 
     images: dict[str, jax.Array]
@@ -60,8 +60,8 @@ class Dataset(struct.PyTreeNode):
     ) -> tuple[Float[Array, "batch height width channels"], Int[Array, " batch"]]:
         """Draw examples of `split` uniformly, with replacement.
 
-        Cheap inside `scan` and `vmap`: only the drawn uint8 rows are gathered and converted, and keys mapped
-        over share one copy of the data.
+        This is cheap inside `scan` and `vmap`: only the drawn uint8 rows are gathered and converted, and
+        mapped keys share one copy of the data.
 
         Args:
             key: one typed PRNG key.
@@ -91,9 +91,10 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
         The data set, all four splits.
 
     Raises:
-        UnknownDatasetError: no data set has that name.
-        DatasetNotPreparedError: it is not there as array_record, or damaged, or `data_dir` cannot be written.
-        MissingPackageError: a package that reading needs is not installed.
+        UnknownDatasetError: if no data set has that name.
+        DatasetNotPreparedError: if it is not prepared as array_record, or is damaged, or `data_dir` cannot be
+            written.
+        MissingPackageError: if a package for reading it is not installed.
     """
     find_source(name)
     return _load_cached(name, resolve_data_dir(data_dir))
@@ -104,12 +105,12 @@ def _load_cached(name: str, data_dir: Path) -> Dataset:
     require_packages(name)
     splits, num_classes = _read_splits(ensure_prepared(name, data_dir))
     train = splits["train"][0]
-    # One pass over 256 counts: exact, and no float copy of the images.
+    # From counts of the 256 levels: exact, and without a float copy of the images.
     counts = np.bincount(train.reshape(-1), minlength=256) / train.size
     levels = np.arange(256) / 255.0
     mean = float(counts @ levels)
     std = float(np.sqrt(counts @ (levels - mean) ** 2))
-    # A first call inside a traced function would otherwise put that trace's values into the cache.
+    # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
         images = {split: jnp.asarray(splits[split][0]) for split in SPLITS}
         labels = {split: jnp.asarray(splits[split][1]) for split in SPLITS}
@@ -131,7 +132,7 @@ def _read_splits(
         return splits, builder.info.features["label"].num_classes
     except ImportError:
         raise
-    # Whatever TFDS, protobuf or array_record trip over in there, the remedy is the same.
+    # The remedy is the same for all errors of TFDS, protobuf and array_record.
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DatasetNotPreparedError(
@@ -140,7 +141,7 @@ def _read_splits(
 
 
 def _read_source(source: Any, expected: int) -> tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]:
-    """Read a TFDS data source whole, in order; `expected` is the example count its metadata promises."""
+    """Read a complete TFDS data source, in order; `expected` is the number of examples in its metadata."""
     if len(source) != expected or expected == 0:
         raise UsageError(f"{len(source)} examples where the metadata says {expected}")
     images, labels = [], []

@@ -1,6 +1,6 @@
 """The TFDS builder of scikit-learn's handwritten digits, and its race-free preparation.
 
-Importing this module imports tensorflow-datasets (not TensorFlow): do it inside functions.
+Importing this module imports tensorflow-datasets (not TensorFlow), so import it inside functions.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        # Tensor rather than Image: encoding an Image needs TensorFlow, decoding one needs Pillow.
+        # Tensor instead of Image, because encoding an Image needs TensorFlow, and decoding one needs Pillow.
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(shape=(8, 8, 1), dtype=np.uint8),
@@ -73,7 +73,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, images: UInt8[np.ndarray, "n 8 8 1"], labels: Int[np.ndarray, " n"], rows: Int[np.ndarray, " m"]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        # TFDS orders examples by a hash of their key: the row number makes that order reproducible.
+        # TFDS orders examples by a hash of their key; with the row number as key the order is reproducible.
         for row in rows.tolist():
             yield row, {"image": images[row], "label": int(labels[row])}
 
@@ -81,7 +81,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
 def stratified_split(
     labels: Int[np.ndarray, " n"], test_size: int, seed: int
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
-    """Split row numbers into train and test with every class in proportion, to within one example.
+    """Split row numbers into train and test, with every class in proportion up to one example.
 
     Args:
         labels: class of each row.
@@ -91,40 +91,40 @@ def stratified_split(
     Returns:
         Sorted row numbers of the train part (n - test_size) and of the test part (test_size).
     """
-    # RandomState, because numpy promises its stream for ever; that of default_rng may change.
+    # RandomState, because numpy guarantees its stream permanently; that of default_rng may change.
     shuffled = np.random.RandomState(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    # Evenly spaced rows of a list sorted by class hold each class in proportion.
+    # Evenly spaced rows of a list sorted by class contain each class in proportion.
     is_test = np.zeros(len(labels), dtype=bool)
     is_test[by_class[np.arange(test_size) * len(labels) // test_size]] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
 def prepare_digits(data_dir: Path) -> Path:
-    """Prepare the digits under `data_dir`; safe when several processes do it at once.
+    """Prepare the digits under `data_dir`; several processes may do so at the same time.
 
     Args:
-        data_dir: the TFDS root directory, made when it does not exist.
+        data_dir: the TFDS root directory, created if necessary.
 
     Returns:
         The prepared directory, `data_dir`/sklearn_digits/<version>.
 
     Raises:
-        OSError: the directory cannot be written, or is in the way and is not a prepared data set.
+        OSError: if the directory cannot be written, or exists and is not a prepared data set.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     prepared = data_dir / SklearnDigits.name / str(SklearnDigits.VERSION)
-    # Beside the final place, because a rename is atomic only within one file system.
+    # Next to the final directory, because a rename is atomic only within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{SklearnDigits.name}-", dir=data_dir) as scratch:
         builder = SklearnDigits(data_dir=scratch, file_format="array_record")
-        # TFDS prints a banner and progress bars, noise for a second's work.
+        # TFDS prints a banner and progress bars, which are not useful for a second's work.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
         prepared.parent.mkdir(exist_ok=True)
         try:
             os.rename(builder.data_dir, prepared)
         except OSError:
-            # Another process was first: its directory holds the same bytes, so use that.
+            # Another process was first; its directory has the same contents, so use that.
             if not (prepared / "dataset_info.json").is_file():
                 raise
     return prepared

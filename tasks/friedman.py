@@ -1,4 +1,4 @@
-"""Regression on Friedman's function: a table that is drawn, with inputs that don't matter."""
+"""Regression on Friedman's function, with random data and irrelevant inputs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .registry import register
 
 _INPUTS = 10
 _MEAN, _DEVIATION = 14.4, 4.9
-"""Of the function below, over uniform inputs."""
+"""Mean and standard deviation of the function below, for uniform inputs."""
 
 
 class FriedmanInstance(NamedTuple):
-    """Which inputs are which, and the perceptron that learns them."""
+    """The order of the inputs, and the perceptron that learns the function."""
 
     order: Int[Array, " inputs"]
     perceptron: PerceptronInstance
 
 
 class Friedman(Task):
-    """Learn 10 sin(pi a b) + 20 (c - 1/2)^2 + 10 d + 5 e of five uniform inputs among ten; squared error.
+    """Learn 10 sin(pi a b) + 20 (c - 1/2)^2 + 10 d + 5 e of five among ten uniform inputs; squared error.
 
     Inputs and targets are standardised; `noise` is in units of the target's standard deviation. A member
-    permutes the inputs. Every key gives new data, and a split's keys are a stream of its own.
+    permutes the inputs. Every key gives new data, and each split has its own stream of keys.
 
     References:
         Friedman 1991, Multivariate adaptive regression splines (Annals of Statistics 19).

@@ -21,7 +21,7 @@ from .prepared import Split
 
 
 class MLPInstance(NamedTuple):
-    """One member of the family: the entries of a perceptron's, and one of its own; each is a scalar."""
+    """One member of the family: a perceptron's entries, and a batch size; each is a scalar."""
 
     width: Int[Array, ""]
     depth: Int[Array, ""]
@@ -34,9 +34,9 @@ class MLPInstance(NamedTuple):
 class ImageMLP(Classifier):
     """Classify images with an MLP whose shape, activation, initialisation and batch size may be drawn.
 
-    Every range is inclusive; equal ends make the entry constant, and then it costs nothing. See `Perceptron`
-    for how members of different shapes are one program. The meta-learned rules see the zeros of the units
-    that a member lacks as they would see dead units.
+    All ranges are inclusive; with equal ends the entry is constant and costs nothing. See `Perceptron` for
+    how members of different shapes share one program. To learned rules, the zeros of the units that a member
+    lacks look like dead units.
 
     Raises:
         ValueError: for an empty range or an unknown activation.
@@ -76,12 +76,13 @@ class ImageMLP(Classifier):
         return perceptron.init(PerceptronInstance(*instance[:4]), key)
 
     def batch(self, instance: MLPInstance, key: Key[Array, ""], split: Split) -> Batch:
-        """Draw examples with replacement; a member's batch size sets how many of them count."""
+        """Draw examples with replacement; as many as the member's batch size have nonzero weight."""
         size = self.batch_sizes[1]
         batch = draw_images(self.dataset, key, split, size)
         if self.batch_sizes[0] == size:
             return batch
-        return batch._replace(weights=(jnp.arange(size) < instance.batch_size) / instance.batch_size)
+        counted = jnp.arange(size, dtype=jnp.int32) < instance.batch_size
+        return batch._replace(weights=jnp.where(counted, 1 / instance.batch_size, 0))
 
     @property
     def hyperparameters(self) -> Mapping[str, Hyperparameter]:
@@ -110,7 +111,7 @@ class ImageMLP(Classifier):
         return self.dataset.num_classes
 
     def logits(self, instance: MLPInstance, params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
-        """Return what the perceptron makes of the pixels."""
+        """Return the perceptron's outputs for the pixels."""
         perceptron = self._perceptron(batch.inputs.shape[-1])
         return perceptron.apply(PerceptronInstance(*instance[:4]), params, batch.inputs)
 

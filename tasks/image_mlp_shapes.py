@@ -1,4 +1,4 @@
-"""Wider and deeper perceptrons than those that small families draw: for tests of generalisation."""
+"""Wider and deeper perceptrons than those in the families, for tests of generalisation."""
 
 from __future__ import annotations
 

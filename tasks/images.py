@@ -1,4 +1,4 @@
-"""What tasks on small images share: their batches."""
+"""Batches, for all tasks on small images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .prepared import Split
 
 
 def draw_images(dataset: Dataset, key: Key[Array, ""], split: Split, size: int) -> Batch:
-    """Draw flattened examples with replacement, each of the same weight."""
+    """Draw flattened examples with replacement, with equal weights."""
     images, labels = dataset.batch(key, split, size)
     return Batch(images.reshape(size, -1), labels, equal_weights(size))
 
 
 def count_pixels(dataset: Dataset) -> int:
-    """Return how many numbers an image is."""
+    """Return the number of values in an image."""
     return math.prod(dataset.images["train"].shape[1:])

@@ -1,4 +1,4 @@
-"""Parameters and layers that several tasks share, as plain functions of dictionaries of arrays."""
+"""Layers for several tasks, as plain functions of dictionaries of arrays."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _EPSILON = 1e-5
 def draw_layers(key: Key[Array, ""], shapes: Shapes) -> Layers:
     """Draw initial parameters.
 
-    Kernels are normal numbers truncated at 2, times 1 / sqrt(fan in), the product of all axes but the last;
-    embeddings the same times 1 / sqrt(features); biases are 0 and scales 1.
+    Kernels are normal numbers truncated at 2, times 1 / sqrt(fan in), where the fan in is the product of all
+    axes except the last. Embeddings are the same with 1 / sqrt(features); biases are 0 and scales 1.
 
     Args:
         key: one typed PRNG key.
-        shapes: the tensors of every layer; what each is, its name says.
+        shapes: the shapes of every layer's tensors; a tensor's name determines its kind.
     """
     drawn = {
         (layer, name): shape
@@ -57,9 +57,19 @@ def dense_shapes(inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def dense(layer: dict[str, Array], x: Float[Array, "*rows inputs"]) -> Float[Array, "*rows outputs"]:
-    """Apply an affine map; without a bias where the layer has none."""
+    """Apply an affine map, or a linear one if the layer has no bias."""
     mapped = x @ layer["kernel"]
-    return mapped + layer["bias"] if "bias" in layer else mapped
+    return mapped + align(layer["bias"], mapped) if "bias" in layer else mapped
+
+
+def align(values: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Give an array the rank of another, by axes of size 1 before its own."""
+    return jax.lax.expand_dims(values, range(x.ndim - values.ndim))
+
+
+def scale_and_shift(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Array, "*rows f"]:
+    """Multiply every feature by its scale, and add its bias."""
+    return x * align(layer["scale"], x) + align(layer["bias"], x)
 
 
 def normalise(x: Float[Array, "..."], axes: int | tuple[int, ...]) -> Float[Array, "..."]:
@@ -78,19 +88,19 @@ def share_right(
 ) -> Float[Array, ""]:
     """Return the weighted share of rows whose largest logit is the label's.
 
-    A row with a logit that is not finite is wrong: nothing is predicted there.
+    A row with a non-finite logit counts as wrong, because it predicts nothing.
     """
     right = (jnp.argmax(logits, axis=-1) == labels) & jnp.isfinite(logits).all(axis=-1)
-    return jnp.sum(weights * right)
+    return jnp.sum(jnp.where(right, weights, 0))
 
 
 def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:
-    """Draw a number whose logarithm is uniform between those of two positive numbers."""
+    """Draw a number that is log-uniform between two positive numbers."""
     return jnp.exp(jax.random.uniform(key, minval=math.log(low), maxval=math.log(high)))
 
 
 def check_ranges(**ranges: tuple[float, float]) -> None:
-    """Raise ValueError for a range of a family that is empty or not positive."""
+    """Raise UsageError for a range of a family that is empty or not positive."""
     for name, (low, high) in ranges.items():
         if not 0 < low <= high:
             raise UsageError(f"{name}=({low}, {high}) is no range: give two positive numbers, low first")

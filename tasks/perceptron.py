@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from .errors import UsageError
-from .layers import Layers, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from .layers import Layers, align, check_ranges, dense, dense_shapes, draw_layers, log_uniform
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -34,9 +34,9 @@ class PerceptronInstance(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Perceptron:
-    """What a perceptron may be: a task's static field, and the functions of its parameters.
+    """A family of perceptrons: a static field of tasks, with functions of the parameters.
 
-    Every range is inclusive, and equal ends make the entry constant. Shapes are those of the largest
+    All ranges are inclusive, and with equal ends the entry is constant. Shapes are those of the largest
     member: a narrower one masks its last hidden units, whose weights start at zero and get no gradient; a
     shallower one skips its last hidden layers.
 
@@ -76,9 +76,9 @@ class Perceptron:
         for index, layer in enumerate(layers.values()):
             kernel = layer["kernel"] * instance.initial_scale
             if index > 0:
-                # Drawn for the largest fan in, of which `width` units are alive.
+                # The kernel was drawn for the largest fan in, but only `width` units are in use.
                 kernel = kernel * live[:, None] * jnp.sqrt(self.widths[1] / instance.width)
-            layer["kernel"] = kernel * live if index < len(units) - 2 else kernel
+            layer["kernel"] = kernel * live[None] if index < len(units) - 2 else kernel
         return layers
 
     def apply(
@@ -90,7 +90,7 @@ class Perceptron:
             new = dense(layers[f"layer_{index}"], x)
             new = activate(self.activations, instance.activation, new)
             if self.widths[0] != self.widths[1]:
-                new = new * live
+                new = new * align(live, new)
             x = jnp.where(index < instance.depth, new, x) if index >= self.depths[0] else new
         return dense(layers[f"layer_{self.depths[1]}"], x)
 
@@ -103,7 +103,7 @@ def perceptron_family(
 
 
 def check_activations(activations: tuple[str, ...]) -> None:
-    """Raise ValueError for an unknown activation, or none."""
+    """Raise UsageError for an unknown activation, or if there is none."""
     unknown = set(activations) - ACTIVATIONS.keys()
     if unknown or not activations:
         raise UsageError(f"activations {sorted(unknown)} are unknown; there are {', '.join(ACTIVATIONS)}")
@@ -116,5 +116,5 @@ def activate(activations: tuple[str, ...], index: Int[Array, ""], x: Array) -> A
 
 
 def live_units(widths: tuple[int, int], width: Int[Array, ""]) -> Float[Array, " units"]:
-    """Return 1 for the units that a member has, and 0 for the others of the largest one."""
+    """Return 1 for the units that a member has, and 0 for the other units of the largest member."""
     return (jnp.arange(widths[1]) < width).astype(jnp.float32)

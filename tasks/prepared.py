@@ -1,7 +1,7 @@
-"""Which data sets there are, and whether they are on this machine. Needs neither JAX nor TFDS.
+"""The data sets, and whether they are on this machine.
 
-No TensorFlow and no network here: digits are prepared from scikit-learn on first use, the others by the
-command `lopt-data prepare NAME` (`tasks/data_cli.py`).
+Needs neither JAX nor TFDS. It needs neither TensorFlow nor a network, either: digits are prepared from
+scikit-learn on first use, the others by the command `lopt-data prepare NAME` (`tasks/data_cli.py`).
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ from .errors import UsageError
 Split = Literal["train", "inner_valid", "outer_valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")
 
-# Inner training sees `train`, the meta-objective `inner_valid`, choices about theta `outer_valid`; `test` is
-# for reports only.
+# `train` is for inner training, `inner_valid` for the meta-objective, `outer_valid` for choices about theta,
+# and `test` for reports only.
 _SHARES: dict[Split, tuple[str, int, int]] = {
     "train": ("train", 0, 80),
     "inner_valid": ("train", 80, 90),
     "outer_valid": ("train", 90, 100),
     "test": ("test", 0, 100),
 }
-"""Split -> the split of TFDS that it is a part of, and where it begins and ends there in percent."""
+"""Split -> the TFDS split that it is a part of, and its beginning and end in percent."""
 TFDS_SPLITS = {split: f"{whole}[{low}%:{high}%]" for split, (whole, low, high) in _SHARES.items()}
-"""What TFDS calls our splits."""
+"""Our splits in TFDS's notation."""
 
 
 class UnknownDatasetError(UsageError):
@@ -39,17 +39,17 @@ class DatasetNotPreparedError(UsageError, RuntimeError):
 
 
 class MissingPackageError(ModuleNotFoundError, UsageError):
-    """A package that reading data needs is not installed."""
+    """A package for reading data is not installed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where TFDS keeps a data set and what reading it takes.
+    """The location of a data set in TFDS, and the modules for reading it.
 
     Attributes:
-        builder: the name under which TFDS registers it.
-        version: the prepared version that is read; pinned, so that results stay comparable.
-        modules: importable modules that reading needs; each is in `_PACKAGES`.
+        builder: its name in TFDS.
+        version: the version that is read; pinned, so that results stay comparable.
+        modules: importable modules for reading it; each is in `_PACKAGES`.
         local: whether it is prepared on first use, without a network.
     """
 
@@ -87,9 +87,9 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return the TFDS root: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
-        DatasetNotPreparedError: when that is in a home directory, and there is none.
+        DatasetNotPreparedError: if the path needs a home directory, and there is none.
     """
-    # Asked now, not when TFDS was imported, which is when TFDS itself reads the variable.
+    # Read at each call, whereas TFDS reads the variable when it is imported.
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     try:
         return Path(chosen).expanduser().resolve()
@@ -100,7 +100,7 @@ def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def array_record_root(data_dir: Path) -> Path:
-    """Return the root that holds array_record data where `data_dir` already holds the tfrecord form."""
+    """Return the root for array_record data if `data_dir` already holds the tfrecord form."""
     return data_dir / "array_record"
 
 
@@ -112,7 +112,8 @@ def find_prepared(name: str, data_dir: Path) -> tuple[Path | None, bool]:
         data_dir: the TFDS root directory.
 
     Returns:
-        The directory and True if it can be read; else the directory of a tfrecord form, or None, and False.
+        The directory and True if it can be read; otherwise the directory of a tfrecord form, or None, and
+        False.
     """
     source = find_source(name)
     unreadable = None
@@ -127,7 +128,7 @@ def find_prepared(name: str, data_dir: Path) -> tuple[Path | None, bool]:
 
 
 def require_packages(name: str) -> None:
-    """Raise `MissingPackageError`, with the pip command, unless what reading `name` needs is installed."""
+    """Raise `MissingPackageError`, with the pip command, if packages for reading `name` are missing."""
     missing = [m for m in find_source(name).modules if importlib.util.find_spec(m) is None]
     if missing:
         packages = " ".join(_PACKAGES[module] for module in missing)
@@ -137,10 +138,10 @@ def require_packages(name: str) -> None:
 
 
 def ensure_prepared(name: str, data_dir: Path) -> Path:
-    """Return the readable directory of a data set; prepare it if that takes no network.
+    """Return the readable directory of a data set; prepare it if that needs no network.
 
     Raises:
-        DatasetNotPreparedError: it is not there as array_record, or `data_dir` cannot be written.
+        DatasetNotPreparedError: if it is not prepared as array_record, or `data_dir` cannot be written.
     """
     path, readable = find_prepared(name, data_dir)
     if path is not None and readable:
@@ -167,19 +168,20 @@ def ensure_prepared(name: str, data_dir: Path) -> Path:
 
 
 def _file_formats(path: Path) -> set[str]:
-    """Return the formats that a prepared directory declares; empty when it is not prepared."""
+    """Return the formats that a prepared directory declares; empty if it is not prepared."""
     try:
         declared = json.loads((path / "dataset_info.json").read_text())
     except (OSError, ValueError):
         return set()
-    # Directories that old TFDS versions wrote name no format: they are tfrecord.
+    # Directories written by old TFDS versions name no format; they are tfrecord.
     return {declared.get("fileFormat", "tfrecord"), *declared.get("alternativeFileFormats", [])}
 
 
 def count_examples(path: Path) -> dict[Split, int]:
     """Return the number of examples in each of our splits of a prepared directory; {} if it is damaged.
 
-    TFDS is not asked, since importing it takes most of a second; it rounds shares of a split as is done here.
+    This doesn't use TFDS, because importing it takes most of a second; TFDS rounds shares of a split in the
+    same way.
     """
     try:
         declared = json.loads((path / "dataset_info.json").read_text())["splits"]

@@ -1,4 +1,4 @@
-"""Classification of noisy curves that are drawn on the fly: endless data, without a data set."""
+"""Classification of noisy curves that are generated on the fly, without a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FREQUENCIES = 4
 
 
 class CurveInstance(NamedTuple):
-    """One member: its curves and its perceptron."""
+    """One member: its templates and its perceptron."""
 
     coefficients: Float[Array, "classes waves"]
     """Fourier coefficients of each class's template."""
@@ -30,12 +30,12 @@ class CurveInstance(NamedTuple):
 
 
 class ProceduralCurves(Classifier):
-    """Tell which template a curve was made from, after it was scaled, shifted, tilted and blurred by noise.
+    """Classify curves by their template, after random scaling, shifts, tilts and noise.
 
-    A template is a random smooth curve that ends in zero on both sides. For every example it is multiplied
-    by a random factor, moved, given a slope, and noise is added: like MNIST-1D, but with templates, sizes
-    and noise of our own. Every key gives new data; a split's keys are a stream of its own. With
-    `draws_templates`, each member has its own templates: a family of problems, not only of networks.
+    A template is a random smooth curve that is zero at both ends. For every example it is multiplied by a
+    random factor, shifted and tilted, and noise is added: like MNIST-1D, but with different templates, sizes
+    and noise. Every key gives new data, and each split has its own stream of keys. With `draws_templates`,
+    each member has its own templates: a family of problems, not only of networks.
 
     References:
         Greydanus and Kobak 2024, arXiv:2011.14439 (MNIST-1D).
@@ -49,13 +49,13 @@ class ProceduralCurves(Classifier):
     batch_size: int = struct.field(pytree_node=False, default=64)
 
     def sample(self, key: Key[Array, ""]) -> CurveInstance:
-        """Draw a perceptron; and templates, which else are always the same."""
+        """Draw a perceptron, and templates if `draws_templates`; otherwise these are fixed."""
         perceptron_key, template_key = jax.random.split(key)
         template_key = template_key if self.draws_templates else jax.random.key(_TEMPLATE_SEED)
         # Lower frequencies have more weight, as in natural signals.
         amplitudes = 1 / jnp.sqrt(1 + jnp.arange(2 * _FREQUENCIES) // 2)
         shape = (self.perceptron.outputs, 2 * _FREQUENCIES)
-        coefficients = amplitudes * jax.random.normal(template_key, shape)
+        coefficients = amplitudes[None] * jax.random.normal(template_key, shape)
         return CurveInstance(coefficients, self.perceptron.sample(perceptron_key))
 
     def init(self, instance: CurveInstance, key: Key[Array, ""]) -> Layers:
@@ -68,7 +68,7 @@ class ProceduralCurves(Classifier):
         rows = self.batch_size
         labels = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs)
         changes = jax.random.uniform(keys[1], (3, rows, 1), minval=-1.0)
-        places = jnp.linspace(-1, 1, self.perceptron.inputs)
+        places = jnp.linspace(-1, 1, self.perceptron.inputs)[None]
         curves = evaluate_templates(instance.coefficients[labels], places + self.shift * changes[0])
         curves = curves * jnp.exp(changes[1] / 2) + self.tilt * changes[2] * places
         return Batch(
@@ -87,21 +87,22 @@ class ProceduralCurves(Classifier):
 def evaluate_templates(
     coefficients: Float[Array, "rows waves"], places: Float[Array, "rows points"]
 ) -> Float[Array, "rows points"]:
-    """Return smooth curves that are zero outside of -1/2 to 1/2.
+    """Return smooth curves that are zero outside [-1/2, 1/2].
 
     Args:
-        coefficients: of a cosine and a sine of each frequency.
-        places: where to evaluate each curve.
+        coefficients: coefficients of the cosines and sines of all frequencies.
+        places: the points at which to evaluate each curve.
     """
     window = jnp.square(jnp.cos(jnp.pi * jnp.clip(places, -0.5, 0.5)))
-    angles = 2 * jnp.pi * places[..., None] * (1 + jnp.arange(_FREQUENCIES)) / 1.5
+    frequencies = 1 + jnp.arange(_FREQUENCIES, dtype=places.dtype)[None, None]
+    angles = 2 * jnp.pi * places[..., None] * frequencies / 1.5
     waves = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
     return window * jnp.einsum("rpw,rw->rp", waves, coefficients)
 
 
 @register("procedural-mlp")
 def procedural_mlp() -> Task:
-    """Ten templates that are always the same."""
+    """Ten fixed templates."""
     return ProceduralCurves()
 
 
@@ -113,7 +114,7 @@ def procedural_mlp_family() -> Task:
 
 @register("rescaled-procedural-mlp-family")
 def rescaled_procedural_mlp_family() -> Task:
-    """The same with a factor from 0.1 to 10 for each tensor."""
+    """The same, reparametrised by a factor from 0.1 to 10 for each tensor."""
     return Reparametrised(procedural_mlp_family(), 0.1, 10.0, level="tensor")
 
 

@@ -25,7 +25,7 @@ class Quadratic(Task):
     """Random quadratics |A (x - x* - shift)|^2 / 2, with a random rotation and spectrum.
 
     The singular values of A are log-uniform between 1/sqrt(condition) and 1; the optimum is standard normal
-    and parameters start at zero. A batch is a random shift of the optimum: gradient noise.
+    and parameters start at zero. A batch is a random shift of the optimum, that is, gradient noise.
     """
 
     dimension: int = struct.field(pytree_node=False, default=10)
@@ -46,7 +46,7 @@ class Quadratic(Task):
         return {"x": jnp.zeros(self.dimension)}
 
     def batch(self, instance: QuadraticInstance, key: Key[Array, ""], split: Split) -> Float[Array, " d"]:
-        """Draw a shift of the optimum; every split has the same law."""
+        """Draw a shift of the optimum; its distribution is the same for every split."""
         return self.noise * jax.random.normal(key, (self.dimension,))
 
     def loss(
@@ -62,5 +62,5 @@ class Quadratic(Task):
 
     @property
     def ceiling(self) -> float:
-        """Ten times a generous initial loss."""
+        """Ten times a generous estimate of the initial loss."""
         return 10.0 * self.dimension

@@ -1,4 +1,4 @@
-"""Tasks by name, built when they are asked for: importing this package reads no data."""
+"""Tasks by name, built on request: importing this package reads no data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .quadratic import Quadratic
 
 Builder = Callable[[], Task]
 TASKS: dict[str, Builder] = {}
-"""A builder for every registered task, by its name."""
+"""The builders of all registered tasks, by name."""
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
     """Register a function without arguments that builds a task.
 
     Raises:
-        UsageError: when the name is taken or is none, or what is registered can't build a task.
+        UsageError: if the name is taken or not text, or the function can't build a task.
     """
 
     def add(builder: Builder) -> Builder:
@@ -38,7 +38,7 @@ def register(name: str) -> Callable[[Builder], Builder]:
 
 
 def _complaint(builder: object) -> str:
-    """Say why something can't build a task, as far as that is seen without building one."""
+    """Return why an object can't build a task, as far as this can be seen without building one."""
     if isinstance(builder, type) and not issubclass(builder, Task):
         return f"is no Task: {builder!r}"
     if missing := sorted(getattr(builder, "__abstractmethods__", ())):
@@ -50,7 +50,7 @@ def _complaint(builder: object) -> str:
     except TypeError as error:
         return f"must take no arguments: {error}"
     except ValueError:
-        pass  # it tells no signature
+        pass  # it has no signature to inspect
     return ""
 
 
@@ -58,8 +58,8 @@ def build(name: str) -> Task:
     """Build a task by name.
 
     Raises:
-        UsageError: for an unknown name, with the nearest ones, or when its builder returns something else.
-        DatasetNotPreparedError: when it needs data that is not on this machine.
+        UsageError: for an unknown name, with similar ones, or if its builder returns something else.
+        DatasetNotPreparedError: if it needs data that is not on this machine.
     """
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
@@ -75,7 +75,7 @@ register("quadratic")(Quadratic)
 
 @register("noisy-quadratic")
 def noisy_quadratic() -> Task:
-    """Quadratics whose optimum jitters from step to step."""
+    """Quadratics whose optimum is shifted randomly at each step."""
     return Quadratic(dimension=20, noise=0.3)
 
 

@@ -30,7 +30,7 @@ class Table(struct.PyTreeNode):
     Attributes:
         inputs: split -> float32 [n, columns].
         targets: split -> int32 [n], classes; or float32 [n], standardised.
-        num_classes: number of classes; 0 where the targets are numbers.
+        num_classes: number of classes; 0 for regression.
     """
 
     inputs: dict[str, jax.Array]
@@ -81,7 +81,7 @@ class TabularMLP(Task):
     def accuracy(
         self, instance: PerceptronInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""] | None:
-        """Return the share of rows that are classified correctly; None where the target is a number."""
+        """Return the share of rows that are classified correctly; None for regression."""
         if not self.table.num_classes:
             return None
         outputs = self.perceptron.apply(instance, params, batch.inputs)
@@ -89,7 +89,7 @@ class TabularMLP(Task):
 
     @property
     def ceiling(self) -> float:
-        """Ten times the loss of guessing: initial logits of tables with outliers are large."""
+        """Ten times the loss of guessing, because initial logits are large for tables with outliers."""
         return 10 * (math.log(self.table.num_classes) if self.table.num_classes else 1.0)
 
 
@@ -97,7 +97,7 @@ class TabularMLP(Task):
 def load_table(name: TableName) -> Table:
     """Read one of scikit-learn's tables onto the device; later calls return the same object.
 
-    The rows are permuted by a fixed seed and cut: 70 % train, 10 % for each of the other splits.
+    The rows are permuted with a fixed seed and split: 70 % train, 10 % for each of the other splits.
     """
     from sklearn import datasets  # takes a second to import
 
@@ -107,7 +107,7 @@ def load_table(name: TableName) -> Table:
         "breast_cancer": datasets.load_breast_cancer,
     }
     inputs, targets = loaders[name](return_X_y=True)
-    # RandomState, because numpy promises its stream for ever; that of default_rng may change.
+    # RandomState, because numpy guarantees its stream permanently; that of default_rng may change.
     order = np.random.RandomState(_SEED).permutation(len(targets))
     parts = np.split(order, [len(order) * tenths // 10 for tenths in (7, 8, 9)])
     train = parts[0]
@@ -117,7 +117,7 @@ def load_table(name: TableName) -> Table:
         targets = (targets - targets[train].mean()) / targets[train].std()
     targets = targets.astype(np.int32 if num_classes else np.float32)
     rows = dict(zip(SPLITS, parts, strict=True))
-    # A first call inside a traced function would otherwise put that trace's values into the cache.
+    # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
         return Table(
             inputs={split: jnp.asarray(inputs[rows[split]], jnp.float32) for split in SPLITS},
@@ -127,10 +127,10 @@ def load_table(name: TableName) -> Table:
 
 
 def build_table_task(name: TableName, **options: Any) -> TabularMLP:
-    """Build the task of a table, with a perceptron of its number of columns and outputs.
+    """Build the task of a table, with a perceptron for its numbers of columns and outputs.
 
     Args:
-        name: a table.
+        name: the table's name.
         **options: further fields of `Perceptron`.
     """
     table = load_table(name)

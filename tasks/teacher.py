@@ -1,4 +1,4 @@
-"""Problems that are drawn whole: regression on a random teacher, classification of Gaussian mixtures."""
+"""Random problems: regression on a random teacher, classification of Gaussian mixtures."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class TeacherInstance(NamedTuple):
 
 
 class Teacher(Task):
-    """Learn a random two-layer tanh network from its outputs, which carry noise; the loss is squared error.
+    """Learn a random two-layer tanh network from its noisy outputs; the loss is the squared error.
 
-    The inputs' standard deviations are log-uniform over a factor of `condition`, so that the problem is as
-    badly conditioned as real tables are. Targets have a variance of about 1. Every key gives new data, and
-    a split's keys are a stream of its own.
+    The inputs' standard deviations are log-uniform over a factor of `condition`, so the problem is as badly
+    conditioned as real tables are. Targets have a variance of about 1. Every key gives new data, and each
+    split has its own stream of keys.
 
     References:
         Saad and Solla 1995, doi:10.1103/PhysRevE.52.4225 (students and teachers).
@@ -51,9 +51,9 @@ class Teacher(Task):
         inputs, units = self.student.inputs, self.teacher_units
         scales = self.condition ** jax.random.uniform(scale_key, (inputs,), minval=-0.5, maxval=0.5)
         scales = scales / jnp.sqrt(jnp.mean(jnp.square(scales)))
-        # One draw for both layers: each separate draw takes seconds to compile.
+        # One draw for both layers, because each separate draw takes seconds to compile.
         weights = jax.random.normal(weight_key, (units, inputs + self.student.outputs))
-        # Twice as steep as what is linear; tanh of it has a mean square of about a half.
+        # Preactivations have a standard deviation of 2; their tanh has a mean square of about a half.
         hidden = 2 / math.sqrt(inputs) * weights[:, :inputs].T
         output = math.sqrt(2 / units) * weights[:, inputs:]
         return TeacherInstance(scales, hidden, output, self.student.sample(student_key))
@@ -63,23 +63,23 @@ class Teacher(Task):
         return self.student.init(instance.student, key)
 
     def batch(self, instance: TeacherInstance, key: Key[Array, ""], split: Split) -> Batch:
-        """Draw inputs, and let the teacher answer."""
+        """Draw inputs, and compute the teacher's outputs."""
         key, columns = jax.random.fold_in(key, SPLITS.index(split)), self.student.inputs
         draws = jax.random.normal(key, (self.batch_size, columns + self.student.outputs))
-        inputs = instance.scales * draws[:, :columns]
+        inputs = instance.scales[None] * draws[:, :columns]
         answers = jnp.tanh(inputs @ instance.hidden) @ instance.output
         return Batch(inputs, answers + self.noise * draws[:, columns:], equal_weights(self.batch_size))
 
     def loss(
         self, instance: TeacherInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
-        """Return the mean squared error of an output."""
+        """Return the mean squared error per output."""
         errors = self.student.apply(instance.student, params, batch.inputs) - batch.targets
         return batch.weights @ jnp.mean(jnp.square(errors), axis=-1)
 
     @property
     def ceiling(self) -> float:
-        """Some twenty times the loss of predicting zero: teachers differ in their variance."""
+        """About twenty times the loss of predicting zero, because the variance differs between teachers."""
         return 20.0
 
 
@@ -93,11 +93,11 @@ class MixtureInstance(NamedTuple):
 
 
 class GaussianMixture(Classifier):
-    """Classify points of a random Gaussian mixture with several modes a class.
+    """Classify points of a random Gaussian mixture with several modes per class.
 
-    The means are standard normal and the spreads log-uniform over `spreads`: classes overlap, and with more
-    than one mode no line separates them. Every key gives new data, and a split's keys are a stream of its
-    own.
+    The means are standard normal and the standard deviations log-uniform over `spreads`, so classes overlap,
+    and with more than one mode they are not linearly separable. Every key gives new data, and each split has
+    its own stream of keys.
     """
 
     perceptron: Perceptron = struct.field(pytree_node=False, default=Perceptron(inputs=8, outputs=5))
@@ -121,7 +121,7 @@ class GaussianMixture(Classifier):
         return self.perceptron.init(instance.perceptron, key)
 
     def batch(self, instance: MixtureInstance, key: Key[Array, ""], split: Split) -> Batch:
-        """Draw new points, each class and each mode as likely as any other."""
+        """Draw new points, with equal probabilities of all classes and modes."""
         keys = jax.random.split(jax.random.fold_in(key, SPLITS.index(split)))
         rows, inputs = self.batch_size, self.perceptron.inputs
         components = jax.random.randint(keys[0], (rows,), 0, self.perceptron.outputs * self.modes)
@@ -144,11 +144,11 @@ register("mixture-mlp")(GaussianMixture)
 
 @register("teacher-mlp-family")
 def teacher_mlp_family() -> Task:
-    """Students whose width, depth, activation and initial scale are drawn, of smaller teachers."""
+    """Students with random width, depth, activation and initial scale, of smaller teachers."""
     return Teacher(perceptron_family(12, 3), teacher_units=10, condition=5.0)
 
 
 @register("mixture-mlp-family")
 def mixture_mlp_family() -> Task:
-    """Classifiers whose width, depth, activation and initial scale are drawn, of twice as many inputs."""
+    """Classifiers with random width, depth, activation and initial scale, and twice as many inputs."""
     return GaussianMixture(perceptron_family(16, 6), modes=2)

@@ -1,4 +1,4 @@
-"""A text that every Python has: the sources of its own library, as characters on the device."""
+"""The sources of Python's standard library as a text, as characters on the device."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .base import Batch
 from .layers import equal_weights
 from .prepared import SPLITS, DatasetNotPreparedError, Split
 
-# What is left out of string.punctuation is rare; those and all other symbols are the first one.
+# Rare punctuation is left out; it and all other symbols are mapped to the first one.
 ALPHABET = "\x00\n " + string.ascii_lowercase + string.digits + "!\"#%'()*+,-./:<=>@[\\]_{|}"
-"""The 64 symbols; a symbol's number is its place here."""
+"""The 64 symbols; a symbol's number is its index here."""
 
-# Long modules that change little from version to version, and import nothing when they are only read.
+# Long modules that change little between versions; they are only read, not imported.
 MODULES = ("argparse", "datetime", "difflib", "doctest", "heapq", "statistics", "textwrap", "tarfile")
 """The modules whose sources are read, in this order."""
 OTHER_MODULES = ("calendar", "configparser", "csv", "fractions", "gettext", "imaplib", "locale", "optparse")
-"""Modules for models that are meant to have read none of the above."""
+"""Modules for models that must not have read any of the above."""
 
 _SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
 
@@ -52,13 +52,13 @@ class Text(struct.PyTreeNode):
         """
         symbols = self.symbols[split]
         starts = jax.random.randint(key, (batch_size, 1), 0, symbols.shape[0] - length)
-        drawn = symbols.at[starts + jnp.arange(length + 1)].get(mode="promise_in_bounds")
+        drawn = symbols.at[starts + jnp.arange(length + 1)[None]].get(mode="promise_in_bounds")
         symbols = drawn.astype(jnp.int32)
         return Batch(symbols[:, :-1], symbols[:, 1:], equal_weights(batch_size))
 
 
 def encode(text: str) -> UInt8[np.ndarray, " n"]:
-    """Return the symbols' numbers in `ALPHABET`: lower case, runs of spaces and of newlines made one."""
+    """Return the symbols' numbers in `ALPHABET`, in lower case, with runs of spaces or newlines collapsed."""
     plain = re.sub(r" +", " ", re.sub(r"\s*\n\s*", "\n", text.lower()))
     numbers = {symbol: number for number, symbol in enumerate(ALPHABET)}
     return np.array([numbers.get(symbol, 0) for symbol in plain], np.uint8)
@@ -68,15 +68,15 @@ def encode(text: str) -> UInt8[np.ndarray, " n"]:
 def load_text(modules: tuple[str, ...] = MODULES) -> Text:
     """Read the sources of modules; later calls return the same object.
 
-    Every module is cut into four contiguous parts, one for each split, so that all splits are of one kind
-    and none overlap. The text, by default some 450,000 symbols, is that of the running Python: versions
-    differ a little.
+    Every module is cut into four contiguous parts, one for each split, so that all splits are similar and
+    none overlap. The text, by default about 450,000 symbols, is that of the running Python; versions differ
+    slightly.
 
     Args:
-        modules: of Python's library, by their import names.
+        modules: import names of modules in Python's library.
 
     Raises:
-        DatasetNotPreparedError: when this Python comes without its library's sources.
+        DatasetNotPreparedError: if this Python comes without its library's sources.
     """
     parts: dict[Split, list[UInt8[np.ndarray, " n"]]] = {split: [] for split in SPLITS}
     for module in modules:
@@ -84,7 +84,7 @@ def load_text(modules: tuple[str, ...] = MODULES) -> Text:
         ends = np.cumsum([math.floor(len(symbols) * _SHARES[split]) for split in SPLITS])[:-1]
         for split, part in zip(SPLITS, np.split(symbols, ends), strict=True):
             parts[split].append(part)
-    # A first call inside a traced function would otherwise put that trace's values into the cache.
+    # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
         return Text({split: jnp.asarray(np.concatenate(parts[split])) for split in SPLITS})
 

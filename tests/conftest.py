@@ -1,5 +1,7 @@
 """What every test runs under: eight virtual CPU devices, a compilation cache, a fresh data directory, no W&B.
 
+JAX raises where a shape would get an axis or a dtype would widen unasked: both hide mistakes.
+
 Programs that tests start inherit the environment set here, but not the eight devices.
 """
 
@@ -15,6 +17,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["WANDB_ERROR_REPORTING"] = "false"
@@ -31,8 +35,18 @@ if not IS_WORKER:
     os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="lopt-tests-")
 
 import jax  # noqa: E402  (it reads the environment when it is imported)
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
+
+
+@pytest.fixture
+def default_promotion(monkeypatch):
+    """What JAX does unless it is told otherwise, here and in programs that are started: for users' code."""
+    monkeypatch.setenv("JAX_NUMPY_RANK_PROMOTION", "allow")
+    monkeypatch.setenv("JAX_NUMPY_DTYPE_PROMOTION", "standard")
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def pytest_unconfigure(config):

@@ -49,7 +49,7 @@ class Scripted(Estimator):
             dynamics, theta, state, key, meta_step
         )
         noise = self.scale * jax.random.normal(jax.random.fold_in(key, 5), theta.shape)
-        gradient = 0.5 + noise * state.age**self.power
+        gradient = 0.5 + noise * state.age.astype(noise.dtype) ** self.power
         window = jax.tree.map(lambda x: x[0], state.pair)
         return state, self.report(gradient, window, _Window(), meta_step)
 

@@ -54,7 +54,8 @@ def plain_loop(transformation, key):
         batch_key, loss_key, _ = jax.random.split(key, 3)
         batch = TASK.batch(instance, batch_key, "train")
         loss, grads = jax.value_and_grad(TASK.loss, argnums=1)(instance, params, batch, loss_key)
-        updates, state = transformation.update(grads, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            updates, state = transformation.update(grads, state, params)
         return optax.apply_updates(params, updates), state, loss
 
     @jax.jit
@@ -149,7 +150,8 @@ def test_an_optax_rule_equals_optax(make, hyperparameters):
     for step in range(4):
         grads = jax.tree.map(lambda p, step=step: p - step, params)
         updates, state = wrapped.update(grads, state, params, jnp.ones(()))
-        expected, plain_state = plain.update(grads, plain_state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            expected, plain_state = plain.update(grads, plain_state, params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates, expected)
 
 

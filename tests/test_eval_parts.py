@@ -141,7 +141,7 @@ def test_tasks_are_marked_where_the_optimizer_was_meta_trained_on_them(results):
         (f"family {MARK}", "2000", "mine"),
     }
     text = render(results)
-    assert f"{MARK}: the optimizer was meta-trained on this very task or family." in text
+    assert f"{MARK}: the optimizer was meta-trained on this task or family." in text
     nothing = render(dataclasses.replace(results, origins={}))
     assert MARK not in nothing
 

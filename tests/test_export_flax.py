@@ -32,8 +32,8 @@ STATELESS = {"learnable-sgd"}
 
 
 def loss(params):
-    hidden = jnp.tanh(INPUTS @ params["first"]["kernel"] + params["first"]["bias"])
-    return jnp.mean((hidden @ params["second"]["kernel"] + params["second"]["bias"] - TARGETS) ** 2)
+    hidden = jnp.tanh(INPUTS @ params["first"]["kernel"] + params["first"]["bias"][None])
+    return jnp.mean((hidden @ params["second"]["kernel"] + params["second"]["bias"][None] - TARGETS) ** 2)
 
 
 @functools.cache
@@ -223,8 +223,8 @@ def test_an_equinox_module_trains_as_the_plain_loop_does(name):
         version: int = 20_000
 
         def __call__(self, x):
-            x = self.activation(x @ self.layers["first"]["kernel"] + self.layers["first"]["bias"])
-            return x @ self.layers["second"]["kernel"] + self.layers["second"]["bias"]
+            x = self.activation(x @ self.layers["first"]["kernel"] + self.layers["first"]["bias"][None])
+            return x @ self.layers["second"]["kernel"] + self.layers["second"]["bias"][None]
 
     @eqx.filter_jit
     def step(network, state):

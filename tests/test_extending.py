@@ -53,6 +53,8 @@ import jax.numpy as jnp, lopt, tiny_mlp
 assert lopt.as_optax("rings-mlp").init({"w": jnp.ones(3)})
 """
 
+pytestmark = pytest.mark.usefixtures("default_promotion")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -153,7 +153,7 @@ def test_a_sigma_that_shrinks_within_an_episode_leaves_the_expectation(kind, sig
         state = estimator.init(system, theta)
         for meta_step, sign in enumerate(signs):
             now = jnp.asarray(meta_step, jnp.int32)
-            noise = (sign * estimator.sigma_at(now)).astype(theta.dtype)
+            noise = sign * estimator.sigma_at(now).astype(sign.dtype)
             state, estimate = estimator.step_with(system, theta, state, noise, key, now)
         return estimate.gradient, state.score
 

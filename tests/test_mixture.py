@@ -220,7 +220,7 @@ def test_a_scale_is_the_true_mean_norm_where_few_estimates_are_not_zero(particle
 
     alive_key, norm_key = jax.random.split(jax.random.key(5))
     norms = 0.5 + jax.random.uniform(norm_key, (20_000, particles))
-    norms = norms * jax.random.bernoulli(alive_key, 0.15, norms.shape)
+    norms = jnp.where(jax.random.bernoulli(alive_key, 0.15, norms.shape), norms, 0)
     values = np.asarray(scale_after(norms))[2_000:]
     np.testing.assert_allclose(values.mean(), np.mean(norms), rtol=0.05)
 

@@ -85,7 +85,7 @@ def test_the_mean_episode_runs_under_theta_itself():
     so_far = np.append(np.cumsum(losses), losses[0])  # the second episode starts anew
     np.testing.assert_allclose(states.mean.objective, np.tile(so_far, (4, 1)), rtol=1e-12)
     np.testing.assert_array_equal(states.mean.age, states.persistent.pair.age[..., 0])
-    assert np.all(np.abs(states.persistent.pair.objective[..., 0] - so_far) > 1e-5)
+    assert np.all(np.abs(states.persistent.pair.objective[..., 0] - so_far[None]) > 1e-5)
 
 
 def test_samples_have_the_gradient_as_their_mean_and_spread_less_than_those_of_pes():

@@ -40,7 +40,7 @@ class Windows(Dynamics):
     def step(self, theta, state, key):
         applied, t = state
         applied = applied + theta
-        return (applied, t + 1), self.gradients[t] @ applied / (t + 1)
+        return (applied, t + 1), self.gradients[t] @ applied / (t + 1).astype(applied.dtype)
 
 
 DRAWN = np.random.default_rng(3).normal(size=(WINDOWS, PARAMETERS))
@@ -120,7 +120,8 @@ def test_the_learning_rate_begins_after_the_silence_and_ends_with_the_run():
     ones = jax.tree.map(jnp.ones_like, parts.theta)
     assert parts.estimator.silence == 10
     for _ in range(50 - 10 + 1):
-        updates, outer = parts.outer.update(ones, outer)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            updates, outer = parts.outer.update(ones, outer)
         moves.append(float(jnp.abs(jax.tree.leaves(updates)[0]).max()))
     assert moves[0] == 0
     np.testing.assert_allclose(max(moves), method.learning_rate, rtol=1e-4)

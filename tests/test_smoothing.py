@@ -51,7 +51,7 @@ class MeanWave(Dynamics):
     def step(self, theta, state, key):
         applied, t = state
         applied = applied + theta
-        return (applied, t + 1), jnp.cos(jnp.sum(self.waves * applied) / (t + 1))
+        return (applied, t + 1), jnp.cos(jnp.sum(self.waves * applied) / (t + 1).astype(applied.dtype))
 
 
 @pytest.mark.parametrize("kind", [FullES, NRES, PES, GPES])

@@ -81,7 +81,8 @@ def test_without_its_network_it_is_adam_times_schedule_and_size(nominal):
     adam_state, expected, size = adam.init(PARAMS), [], size_of(PARAMS)
     steps = HORIZON + 3  # beyond the horizon the rate stays at its last value
     for time in range(steps):
-        direction, adam_state = adam.update(normal_tree(10 + time), adam_state)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            direction, adam_state = adam.update(normal_tree(10 + time), adam_state)
         rate = 0.066 * max(1.02 - time / HORIZON, 0.02)
         expected.append({key: -rate * size[key] * direction[key] for key in SHAPES})
     # 1 - 0.999 has a rounding error of 1e-5 in float32.

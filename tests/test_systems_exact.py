@@ -128,7 +128,7 @@ def test_toy_losses_are_least_near_the_published_place():
     axis = jnp.linspace(-5, 5, 81)  # Steps of 1/8.
     grid = jnp.stack(jnp.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     losses = jax.jit(jax.vmap(lambda theta: episode_loss(system, theta, 100)))(grid)
-    near = jnp.max(jnp.abs(grid - jnp.asarray([2.75, -1.75])), axis=1) < 0.01
+    near = jnp.max(jnp.abs(grid - jnp.asarray([[2.75, -1.75]])), axis=1) < 0.01
     assert 553 < losses.min() < 556
     assert losses[near].min() < 554.5
     # The short-sighted optimum, where gradient methods end.

@@ -196,7 +196,7 @@ def test_a_stroke_undone_as_it_was_done_leads_nowhere_and_a_circle_of_shapes_lea
     swimmer, phase = systems.Swimmer(), jnp.linspace(0, 2 * jnp.pi, 101)
     there_and_back = 1 - jnp.abs(phase / jnp.pi - 1)  # Up and down by the same angles.
     for one_way in ([1.3, 0.0], [1.3, -0.8]):  # One joint; both at once.
-        end, before = stroke(swimmer, there_and_back[:, None] * jnp.asarray(one_way))
+        end, before = stroke(swimmer, there_and_back[:, None] * jnp.asarray([one_way]))
         np.testing.assert_allclose(end.position, 0, atol=2e-6)
         np.testing.assert_allclose(end.heading, 0, atol=2e-6)
         assert np.abs(before.position).max() > 0.02  # It did move meanwhile.

@@ -32,7 +32,7 @@ class Regression(tasks.Task):
         return Rows(inputs, inputs @ instance["slope"], jnp.full(64, 1 / 64))
 
     def loss(self, instance, params, batch, key):
-        outputs = 5 * jnp.tanh(batch.inputs @ params["kernel"] + params["bias"])
+        outputs = 5 * jnp.tanh(batch.inputs @ params["kernel"] + params["bias"][None])
         return batch.weights @ jnp.mean(jnp.square(outputs - batch.targets), axis=-1)
 
     @property

@@ -45,7 +45,8 @@ def probe(task, key):
         params, state = carry
         batch = task.batch(instance, keys[0], "train")
         loss, gradient = jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, keys[1])
-        updates, state = adam.update(gradient, state)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+            updates, state = adam.update(gradient, state)
         norms = jax.tree.map(jnp.linalg.norm, gradient)
         return (optax.apply_updates(params, updates), state), (batch, loss, norms)
 
@@ -174,7 +175,7 @@ class Careless(tasks.Quadratic):
         return baked[jax.random.randint(key, (), 0, 2000)]
 
     def init(self, instance, key):
-        return {"x": jnp.zeros(self.dimension) + 0 * (instance.optimum * jnp.ones((3000, 1))).sum(0)}
+        return {"x": jnp.zeros(self.dimension) + 0 * (instance.optimum[None] * jnp.ones((3000, 1))).sum(0)}
 
 
 def test_a_baked_constant_and_a_copy_are_seen():

@@ -54,7 +54,10 @@ def test_the_product_of_patches_is_a_convolution(stride):
         x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     np.testing.assert_allclose(
-        convolve({"kernel": kernel, "bias": bias}, x, stride), expected + bias, rtol=1e-4, atol=1e-4
+        convolve({"kernel": kernel, "bias": bias}, x, stride),
+        expected + bias[None, None, None],
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 

@@ -26,6 +26,8 @@ SECTIONS = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, fl
 DIVIDED = "Parameters divided among devices"
 PARAMS = {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2)}
 
+pytestmark = pytest.mark.usefixtures("default_promotion")
+
 
 def blocks(title, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", SECTIONS[title], re.DOTALL | re.MULTILINE)

@@ -115,7 +115,7 @@ def _squares(estimator, system, keys, steps):
 
     estimates = jax.vmap(particle)(keys)
     total = jnp.sum(system.g, axis=(0, 1))
-    return jnp.sum((estimates.sum(1) - total) ** 2, -1), jnp.sum(estimates**2, -1)
+    return jnp.sum((estimates.sum(1) - total[None]) ** 2, -1), jnp.sum(estimates**2, -1)
 
 
 def squares(name, g, samples, seed=0):

@@ -1,1 +1,1 @@
-"""Numbers written down: tables, pictures, Markdown, HTML, the terminal, W&B."""
+"""Reports: tables, figures, Markdown, HTML, the terminal, W&B."""

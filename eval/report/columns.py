@@ -1,4 +1,4 @@
-"""The columns of a report's tables: code goes by these, readers by their headings."""
+"""The columns of a report's tables, which code refers to instead of their headings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table. Two are the same where their ids are, whatever their headings."""
+    """A column of a table. Columns are equal if their ids are, regardless of headings."""
 
     id: str
     heading: str = dataclasses.field(compare=False)
@@ -24,7 +24,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     best: tuple[Column | None, ...] = ()
-    """Per row, where its best loss is; () where there is none to point at."""
+    """Per row, the column of its best loss; () if the table has none."""
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ class Table:
         return tuple(column.heading for column in self.columns)
 
     def only(self, *columns: Column) -> Table:
-        """Return the table with some of its columns; those that it does not have are left out."""
+        """Return the table with only some of its columns; missing ones are ignored."""
         kept = [at for at, column in enumerate(self.columns) if column in columns]
         rows = tuple(tuple(row[at] for at in kept) for row in self.rows)
         return Table(tuple(self.columns[at] for at in kept), rows, self.best)
@@ -45,7 +45,7 @@ class Table:
         """Return the cells of a column, from the top.
 
         Raises:
-            ValueError: when the table does not have it.
+            ValueError: if the table does not have it.
         """
         at = self.columns.index(column)
         return tuple(row[at] for row in self.rows)

@@ -1,4 +1,4 @@
-"""A report as one HTML page that opens from disk: the Markdown one, with its pictures inside."""
+"""A report as a single HTML page, rendered from Markdown, with embedded figures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from markdown_it import MarkdownIt
 from lopt import plain
 
 _WIDE = 'class="wide" tabindex="0"'
-"""What may be wider than the window: it scrolls by itself, by the keyboard too."""
-# The two inner gradients of `.wide` move with what is scrolled and cover the shadows at its ends: a shadow
-# at an edge says that there is more beyond it. Rows are see-through, so that it is seen through them.
+"""Attributes of elements that may be wider than the window: they scroll separately, also by keyboard."""
+# The two inner gradients of `.wide` scroll with the content and cover the shadows at its ends, so a shadow at
+# an edge shows that there is more beyond it. Rows are transparent, so that the shadows are visible.
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #8881; --shadow: #0006; }
 @media (prefers-color-scheme: dark) { :root { --shadow: #fff6; } }
@@ -45,7 +45,7 @@ code { font-size: .88em; background: var(--quiet); padding: .1em .3em; overflow-
 }
 """
 _RULES = ["autolink", "code", "fence", "html_block", "html_inline", "lheading", "link", "reference"]
-"""What Markdown has and a report does not: switched off, it can't be forged either."""
+"""Markdown rules that reports don't use; disabled, so that names can't inject such elements."""
 
 
 def to_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:
@@ -53,8 +53,8 @@ def to_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:
 
     Args:
         markdown: the report.
-        title: the page's.
-        pictures: PNG files by the names that the report gives them. No other picture is shown.
+        title: the page's title.
+        pictures: PNG files by their names in the report. No other picture is shown.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(_RULES)
     parser.add_render_rule("image", _image)
@@ -69,7 +69,7 @@ def to_html(markdown: str, title: str, pictures: Mapping[str, bytes]) -> str:
 
 
 def _image(renderer: Any, tokens: Any, at: int, options: Any, env: Any) -> str:
-    """Return a picture of the report's, its bytes within the page, and of any other link to one its text."""
+    """Return one of the report's figures, embedded; for any other image only its description."""
     token = tokens[at]
     description = html.escape(renderer.renderInlineAsText(token.children or [], options, env))
     content = env["pictures"].get(token.attrs["src"])

@@ -31,17 +31,17 @@ from .verdicts import verdicts
 
 
 def title(results: Results) -> str:
-    """Return what the report is called."""
+    """Return the title of the report."""
     return f"Benchmark: {results.suite}"
 
 
 def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -> str:
-    """Return the report. What others have named or written is shown as it is, and is no Markdown.
+    """Return the report. External names and texts are escaped, and never interpreted as Markdown.
 
     Args:
         results: the benchmark.
-        pictures: what was drawn, in the report's own directory.
-        note: a sentence to put where the pictures would be.
+        pictures: the figures, in the report's own directory.
+        note: a sentence in place of missing figures.
     """
     seeds = counted(results.seeds, "seed")
     sections = [
@@ -49,7 +49,7 @@ def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -
         as_sentence(results.tests),
         "\n".join(f"* {as_sentence(sentence)}" for sentence in verdicts(results)),
         *_parts(results),
-        f"Mean training loss over the horizon and {seeds}; in parentheses the learning rate that was best; "
+        f"Mean training loss over the horizon and {seeds}; in parentheses the best learning rate; "
         "the lowest of a row is bold." + _marked(results) + _left_out(results),
         render_table(main_table(results)),
         *_over_all_tasks(results, pictures),
@@ -70,7 +70,7 @@ def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -
 
 
 def render_table(table: Table) -> str:
-    """Return a table in Markdown, the best loss of a row in bold."""
+    """Return a table in Markdown, with the best loss of each row in bold."""
     header, *cells = ([in_markdown(cell) for cell in row] for row in (table.header, *table.rows))
     rows = [
         [f"**{cell}**" if column == best else cell for column, cell in zip(table.columns, row, strict=True)]
@@ -85,12 +85,12 @@ def _shown(picture: Picture) -> str:
 
 
 def _reference(results: Results) -> str:
-    """Return what the reference is called, for any place in Markdown: the protocol has it at line starts."""
+    """Return the reference's label, escaped for any place in Markdown, also at the start of a line."""
     return as_sentence(reference_label(results))
 
 
 def _parts(results: Results) -> list[str]:
-    """Return the section on the suite's parts; nothing where there is one part only."""
+    """Return the section on the suite's parts; empty if there is only one."""
     table = parts_table(results)
     if not table.rows:
         return []
@@ -100,32 +100,32 @@ def _parts(results: Results) -> list[str]:
     said = (
         f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "
         "interquartile means over tasks and seeds, ratios are of mean training losses. Which tasks were "
-        "meta-trained on goes by their exact names." + untuned
+        "meta-trained on is decided by their exact names." + untuned
     )
     return ["## Part by part", said, render_table(table)]
 
 
 def _marked(results: Results) -> str:
-    """Return what the mark means, where it is there."""
+    """Return the meaning of the mark, if it is used."""
     there = any(is_marked(results, task, name) for task in results.tasks for name in results.subjects)
-    return f" {MARK}: the optimizer was meta-trained on this very task or family." if there else ""
+    return f" {MARK}: the optimizer was meta-trained on this task or family." if there else ""
 
 
 def _left_out(results: Results) -> str:
     reference = _reference(results)
-    said = f" The table shows the reference, {reference}, and the best of the other baselines; all are below."
+    said = f" The table shows the reference, {reference}, and the best other baseline; all are further down."
     return said if has_many_baselines(results) else ""
 
 
 def _over_all_tasks(results: Results, pictures: Sequence[Picture]) -> list[str]:
-    """Return the section on all tasks together; nothing where the reference is alone."""
+    """Return the section on all tasks together; empty if there is only the reference."""
     table = overall_table(results)
     if not table.rows:
         return []
     reference = _reference(results)
     tasks, seeds = counted(len(results.tasks), "task"), counted(results.seeds, "seed")
     intervals = (
-        f"; in brackets {LEVEL:.0%} intervals over seeds, for these very tasks."
+        f"; in brackets {LEVEL:.0%} intervals over seeds, for this set of tasks."
         if results.seeds > 1
         else ". A single seed gives no intervals."
     )
@@ -159,44 +159,45 @@ def _protocol(results: Results) -> str:
     return f"""\
 * **Runs.** Every optimizer trains from the same task instances, initialisations and batches: runs are
   paired by seed ({seeds}, drawn from --seed {results.seed}). A learned optimizer runs as it is,
-  with nothing tuned; it is told the horizon if it asks for it.
-* **Declared horizon.** In "declared 0.5x" a learned optimizer that asks for the horizon is told half of the
-  true one; others run as ever. Baselines, those with a schedule too, are told the true one: they are the
-  same runs as without a declared horizon, and the stricter comparison.
+  with nothing tuned; it is given the horizon if it needs one.
+* **Declared horizon.** In "declared 0.5x" a learned optimizer that needs the horizon is given half of the
+  true one; others are not affected. Baselines, including those with a schedule, always get the true one:
+  they are the same runs as without a declared horizon, and the stricter comparison.
 * **Tuning.** A tuned baseline chooses its learning rate per task from the grid below: the lowest mean
   training loss over the horizon, averaged over the seeds, where a loss that is not finite is the worst.
-  The runs that it is chosen on are the runs that are reported, which favours the baseline.
+  It is chosen on the same runs that are reported, which favours the baseline.
 * **Training loss.** The loss of each inner step's fresh batch, before the update. The final loss is the
   mean of the last {FINAL_SHARE:.0%} of steps.
 * **Held-out loss.** On {BATCHES} batches of the {results.held_out} split, the same for every optimizer, after
-  the last inner step and at {points} points in all; it has no part in any choice. Schedule-Free's is that
-  of the averaged parameters, which it says to evaluate at.
+  the last inner step and at {points} points in all; no choice depends on it. For Schedule-Free it is measured
+  at the averaged parameters, as prescribed.
 * **Held-out accuracy.** The share of the same held-out examples that is classified correctly after the last
-  inner step, of characters that are predicted; a dash where nothing is classified, or where a baseline was
-  tuned and kept before accuracy was measured (--retune).
+  inner step, for text the share of characters that is predicted correctly; a dash if the task does not
+  classify, or for a baseline that was cached before accuracy was measured (--retune).
 * **Speed-up.** The target is what {reference}'s training loss, as a causal exponential average (decay
   {SMOOTHING} per step), reaches at the horizon on that seed; the speed-up is the step at which
-  {reference} first reaches it over the step at which the optimizer does. Shown is the median over seeds,
-  where a seed that never reaches it counts as slowest.
+  {reference} first reaches it over the step at which the optimizer does. The tables show the median over
+  seeds, where a seed that never reaches it counts as slowest.
 * **Seconds to target.** The steps to the target, times the seconds that an inner step of a single run took
-  on this machine: gradient and update, by turns with {reference}, the median of several tries, without
-  compilation. On small networks and few cores the update is much of it; on larger ones, the gradient.
-* **Seeds won.** On how many seeds the mean training loss over the horizon is below {reference}'s.
-* **Diverged.** A loss was not finite, or the final loss is at the task's ceiling or above it.
-* **Over all tasks.** A run's speed-up is 0 where it never reaches the target; its final-loss ratio is
-  {reference}'s final loss over its own, and 0 where that is not finite. The interquartile mean leaves out
+  on this machine: gradient and update, alternating with {reference}, the median of several rounds, without
+  compilation. On small networks and few cores the update dominates; on larger ones, the gradient.
+* **Seeds won.** The number of seeds on which the mean training loss over the horizon is below
+  {reference}'s.
+* **Diverged.** A loss was not finite, or the final loss is not below the task's ceiling.
+* **Over all tasks.** A run's speed-up is 0 if it never reaches the target; its final-loss ratio is
+  {reference}'s final loss over its own, and 0 if that is not finite. The interquartile mean leaves out
   the best and the worst {TRIM:.0%} of runs. Intervals resample the seeds within each task, {RESAMPLES:,}
-  times, and hold the tasks fixed; with few seeds they are somewhat narrow. Performance profiles show which
-  share of the runs does at least so well; runs that never reach the target are beyond the left edge;
-  with many optimizers, baselines that are not tuned are left out there.
+  times, for a fixed set of tasks; with few seeds they are somewhat too narrow. Performance profiles show the
+  share of runs that reach at least each score; runs that never reach the target are beyond the left edge;
+  with many optimizers, untuned baselines are left out there.
 * **Tasks won, worst task.** By the mean training loss over horizon and seeds; the ratio is {reference}'s
   over the optimizer's, below 1 where {reference} is better. Won on final loss: by the final training loss.
-* **Probability of improvement.** How often a run's mean training loss is below that of a run of {reference}
-  on the same task, over all pairs of seeds; ties count half, tasks count alike.
-* **Best of k trials.** The most learning rates, drawn at random from {reference}'s grid, of which the best
-  has an expected mean training loss no lower than the optimizer's: what so much tuning of {reference} is
-  worth. A rate that diverged counts as the worst that did not. Shown is the median over tasks, the lower of
-  two."""
+* **Probability of improvement.** The share of pairs of seeds in which a run's mean training loss is below
+  that of a run of {reference} on the same task, averaged over tasks; ties count half.
+* **Best of k trials.** The largest number of learning rates, drawn at random from {reference}'s grid, of
+  which the best has an expected mean training loss no lower than the optimizer's: the amount of tuning of
+  {reference} that the optimizer is worth. A rate that diverged counts as the worst that did not. The tables
+  show the median over tasks, the lower one of two."""
 
 
 def _provenance(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""How tables write numbers."""
+"""Number formats of tables."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from ..statistics.many_runs import Estimate
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things."""
+    """Format a count with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def loss(value: float) -> str:
-    """Write a loss to three digits."""
+    """Format a loss with three digits."""
     return f"{value:#.3g}".rstrip(".") if math.isfinite(value) else "diverged"
 
 
 def rate(value: float | None) -> str:
-    """Write a learning rate: 0.001 to 999 plainly, others with an exponent."""
+    """Format a learning rate: 0.001 to 999 plainly, others with an exponent."""
     return "" if value is None else f"{value:.3g}"
 
 
 def times(value: float | None) -> str:
-    """Write a speed-up; "never" where the target was not reached."""
+    """Format a speed-up; "never" if the target was not reached."""
     return "never" if value is None else f"{value:.2f}x"
 
 
 def ratio(value: float) -> str:
-    """Write a ratio of losses to three digits."""
+    """Format a ratio of losses with three digits."""
     return f"{value:#.3g}".rstrip(".")
 
 
 def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
-    """Write a number, and its interval where it has one."""
+    """Format a number, with its interval if it has one."""
     if estimate.interval is None:
         return write(estimate.value)
     low, high = (write(bound).removesuffix("x") for bound in estimate.interval)
@@ -43,19 +43,19 @@ def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
 
 
 def with_rate(value: float, learning_rate: float | None) -> str:
-    """Write a loss, and the learning rate that gave it where there is one to name."""
+    """Format a loss, with its learning rate if given."""
     return loss(value) if learning_rate is None else f"{loss(value)} ({rate(learning_rate)})"
 
 
 def with_spread(values: tuple[float, ...]) -> str:
-    """Write a mean over seeds, and the lowest and highest."""
+    """Format the mean, lowest and highest loss over seeds."""
     if len(values) == 1 or not math.isfinite(mean(values)):
         return loss(mean(values))
     return f"{loss(mean(values))} [{loss(min(values))}, {loss(max(values))}]"
 
 
 def with_accuracy(shares: tuple[float, ...]) -> str:
-    """Write a mean accuracy over seeds, and the lowest and highest; a dash where there is none."""
+    """Format the mean, lowest and highest accuracy over seeds; a dash if there is none."""
     if not shares:
         return "-"
     middle, *ends = (f"{100 * share:.1f}" for share in (mean(shares), min(shares), max(shares)))
@@ -63,7 +63,7 @@ def with_accuracy(shares: tuple[float, ...]) -> str:
 
 
 def of_summary(summary: Summary | None, write: Callable[[float], str]) -> str:
-    """Write a score's interquartile mean, and its interval where it has one."""
+    """Format a score's interquartile mean, with its interval if it has one."""
     return "-" if summary is None else with_interval(summary.interquartile_mean, write)
 
 

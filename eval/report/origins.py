@@ -1,4 +1,4 @@
-"""What is known of a learned optimizer's meta-training: its tasks, its horizon, what it took."""
+"""How a learned optimizer was meta-trained, as far as known: tasks, horizon, compute."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from ..statistics.results import Results
 
 MARK = "†"
-"""Stands behind a task that an optimizer was meta-trained on, by that very name."""
+"""Marks a task that an optimizer was meta-trained on, by exactly that name."""
 UNKNOWN = "unknown"
 _TOO_MANY = 10**18
-"""Of whatever is counted: no meta-training took so many."""
+"""Counts above this are implausible, and treated as unknown."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What is known of a meta-training: None and () stand for what is not."""
+    """Information about a meta-training; None and () mean unknown."""
 
     tasks: tuple[str, ...] = ()
-    """Names of the tasks that it was on."""
+    """Names of the tasks."""
     horizon: tuple[int, ...] = ()
     """The shortest and the longest horizon, in inner steps."""
     meta_steps: int | None = None
@@ -29,7 +29,7 @@ class Origin:
 
 
 def origin_of(results: Results, optimizer: str) -> Origin:
-    """Read where an optimizer comes from. Anybody may have written it: what makes no sense is not known."""
+    """Read an optimizer's origin. It may come from anyone, so invalid values count as unknown."""
     origin = results.origins.get(optimizer)
     values = origin if isinstance(origin, dict) else {}
     return Origin(
@@ -43,23 +43,23 @@ def origin_of(results: Results, optimizer: str) -> Origin:
 
 
 def trained_tasks(results: Results, optimizer: str) -> tuple[str, ...]:
-    """Return the names of the tasks that an optimizer was meta-trained on; () where they are not known."""
+    """Return the names of the tasks that an optimizer was meta-trained on; () if unknown."""
     return origin_of(results, optimizer).tasks
 
 
 def trained_horizon(results: Results, optimizer: str) -> int | None:
-    """Return the longest horizon of the meta-training, in inner steps; None where it is not known."""
+    """Return the longest horizon of the meta-training, in inner steps; None if unknown."""
     return max(origin_of(results, optimizer).horizon, default=None)
 
 
 def origin_sentences(results: Results) -> list[str]:
-    """Return a sentence per learned subject: what it was meta-trained on, and with how much compute."""
+    """Return a sentence per learned subject: the tasks it was meta-trained on, and the compute used."""
     learned = {row.optimizer for row in results.tasks[0].rows if row.kind == "learned"}
     return [_sentence(results, name) for name in results.subjects if name in learned]
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in its two largest units."""
+    """Format a duration in its two largest units."""
     whole = round(seconds)
     for size, large, small, inner in ((86400, "d", "h", 3600), (3600, "h", "min", 60), (60, "min", "s", 1)):
         if whole >= size:

@@ -1,4 +1,4 @@
-"""Performance profiles: which share of all runs does at least so well."""
+"""Performance profiles: the share of all runs that reaches at least each score."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .quoting import in_figure
 from .tables import reference_label
 
 _MOST_PROFILES = 8
-"""With more optimizers than these, baselines that are not tuned have no profile."""
+"""With more optimizers than this, untuned baselines have no profile."""
 _FURTHEST = 16.0
 """Profiles are cut at this many times better or worse than the reference."""
 
 
 def draw_profiles(figure: Any, results: Results) -> None:
-    """Draw which share of the runs has at least a speed-up, and at least a final-loss ratio."""
+    """Draw the shares of runs with at least each speed-up, and at least each final-loss ratio."""
     left, right = figure.subplots(1, 2, sharey=True)
     reference = in_figure(reference_label(results))
     runs = f"{counted(len(results.tasks), 'task')} x {counted(results.seeds, 'seed')}"
@@ -38,7 +38,7 @@ def draw_profiles(figure: Any, results: Results) -> None:
     left.set(xlabel=f"times as fast as {reference}", ylabel="share of runs", ylim=(0, 1.02))
     right.set(xlabel=f"{reference}'s final loss / own")
     left.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    # Learned optimizers, which were drawn last, are named first.
+    # Learned optimizers, which are drawn last, come first in the legend.
     handles, labels = left.get_legend_handles_labels()
     columns = min(4 if max(map(len, labels)) <= 16 else 3, len(handles))
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=columns, frameon=False)
@@ -70,7 +70,7 @@ def _draw_panel(axes: Any, scores: list[np.ndarray], looks: list[tuple[Row, dict
 
 
 def _range(scores: list[np.ndarray]) -> tuple[float, float]:
-    """Return thresholds, symmetric about the reference, that hold the scores, within bounds."""
+    """Return a range of thresholds around the reference that covers the scores, within bounds."""
     values = np.concatenate([np.ravel(one) for one in scores])
     values = values[np.isfinite(values) & (values > 0)]
     furthest = np.exp(np.abs(np.log(values)).max()) if len(values) else 1.0

@@ -1,4 +1,4 @@
-"""A report's pictures as PNG files, and the training curves among them."""
+"""A report's figures as PNG files, including the training curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .speed_up_bars import draw_bars
 
 PROFILES = "Performance profiles over all tasks"
 BARS = "Speed-up on each task"
-_SMOOTHING = 0.8  # The eye wants less than steps to target do.
+_SMOOTHING = 0.8  # Plots need less smoothing than steps to target.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Picture:
     """Its name in the report's directory."""
     caption: str
     overall: bool = False
-    """Whether it shows all tasks together, and not a task's runs."""
+    """Whether it shows all tasks together instead of a single task's runs."""
 
 
 class PlotsUnavailableError(RuntimeError):
@@ -39,13 +39,13 @@ class PlotsUnavailableError(RuntimeError):
 
 
 def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
-    """Draw a figure per task, training loss and held-out loss against inner steps, and two over all.
+    """Draw a figure per task, with training and held-out loss against inner steps, and two over all tasks.
 
     Returns:
-        What was drawn, in `directory`; those over all are the last, and there with several tasks only.
+        The figures in `directory`; those over all tasks are the last, and only drawn for several tasks.
 
     Raises:
-        PlotsUnavailableError: when matplotlib is not installed.
+        PlotsUnavailableError: if matplotlib is not installed.
     """
     sheets = [
         (
@@ -63,7 +63,7 @@ def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
             picture = Picture("speed-ups.png", BARS, overall=True)
             sheets.append((picture, size, partial(draw_bars, results=results, colours=colours)))
     with warnings.catch_warnings():
-        # A name may be in letters that matplotlib's font lacks: then it has boxes for them.
+        # A name may have letters that matplotlib's font lacks; they are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         for picture, size, fill in sheets:
             _save(directory / picture.file, size, fill)
@@ -71,7 +71,7 @@ def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
 
 
 def _save(file: Path, size: tuple[float, float], fill: Callable[[Any], None]) -> None:
-    """Write a figure of so many inches, once it is filled."""
+    """Create a figure of the given size in inches, fill it, and write it."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -86,7 +86,7 @@ def _save(file: Path, size: tuple[float, float], fill: Callable[[Any], None]) ->
 
 
 def _subjects(results: Results) -> dict[str, str]:
-    """Return the colours of the optimizers that were asked about, but for the reference."""
+    """Return the colours of the subjects, except for the reference."""
     colours = {row.optimizer: look["color"] for row, look in looks_of(results.tasks[0])}
     return {name: colours[name] for name in results.subjects if name != results.reference}
 
@@ -116,7 +116,7 @@ def _draw_task(figure: Any, results: Results, task: TaskResult) -> None:
 
 
 def _draw_curves(axes: Any, steps: Any, curves: np.ndarray, style: dict[str, Any], band: bool) -> None:
-    """Draw the mean over seeds, and if asked a band from the lowest to the highest; infinities leave gaps."""
+    """Draw the mean over seeds, and optionally a band from lowest to highest; infinities leave gaps."""
     curves = np.where(np.isfinite(curves), curves, np.nan)
     axes.plot(steps, _mean(curves), **style)
     if band and len(curves) > 1:
@@ -124,8 +124,8 @@ def _draw_curves(axes: Any, steps: Any, curves: np.ndarray, style: dict[str, Any
 
 
 def _limit(axes: Any, task: TaskResult) -> None:
-    """Keep runs that blow up from flattening all others."""
-    # The lowest of the first losses: all start equal, but where the first point averages several steps.
+    """Limit the y axis, so that diverging runs don't flatten all others."""
+    # The lowest of the first losses: all are equal, unless the first point averages several steps.
     top = 5 * min(np.mean([curve[0] for curve in row.train_curves]) for row in task.rows)
     low, high = axes.get_ylim()
     if high > top > low:
@@ -133,7 +133,7 @@ def _limit(axes: Any, task: TaskResult) -> None:
 
 
 def _label_ends(figure: Any, axes: Any, ends: list[tuple[float, str, dict[str, Any]]]) -> None:
-    """Write each curve's name at its right end, after a piece of it, names apart from each other."""
+    """Label each curve at its right end, after a piece of its line, without overlaps."""
     figure.canvas.draw()  # Settles the scale.
     to_axes = lambda y: axes.transAxes.inverted().transform(axes.transData.transform((0, y)))[1]  # noqa: E731
     low, high = axes.get_ylim()
@@ -157,7 +157,7 @@ def _label_ends(figure: Any, axes: Any, ends: list[tuple[float, str, dict[str, A
 
 
 def _spread(heights: list[float], gap: float) -> list[float]:
-    """Push ascending heights apart until neighbours are `gap` from each other."""
+    """Move ascending heights apart until neighbours are at least `gap` apart."""
     spread = list(heights)
     for _ in range(200):
         for i in range(len(spread) - 1):

@@ -1,8 +1,8 @@
-"""Names and other text from outside, made fit for Markdown, a figure or a terminal.
+"""Escapes names and other external text for Markdown, figures and terminals.
 
-A task, an optimizer, a baseline's label and a suite can be called anything, and what a published optimizer
-says of its origin is whatever its author wrote. Cells and sentences are therefore made plain and escaped as a
-whole, by what writes them out, and not name by name.
+Tasks, optimizers, baselines' labels and suites can have any name, and the origin of a published optimizer is
+written by its author. Therefore whole cells and sentences are escaped by the code that writes them out,
+instead of each name separately.
 """
 
 from __future__ import annotations
@@ -12,53 +12,53 @@ import re
 from lopt import plain
 
 MOST_OF_A_CELL = 200
-"""Characters of a table's cell, of a heading or of a caption."""
+"""Largest number of characters of a table's cell, a heading or a caption."""
 MOST_OF_A_TEXT = 4000
-"""Characters of a sentence, or of one entry of the provenance."""
+"""Largest number of characters of a sentence, or of an entry of the provenance."""
 MOST_IN_FIGURE = 48
-"""Characters of a name in a figure, where longer ones would leave no room for the curves."""
+"""Largest number of characters of a name in a figure; longer ones would leave no room for the curves."""
 
-# Underscores within a word and brackets that can't begin a link mean nothing, and stay readable.
+# Underscores within a word and brackets that can't begin a link need no escape, and stay readable.
 _MARKUP = r"[\\`*<>|~&$#@]|(?<![^\W_])_|_(?![^\W_])"
 _FIRST = re.compile(r"^(\d*)((?<=\d)[.)](?=\s|$)|[-+=]|\[(?=[ xX]\]))")
 
 
 def in_markdown(text: object, most: int = MOST_OF_A_CELL) -> str:
-    """Return text that Markdown shows as it is within a line: no links, pictures, emphasis or new cells.
+    """Return text that Markdown shows literally within a line: no links, images, emphasis or new cells.
 
     Args:
-        text: anything.
-        most: characters to keep; the middle of what is longer is left out.
+        text: any text.
+        most: number of characters to keep; the middle of longer text is left out.
     """
     return _escaped(text, most, rf"{_MARKUP}|\](?=[(\[:])")
 
 
 def as_caption(text: object, most: int = MOST_OF_A_CELL) -> str:
-    """Return text as the description of a picture, which stands in brackets of its own.
+    """Return text as the description of an image, which is in brackets.
 
     Args:
-        text: anything.
-        most: characters to keep.
+        text: any text.
+        most: number of characters to keep.
     """
     return _escaped(text, most, rf"{_MARKUP}|[\[\]]")
 
 
 def as_sentence(text: object, most: int = MOST_OF_A_TEXT) -> str:
-    """Return text that Markdown shows as it is at the beginning of a line: no headings and lists, too.
+    """Return text that Markdown shows literally also at the start of a line: no headings and lists.
 
     Args:
-        text: anything.
-        most: characters to keep.
+        text: any text.
+        most: number of characters to keep.
     """
     return _FIRST.sub(r"\1\\\2", in_markdown(text, most))
 
 
 def as_code(text: object, most: int = MOST_OF_A_TEXT) -> str:
-    """Return text as a code span of Markdown, whatever backticks it has.
+    """Return text as a Markdown code span; it may contain backticks.
 
     Args:
-        text: anything.
-        most: characters to keep.
+        text: any text.
+        most: number of characters to keep.
     """
     line = plain(text, most)
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
@@ -67,23 +67,23 @@ def as_code(text: object, most: int = MOST_OF_A_TEXT) -> str:
 
 
 def in_figure(text: object, most: int = MOST_IN_FIGURE) -> str:
-    """Return text as matplotlib shows it as it is: no formulas, and a label that its legend keeps.
+    """Return text that matplotlib shows literally: no formulas, and not hidden from legends.
 
     Args:
-        text: anything.
-        most: characters to keep.
+        text: any text.
+        most: number of characters to keep.
     """
     line = plain(text, most).replace("$", r"\$")
-    # A legend leaves out what begins with an underscore.
+    # Legends leave out labels that begin with an underscore.
     return f" {line}" if line.startswith("_") else line
 
 
 def on_terminal(text: object) -> str:
-    """Return lines of text without anything else that a terminal would obey."""
+    """Return lines of text with other control characters escaped."""
     return "\n".join(plain(line, MOST_OF_A_TEXT) for line in str(text).split("\n"))
 
 
 def _escaped(text: object, most: int, markup: str) -> str:
     escaped = re.sub(markup, r"\\\g<0>", plain(str(text).strip(), most))
-    # GitHub makes links of bare addresses.
+    # GitHub turns bare addresses into links.
     return re.sub(r"\bwww\.", r"www\\.", escaped.replace("://", r":\//"), flags=re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Write a benchmark down: `eval.json`, `report.md`, `report.html`, and its pictures."""
+"""Writes the files of a benchmark: `eval.json`, `report.md`, `report.html`, and the figures."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Report:
     html: Path
     plots: tuple[Path, ...]
     note: str
-    """Why there are no plots; empty when there are."""
+    """Why there are no plots; empty if there are."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All files."""
         return (self.json, self.markdown, self.html, *self.plots)
 
 
 def write_report(results: Results, directory: str | Path) -> Report:
-    """Write all files into a directory, which is made when it is not there.
+    """Write all files into a directory, which is created if necessary.
 
-    The numbers come first, so that nothing can cost them; without matplotlib the plots are left out and the
-    report says so.
+    The numbers are written first, so that no error can lose them. Without matplotlib the plots are left out,
+    and the report says so.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

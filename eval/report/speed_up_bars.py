@@ -1,4 +1,4 @@
-"""Speed-ups task by task, as bars: where an optimizer is fast, and where it never gets there."""
+"""Speed-ups on each task as bars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .quoting import in_figure
 from .tables import reference_label
 
 _FURTHEST = 8.0
-"""Bars are cut at this many times as fast as the reference, or as slow."""
+"""Bars are cut off at this many times as fast, or as slow, as the reference."""
 
 
 def draw_bars(figure: Any, results: Results, colours: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def draw_bars(figure: Any, results: Results, colours: Mapping[str, str]) -> None
     Args:
         figure: an empty matplotlib figure.
         results: the benchmark.
-        colours: of the optimizers to draw, by name, in order from the top.
+        colours: colours of the optimizers to draw, by name, in order from the top.
     """
     names = [in_figure(name) for name in task_names(results)]
     scores = {name: speed_up_scores(results, name) for name in colours}

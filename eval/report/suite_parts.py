@@ -1,4 +1,4 @@
-"""A suite's parts, each by itself: what one number over all tasks would hide."""
+"""Results on the parts of a suite, which one number over all tasks would hide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .number_formats import of_summary, ratio, times
 from .origins import trained_horizon, trained_tasks
 
 UNTUNED = "adam-1e-3"
-"""The untuned baseline that wins are counted against, too, where it is there."""
+"""The untuned baseline that wins are also counted against, if it was run."""
 ALL = "all"
 
 
@@ -31,15 +31,15 @@ class Group:
 
     name: str
     tasks: tuple[int, ...]
-    """Their places in the results."""
+    """Their indices in the results."""
 
 
 def groups(results: Results, optimizer: str) -> list[Group]:
-    """Return the tasks in groups: the suite's parts, by what is known of the meta-training, and all.
+    """Return the tasks in groups: the suite's parts, groups by the meta-training, and all tasks.
 
     Args:
         results: the benchmark.
-        optimizer: whose meta-training is meant.
+        optimizer: the optimizer with this meta-training.
     """
     tasks = dict(enumerate(results.tasks))
     named: dict[str, list[int]] = {}
@@ -60,7 +60,7 @@ def groups(results: Results, optimizer: str) -> list[Group]:
 
 
 def parts_table(results: Results) -> Table:
-    """Return a row per subject and group of tasks; no rows where there are no groups but all tasks.
+    """Return a row per subject and group of tasks; no rows if the only group is all tasks.
 
     Wins are counted by the mean over the seeds; ties are not won.
     """

@@ -56,14 +56,15 @@ from .number_formats import (
 from .origins import MARK, trained_tasks
 
 MOST_COLUMNS = 4
-"""Most baselines that the main table has a column for."""
+"""Largest number of baselines with their own column in the main table."""
 
 
 def main_table(results: Results) -> Table:
     """Return a row per task and subject: its mean training loss beside the baselines'.
 
-    Losses are means over the horizon and the seeds. Of more than `MOST_COLUMNS` baselines, the reference and
-    the best of the others are there. `MARK` stands behind a task that the subject was meta-trained on.
+    Losses are means over the horizon and the seeds. With more than `MOST_COLUMNS` baselines, only the
+    reference and the best of the others are shown. `MARK` follows a task that the subject was meta-trained
+    on.
     """
     rows, best = [], []
     shown = _baseline_columns(results)
@@ -80,7 +81,7 @@ def main_table(results: Results) -> Table:
                 f"{subject.seeds_won(reference)}/{results.seeds}" if subject is not reference else "-",
             )
         )
-        # The subject comes first, so that it has a tie; as a baseline, too, it is in its own column.
+        # The subject comes first, so it wins ties; if it is a baseline, it is still in its own column.
         places = {subject.optimizer: OWN_LOSS}
         for name, column in zip(cells, shown, strict=True):
             places.setdefault(name, column)
@@ -92,16 +93,16 @@ def main_table(results: Results) -> Table:
 
 
 def is_marked(results: Results, task: TaskResult, optimizer: str) -> bool:
-    """Tell whether an optimizer was meta-trained on a task, by that very name."""
+    """Return whether an optimizer was meta-trained on a task of exactly that name."""
     return task.task in trained_tasks(results, optimizer)
 
 
 def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> Table:
-    """Return a row per optimizer but the reference: what all tasks say together (see `against_reference`).
+    """Return a row per optimizer, except the reference, with scores over all tasks (see `against_reference`).
 
     Args:
         results: the benchmark.
-        optimizers: which rows to keep; None for all.
+        optimizers: the rows to keep; None for all.
     """
     rows = [
         (
@@ -124,7 +125,7 @@ def overall_table(results: Results, optimizers: Sequence[str] | None = None) -> 
 
 
 def detail_table(results: Results) -> Table:
-    """Return a row per task and optimizer: losses, accuracy, steps to target, how many seeds diverged."""
+    """Return a row per task and optimizer: losses, accuracy, steps to target, number of diverged seeds."""
     rows = []
     for name, task in zip(task_names(results), results.tasks, strict=True):
         reference = task.row(results.reference)
@@ -149,7 +150,7 @@ def detail_table(results: Results) -> Table:
 
 
 def cost_table(results: Results) -> Table:
-    """Return a row per optimizer: what an update costs, without the gradient that it needs."""
+    """Return a row per optimizer: the cost of an update, without its gradient."""
     rows = [
         (
             name if name != results.reference else results.tasks[0].row(name).label,
@@ -163,7 +164,7 @@ def cost_table(results: Results) -> Table:
 
 
 def sweep_table(results: Results) -> Table:
-    """Return a row per task and tuned baseline: the grid of learning rates and what was chosen."""
+    """Return a row per task and tuned baseline: the grid of learning rates and the chosen one."""
     rows = [
         (
             name,
@@ -181,7 +182,7 @@ def sweep_table(results: Results) -> Table:
 
 
 def reference_label(results: Results) -> str:
-    """Return how reports call the baseline that all are compared with."""
+    """Return the label of the baseline that all are compared with."""
     return results.tasks[0].row(results.reference).label
 
 
@@ -191,19 +192,19 @@ def baseline_rows(results: Results, task: TaskResult) -> list[Row]:
 
 
 def has_many_baselines(results: Results) -> bool:
-    """Tell whether the main table leaves baselines out."""
+    """Return whether the main table leaves baselines out."""
     return len(baseline_rows(results, results.tasks[0])) > MOST_COLUMNS
 
 
 def _baseline_columns(results: Results) -> tuple[Column, ...]:
-    """Return the columns of the main table that are baselines', in the order of `_baseline_cells`."""
+    """Return the baselines' columns of the main table, in the order of `_baseline_cells`."""
     if has_many_baselines(results):
         return loss_of(results.reference, reference_label(results)), BEST_OTHER
     return tuple(loss_of(row.optimizer, row.label) for row in baseline_rows(results, results.tasks[0]))
 
 
 def _baseline_cells(results: Results, task: TaskResult, subject: Row) -> dict[str, str]:
-    """Return the losses of the baselines beside a subject; one that is itself a baseline is a dash there."""
+    """Return the losses of the baselines beside a subject; a dash for the subject itself."""
     baselines = baseline_rows(results, task)
     cells = {
         row.optimizer: with_rate(mean(row.mean_loss), row.rate if row.kind == "tuned" else None)
@@ -231,7 +232,7 @@ def _pairs(results: Results) -> list[tuple[TaskResult, Row]]:
 
 
 def tuned_runs(results: Results) -> list[tuple[str, TaskResult]]:
-    """Return each task and horizon once: baselines are told the true horizon whatever is declared."""
+    """Return each task and horizon once: baselines always get the true horizon."""
     found: dict[str, TaskResult] = {}
     for name, task in zip(run_names(results), results.tasks, strict=True):
         found.setdefault(name, task)
@@ -244,7 +245,7 @@ def _typical_steps(row: Row) -> str:
 
 
 def _seconds_to_target(row: Row, reference: Row) -> str:
-    """Write the seconds of a single run, and how many times sooner that is than the reference's."""
+    """Format the seconds of a single run, and the speed-up in time relative to the reference."""
     if row.seconds_per_step is None or reference.seconds_per_step is None:
         return "-"
     if row.typical_steps is None or row.typical_speed_up is None:

@@ -1,4 +1,4 @@
-"""A benchmark's results on the terminal."""
+"""Prints a benchmark's results on the terminal."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _SHOWN_PARTS = (GROUP, OPTIMIZER, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED)
 
 
 def print_results(results: Results, report: Report | None = None) -> None:
-    """Print the main table, what to think of it, and where the report's files are."""
+    """Print the main table, the verdicts, and the paths of the report's files."""
     horizons = sorted({task.horizon for task in results.tasks})
-    # Eighty columns are few: a horizon that all tasks share is told once, learning rates go below.
+    # To fit in 80 columns, a horizon shared by all tasks is printed once, and learning rates go below.
     cells = main_table(results) if len(horizons) > 1 else main_table(results).without(HORIZON)
     steps = f"{horizons[0]} inner steps" if len(horizons) == 1 else "the horizon"
     print(f"Mean training loss over {steps} and {counted(results.seeds, 'seed')} (learning rate below)")
@@ -58,7 +58,7 @@ def print_results(results: Results, report: Report | None = None) -> None:
     _print(table)
     if len(results.tasks) > 1:
         _print_overall(results)
-    # Not through rich: long paths must stay whole, to be copied.
+    # Not through rich, so that long paths aren't broken.
     said = verdicts(results)
     if report is not None:
         said += [f"report  {report.markdown}", f"page    {report.html}", f"numbers {report.json}"]
@@ -67,7 +67,7 @@ def print_results(results: Results, report: Report | None = None) -> None:
 
 
 def _print_overall(results: Results) -> None:
-    """Print what all tasks say together of the optimizers that were asked about."""
+    """Print the subjects' scores over all tasks."""
     cells = overall_table(results, results.subjects)
     if not cells.rows:
         return
@@ -81,7 +81,7 @@ def _print_overall(results: Results) -> None:
 
 
 def _print_cells(cells: Cells) -> None:
-    """Print a table; what is in brackets goes below."""
+    """Print a table, with brackets moved to a second line."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for at, heading in enumerate(cells.header):
         justify = "right" if at else "left"
@@ -92,18 +92,18 @@ def _print_cells(cells: Cells) -> None:
 
 
 def _text(cell: str, broken_at: str, style: str = "") -> Text:
-    """Return a cell in which brackets are not markup, and control characters are not obeyed.
+    """Return a cell in which brackets are not markup, and control characters are escaped.
 
     Args:
         cell: its text.
-        broken_at: a space, and what may follow it, that becomes the end of a line.
-        style: rich's.
+        broken_at: text that starts with a space, which becomes a line break.
+        style: rich's style.
     """
     return Text(plain(cell, MOST_OF_A_CELL).replace(broken_at, f"\n{broken_at[1:]}"), style)
 
 
 def _print(table: Table) -> None:
-    """Print a table by Python's own `print`: rich ends the process when nobody reads what it writes."""
+    """Print a table with `print`, because rich ends the process if the output pipe is closed."""
     console = Console()
     with console.capture() as captured:
         console.print(table)

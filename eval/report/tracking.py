@@ -1,4 +1,4 @@
-"""Send a benchmark to W&B: its numbers, its curves, and its files as an artifact."""
+"""Sends a benchmark to W&B: its numbers, its curves, and its files as artifacts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .report_files import Report
 
 
 def track(results: Results, report: Report, options: WandBOptions) -> None:
-    """Log a benchmark as a W&B run of its own, of the job type "eval".
+    """Log a benchmark as a separate W&B run, of the job type "eval".
 
     Args:
         results: the numbers.
-        report: the files to send; W&B keeps its own beside them.
-        options: where in W&B.
+        report: the files to send; W&B's own files are stored beside them.
+        options: the run's place in W&B.
 
     Raises:
-        ValueError: when W&B is not installed or can't start, with what to do.
+        ValueError: if W&B is not installed or can't start; the message says what to do.
     """
     about = {
         "suite": results.suite,

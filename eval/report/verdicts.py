@@ -1,4 +1,4 @@
-"""What a reader should take from a benchmark, in sentences."""
+"""The main results of a benchmark, in sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tables import reference_label, tuned_runs
 
 
 def verdicts(results: Results) -> list[str]:
-    """Return a sentence or two per subject, and one per thing that a reader should be warned of."""
+    """Return a sentence or two per subject, and the warnings."""
     said = origin_sentences(results)
     for name in results.subjects:
         if name == results.reference:

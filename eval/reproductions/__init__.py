@@ -1,4 +1,4 @@
-"""The papers' experiments, run again by `scripts/reproduce.py`: a module each, imported when it runs."""
+"""The papers' experiments for `scripts/reproduce.py`: a module each, imported when it runs."""
 
 from .experiment import (
     CATALOGUE,

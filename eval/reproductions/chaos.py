@@ -1,4 +1,4 @@
-"""Gradients through chaos: exploding when exact, useful when smoothed."""
+"""Gradients through chaos: exact ones explode, smoothed ones are useful."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAPER = "Li et al. 2023 (arXiv 2304.12180)"
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A training run. Every one takes some 40,000 inner steps per meta-step, but for those without pairs."""
+    """A training run. Each takes about 40,000 inner steps per meta-step, except those without pairs."""
 
     estimator: Estimator
     learning_rate: float
@@ -50,7 +50,8 @@ class Method:
     @property
     def outer(self) -> optax.GradientTransformation:
         """Gradient descent."""
-        # The rates are published for the mean over a window; a window's share of an episode's is less.
+        # The published rates are for the mean over a window, which is larger than its share of an episode's
+        # mean.
         rate = self.learning_rate * (1 if self.estimator.whole_episodes else WINDOWS)
         if self.drop_after is None:
             return optax.sgd(rate)
@@ -80,13 +81,13 @@ def chaos(quick: bool, tell: Callable[[str], None]) -> Outcome:
     """Match a Lorenz trajectory: exact and smoothed gradients, variances, and training.
 
     Setting: two parameters, 2000 Euler steps of 0.005, windows of 100, the mean of the squared distance of
-    heights, sigma 0.04; variances are those of one pair, from 4000. Training by gradient descent at the
-    published rates with 200 pairs at random phases (10 for full ES), 1500 meta-steps where the original has
-    up to 10000, 3 seeds. Evaluated is the loss smoothed by 64 fixed draws.
+    heights, sigma 0.04; variances are those of one pair, from 4000. Training is by gradient descent at the
+    published rates, with 200 pairs at random phases (10 for full ES), for 1500 meta-steps instead of up to
+    10000 in the original, with 3 seeds. It is evaluated by the loss smoothed with 64 fixed draws.
 
-    Shows: the exact gradient grows exponentially with the horizon, the smoothed one does not. Step for step,
-    NRES has a smaller variance than PES. In training, exact gradients get nowhere,
-    truncated ones end at a worse place than full ES and NRES.
+    Shows: the exact gradient grows exponentially with the horizon, the smoothed one does not. Per window,
+        NRES has a smaller variance than PES. In training, exact gradients make no progress, and truncated
+        ones end with a higher loss than full ES and NRES.
 
     Time on 2 cores: 1 minute; quick: 20 seconds.
 
@@ -183,7 +184,7 @@ def _sample(estimator: Estimator, system: Any, theta: Array, keys: Array) -> tup
 
 
 def _variances(system: Any, theta: Array, pairs: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Return smoothed losses and one pair's variances: an episode's, and a random window's times J."""
+    """Return smoothed losses and one pair's variances, of an episode and of a random window times J."""
     losses, variances = {}, {}
     for name, kind in (("NRES", NRES), ("PES", PES)):
         estimator = kind(ConstantHorizon(STEPS), WINDOW, phase="lockstep", sigma=SIGMA)
@@ -199,9 +200,9 @@ def _variances(system: Any, theta: Array, pairs: int) -> tuple[dict[str, float],
 
 
 def _smoothed(system: Any, theta: Array, draws: int) -> Array:
-    """Return the mean loss over an episode, smoothed by draws that are always the same."""
+    """Return the mean loss over an episode, smoothed with fixed draws."""
     noise = SIGMA * jax.random.normal(jax.random.key(3), (draws // 2, *theta.shape), theta.dtype)
-    around = theta + jnp.concatenate([noise, -noise])
+    around = theta[None] + jnp.concatenate([noise, -noise])
     return jnp.mean(jax.vmap(lambda t: _mean_loss(system, t, STEPS))(around))
 
 

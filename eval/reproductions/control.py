@@ -1,4 +1,4 @@
-"""Train a swimmer's linear policy by full, truncated and persistent evolution strategies."""
+"""Training of a swimmer's linear policy by full, truncated and persistent evolution strategies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METHODS: dict[str, type[Any]] = {
     "PES": PES,
     "NRES": NRES,
 }
-_REACHED = 0.9  # Of what full ES ends with.
+_REACHED = 0.9  # Of the final return of full ES.
 
 
 @experiment("control")
@@ -32,16 +32,17 @@ def control(quick: bool, tell: Callable[[str], None]) -> Outcome:
     """Compare estimators on a control task of 1000 steps.
 
     Setting: a swimmer of three links in viscous fluid (`systems.Swimmer`), a linear policy of 2 x 8 weights
-    that begins at zero, 10 antithetic pairs in lockstep, plain stochastic gradient descent. Full ES updates
-    once per episode, the others every 100 steps. Each method gets the same grid of learning rates and sigmas,
-    and is shown, on other seeds, with those of the highest mean return over its whole run; a return is the
-    distance swum, averaged over 10 fresh episodes, in link lengths by 0.04. Environment steps count every
-    member of every pair.
+        that starts at zero, 10 antithetic pairs in lockstep, plain stochastic gradient descent. Full ES
+        updates once per episode, the others every 100 steps. Each method has the same grid of learning rates
+        and sigmas. The results are those of the setting with the highest mean return over the whole run, on
+        other seeds. A return is the distance swum, averaged over 10 fresh episodes, in link lengths divided
+        by 0.04. Environment steps count every member of every pair.
 
-    Shows: truncated ES is worse than PES and full ES, as the paper finds for MuJoCo's swimmer, but learns to
-    swim. The paper also finds that PES needs fewer environment steps than full ES; here the two are alike
-    within the spread of seeds. NRES is the fastest for most seeds, and may fail for one at the rate chosen.
-    This swimmer has no inertia, so what is good for 100 steps is probably nearer to what is good for 1000.
+    Shows: truncated ES is worse than PES and full ES, as in the paper for MuJoCo's swimmer, but learns to
+        swim. In the paper, PES needs fewer environment steps than full ES; here the two are equal within the
+        spread of seeds. NRES is the fastest for most seeds, and may fail on one seed at the chosen rate. This
+        swimmer has no inertia, so a policy that is good over 100 steps is probably closer to one that is good
+        over 1000.
 
     Time on 2 cores: 3 minutes; quick: 50 seconds.
 
@@ -60,7 +61,7 @@ def control(quick: bool, tell: Callable[[str], None]) -> Outcome:
             grid |= {(sigma, rate): returns[i] for i, rate in enumerate(rates)}
         best = max(grid, key=lambda choice: grid[choice].mean())
         estimator = method(ConstantHorizon(HORIZON), WINDOW, SumLoss(), phase="lockstep", sigma=best[0])
-        # Fresh seeds: the best of a grid owes part of its returns to luck.
+        # Fresh seeds, because the returns of the best of a grid are biased by the selection.
         returns = _train(estimator, jnp.asarray(best[1:]), episodes, 2 * seeds, jax.random.key(77))[0]
         returns = np.asarray(returns)
         runs[name] = {"sigma": best[0], "learning rate": best[1], "returns": returns, "grid": grid}
@@ -103,7 +104,7 @@ def control(quick: bool, tell: Callable[[str], None]) -> Outcome:
 def _train(
     estimator: Any, rates: Float[Array, " rates"], episodes: int, seeds: int, key: Key[Array, ""]
 ) -> Float[Array, "rates seeds episodes"]:
-    """Train with each learning rate and seed; return the return after each episode's worth of steps."""
+    """Train with each learning rate and seed; return the returns after each episode's number of steps."""
     swimmer, every = systems.Swimmer(), HORIZON // estimator.unrolled
 
     def run(rate: Float[Array, ""], key: Key[Array, ""]) -> Float[Array, " episodes"]:
@@ -116,7 +117,7 @@ def _train(
 
 
 def _evaluate(swimmer: systems.Swimmer, theta: Float[Array, "2 8"]) -> Float[Array, ""]:
-    """Return the mean return of a policy over fresh episodes, the same ones for all."""
+    """Return the mean return of a policy over fixed episodes."""
 
     def episode(key: Key[Array, ""]) -> Float[Array, ""]:
         return -run_episode(swimmer, SumLoss(), theta, HORIZON, key)[0].objective
@@ -125,7 +126,7 @@ def _evaluate(swimmer: systems.Swimmer, theta: Float[Array, "2 8"]) -> Float[Arr
 
 
 def _steps_to_reach(runs: dict[str, Any], steps: np.ndarray) -> dict[str, float]:
-    """Return when each method's mean return is first nine tenths of what full ES ends with."""
+    """Return the steps at which each method's mean return first is nine tenths of full ES's final return."""
     goal = _REACHED * runs["full ES"]["returns"].mean(0)[-5:].mean()
     reached = {name: run["returns"].mean(0) >= goal for name, run in runs.items()}
     return {name: float(steps[np.argmax(r)]) if r.any() else float("inf") for name, r in reached.items()}

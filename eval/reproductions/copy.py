@@ -1,4 +1,4 @@
-"""The copy task: who learns dependencies that are longer than the window?"""
+"""The copy task: which estimators learn dependencies longer than the window."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .experiment import COLOURS, Check, Outcome, experiment, make_figure, tidy
 
 HIDDEN, BATCH, PAIRS, SIGMA, SEEDS = 16, 8, 48, 0.1, 3
 LONGEST = 64
-_POINTS = 30  # Of each curve.
+_POINTS = 30  # Number of points of each curve.
 _THRESHOLD, _DECAY, _SPREAD = 0.15, 0.98, 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Curriculum(Horizon):
-    """Copy as many bits as the level says, or up to five fewer; twice as many steps, in whole windows.
+    """Lengths for copying `level` bits or up to five fewer: two steps per bit, in whole windows.
 
-    The level is given where other laws are given the meta-step.
+    The level is passed in place of the meta-step.
 
     Attributes:
         window: inner steps per window.
@@ -41,36 +41,37 @@ class Curriculum(Horizon):
         return -(-2 * bits // window) * window
 
     def bounds(self) -> tuple[int, int]:
-        """Return the lengths for one bit and for as many as there are."""
+        """Return the lengths for one bit and for the largest number of bits."""
         return -(-2 // self.window) * self.window, 2 * LONGEST
 
 
 class Pupil(NamedTuple):
-    """A run between two meta-steps."""
+    """The state of a run between two meta-steps."""
 
     theta: Any
     outer: Any
     particles: Any
     level: Int[Array, ""]
-    """Bits to copy; one more than were learnt."""
+    """Number of bits to copy, one more than learned so far."""
     error: Float[Array, ""]
     """Moving average of bits per character at this level."""
 
 
 @experiment("copy")
 def copy_task(quick: bool, tell: Callable[[str], None]) -> Outcome:
-    """Compare how long a sequence is learnt by truncated and by persistent estimators.
+    """Compare the lengths of sequences learned by truncated and by persistent estimators.
 
     Setting: copy random bits with an LSTM of 16 units (1,361 parameters), batch 8, 48 antithetic pairs (48
-    episodes for backpropagation), sigma 0.1, Adam. Sequences of `level` bits or up to five fewer; the level
-    goes up by one when the moving average of bits per character is below 0.15. Every method may use as many
-    inner steps. The published setting has 100 units, batch 32, 500 pairs and truncations of 25 and 50; here
-    both sides are scaled down.
+    episodes for backpropagation), sigma 0.1, Adam. Sequences have `level` bits or up to five fewer; the level
+    is raised by one when the moving average of bits per character is below 0.15. Every method has the same
+    number of inner steps. The published setting has 100 units, batch 32, 500 pairs and truncations of 25 and
+    50; both are scaled down here.
 
-    Shows: the most bits that each has learnt to copy. With windows of one step, NRES and PES learn longer
-    sequences than truncated ES and truncated backpropagation, which credit nothing to earlier windows and
-    stay where a memory that is not trained for it takes them. NRES learns longer ones than truncated ES with
-    windows of 4 steps and backpropagation through 2, too; PES, whose variance is larger, about as long ones.
+    Shows: the largest number of bits that each method has learned to copy. With windows of one step, NRES and
+    PES learn longer sequences than truncated ES and truncated backpropagation, which give no credit to
+    earlier windows and only get as far as an untrained memory allows. NRES also learns longer sequences than
+    truncated ES with windows of 4 steps and backpropagation through 2; PES, whose variance is larger, learns
+    about as long ones.
 
     Time on 2 cores: 7 minutes; quick: 50 seconds.
 
@@ -119,7 +120,7 @@ def copy_task(quick: bool, tell: Callable[[str], None]) -> Outcome:
 
 
 def _rate(method: type[Any]) -> float:
-    # The best of three or four between 3e-3 and 3e-2, in short runs by hand.
+    # The best of three or four rates between 3e-3 and 3e-2, in manual short runs.
     return 1e-2 if method in (TruncatedBPTT, PES) else 1.5e-2
 
 
@@ -127,7 +128,7 @@ def _rate(method: type[Any]) -> float:
 def _learn(
     estimator: Estimator, dynamics: Dynamics, rate: float, every: int, key: Key[Array, ""]
 ) -> Int[Array, "seeds points"]:
-    """Train with each seed; return the level after every so many meta-steps."""
+    """Train with each seed; return the level after every `every` meta-steps."""
     outer = optax.adam(rate)
 
     def run(key: Key[Array, ""]) -> Int[Array, " points"]:
@@ -142,10 +143,11 @@ def _learn(
             step = lambda p, k: estimator.step(dynamics, pupil.theta, p, k, pupil.level)  # noqa: E731
             particles, estimates = jax.vmap(step)(pupil.particles, keys)
             gradient = jax.tree.map(lambda g: jnp.mean(g, axis=0), estimates.gradient)
-            updates, outer_state = outer.update(gradient, pupil.outer, pupil.theta)
+            with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+                updates, outer_state = outer.update(gradient, pupil.outer, pupil.theta)
             theta = optax.apply_updates(pupil.theta, updates)
             learnt, error = _examine(pupil.error, estimates.metrics)
-            level = jnp.minimum(pupil.level + learnt, LONGEST)
+            level = jnp.minimum(pupil.level + learnt.astype(jnp.int32), LONGEST)
             return Pupil(theta, outer_state, particles, level, jnp.where(learnt, 1.0, error))
 
         def point(pupil: Pupil, number: Array) -> tuple[Pupil, Array]:
@@ -158,7 +160,7 @@ def _learn(
 
 
 def _examine(error: Float[Array, ""], metrics: dict[str, Any]) -> tuple[Bool[Array, ""], Float[Array, ""]]:
-    """Tell whether the level is learnt, and average what the finished episodes cost per character."""
+    """Return whether the level is learned, and the moving average of bits per character."""
     finished = jnp.sum(metrics["finished"])
     bits = jnp.sum(metrics["objective"]) / jnp.maximum(finished, 1)
     error = jnp.where(finished > 0, _DECAY * error + (1 - _DECAY) * bits, error)
@@ -175,7 +177,7 @@ def _checks(learnt: dict[str, np.ndarray]) -> list[Check]:
     truncated = [name for name in last if name.startswith("truncated ES") or name == "TBPTT, window 1"]
     checks = []
     for method in ("NRES, window 1", "PES, window 1"):
-        # The variance of PES holds it back: it need not get farther than windows four times as long.
+        # PES, with its larger variance, is not required to beat windows four times as long.
         others = [name for name in truncated if name.endswith("1") or method.startswith("NRES")]
         checks += [
             Check(

@@ -1,6 +1,6 @@
-"""What an experiment is, what it gives, and the catalogue of them.
+"""The interface of experiments, their results, and their catalogue.
 
-Nothing here imports JAX or matplotlib before an experiment runs.
+JAX and matplotlib are imported only when an experiment runs.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CATALOGUE = {
-    "influence-balancing": "which estimators see that a good short-term influence is a bad long-term one",
-    "toy-regression": "tune a learning-rate schedule on a toy problem: who leaves the short-horizon optimum",
-    "chaos": "gradients through the Lorenz system: exploding exactly, useful when smoothed",
+    "influence-balancing": "which estimators detect that a good short-term influence is bad in the long term",
+    "toy-regression": "tune a learning-rate schedule on a toy problem: which leave the short-horizon optimum",
+    "chaos": "gradients through the Lorenz system: exact ones explode, smoothed ones are useful",
     "learned-optimizer": "meta-train a learned optimizer: meta-loss against inner steps",
     "lstm-variance": "variance of PES and NRES against the number of unrolls, on a small LSTM",
-    "copy": "who learns dependencies that are longer than the window",
+    "copy": "which estimators learn dependencies longer than the window",
     "control": "train a policy by truncated, persistent and full evolution strategies",
 }
-"""What each experiment of this folder is about; its module has the same name, with underscores."""
+"""A description of each experiment in this folder; its module has the same name, with underscores."""
 
-# Okabe and Ito's palette, which people with any colour vision tell apart.
+# Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#8C6D31")
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A number that a promise bounds.
+    """A claim that bounds a measured number.
 
     Attributes:
-        promise: what is promised, in words.
-        measured: what came out.
-        low: the least that keeps the promise.
-        high: the most that keeps the promise.
-        reference: where the bounds come from.
+        promise: the claim, in words.
+        measured: the measured value.
+        low: the lower bound.
+        high: the upper bound.
+        reference: the source of the bounds.
     """
 
     promise: str
@@ -54,7 +54,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether low <= measured <= high; NaN keeps no promise."""
+        """Whether low <= measured <= high; False for NaN."""
         return bool(self.low <= self.measured <= self.high)
 
     @property
@@ -69,15 +69,15 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What an experiment gives.
+    """The results of an experiment.
 
     Attributes:
-        settings: what it was run with, by name.
+        settings: its settings by name.
         columns: headings of the table.
         rows: the table's rows, as long as `columns`.
-        checks: promises, kept or not.
-        figures: matplotlib figures by file name, without ending.
-        data: what the figures show, as numbers, strings, lists and dicts.
+        checks: its claims.
+        figures: matplotlib figures by file name, without extension.
+        data: the data of the figures, as numbers, strings, lists and dicts.
     """
 
     settings: Mapping[str, Any]
@@ -89,22 +89,22 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        """Whether every check does."""
+        """Whether every check holds."""
         return all(check.holds for check in self.checks)
 
 
 Experiment = Callable[[bool, Callable[[str], None]], Outcome]
-"""A function of (quick, tell): whether to run a small form of it, and where to say how far it is."""
+"""A function of (quick, tell): whether to run a small version, and a callback for progress messages."""
 
 EXPERIMENTS: dict[str, Experiment] = {}
-"""Experiments by name, those whose modules have been imported."""
+"""The experiments by name whose modules have been imported."""
 
 
 def experiment(name: str) -> Callable[[Experiment], Experiment]:
     """Register the decorated experiment by name.
 
     Raises:
-        UsageError: when another experiment has the name.
+        UsageError: if another experiment has the name.
     """
 
     def decorate(run: Experiment) -> Experiment:
@@ -119,7 +119,7 @@ def find_experiment(name: str) -> Experiment:
     """Return an experiment by name, importing its module.
 
     Raises:
-        UsageError: for an unknown name, with the nearest ones.
+        UsageError: for an unknown name, with similar ones.
     """
     look_up("experiment", CATALOGUE | EXPERIMENTS, name)
     if name not in EXPERIMENTS:
@@ -131,13 +131,13 @@ def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = p
     """Run an experiment and write OUT/outcome.json and a PNG per figure.
 
     Args:
-        name: of the experiment.
-        quick: run its small form, which takes less than a minute.
-        out: folder for the results; made where it does not exist.
-        tell: takes a line about how far it is.
+        name: name of the experiment.
+        quick: whether to run its small version, which takes less than a minute.
+        out: folder for the results; created if necessary.
+        tell: called with lines about its progress.
 
     Raises:
-        UsageError: when there is no such experiment.
+        UsageError: if there is no such experiment.
     """
     from meta_train import provenance
 
@@ -167,10 +167,10 @@ def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = p
 
 
 def make_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches, which needs no display.
+    """Return an empty figure of the given size in inches, which needs no display.
 
     Raises:
-        RuntimeError: when matplotlib is not installed.
+        RuntimeError: if matplotlib is not installed.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -183,6 +183,6 @@ def make_figure(width: float, height: float) -> Figure:
 
 
 def tidy(axes: Any) -> None:
-    """Give axes a faint grid, and no frame above and to the right."""
+    """Give axes a faint grid, and no frame at the top and right."""
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Influence balancing: truncation gets the sign of the long-term influence wrong."""
+"""Influence balancing: truncation gives the wrong sign of the long-term influence."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from .training import Curve, meta_train
 
 FOREVER = ConstantHorizon(10**9)
 UNROLL = 500
-"""Steps that an evaluation unrolls from ones, under a constant theta."""
+"""Steps that an evaluation unrolls from ones, with constant theta."""
 PAPER = "Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A row of the table: a run's settings, and an independent re-run's losses at 100, 500, ... 3000."""
+    """A row of the table: a run's settings, and the losses of an independent re-run at 100, 500, ... 3000."""
 
     estimator: Estimator
     particles: int = 1
@@ -47,7 +47,7 @@ class Method:
 
     @property
     def seeds(self) -> int:
-        """How many: deterministic methods need one; UORO's outcomes are spread over many decades."""
+        """Number of seeds: deterministic methods need one; UORO's results spread over many decades."""
         if isinstance(self.estimator, TruncatedBPTT | RTRL):
             return 1
         return 24 if isinstance(self.estimator, UORO) else 3
@@ -80,14 +80,14 @@ def influence_balancing(quick: bool, tell: Callable[[str], None]) -> Outcome:
     """Meta-train the scalar theta of the influence-balancing system by each estimator.
 
     Setting: 23 states, theta_0 = 0.5, the loss at the end of each window, an episode that never ends, plain
-    gradient descent, 3000 meta-steps, sigma 0.1; N counts both members of a pair. Evaluated by the loss after
-    500 steps under a constant theta. 3 seeds
-    where there is chance, 24 of UORO, whose outcomes are spread over many decades.
+        gradient descent, 3000 meta-steps, sigma 0.1; N counts both members of a pair. Evaluated by the loss
+        after 500 steps with constant theta. Random methods have 3 seeds, UORO 24, because its results spread
+        over many decades.
 
-    Shows: theta pushes the first unit up soon and down in the end. Truncated backpropagation with windows
-    below 41 and truncated ES follow the short-term influence, and diverge; RTRL, PES and NRES converge, and
-    UORO does more often than not. The variance of PES grows with time in an episode without end, so that a
-    small population fails late.
+    Shows: theta pushes the first unit up in the short term and down in the long term. Truncated
+        backpropagation with windows below 41 and truncated ES follow the short-term influence, and diverge;
+        RTRL, PES and NRES converge, and so does UORO more often than not. The variance of PES grows with time
+        in an endless episode, so a small population fails late.
 
     Time on 2 cores: 1 minute; quick: 20 seconds.
 

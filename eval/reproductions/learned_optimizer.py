@@ -1,4 +1,4 @@
-"""Meta-train a small learned optimizer: meta-loss against inner steps, by estimator."""
+"""Meta-training of a small learned optimizer: meta-loss against inner steps, by estimator."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _make(kind: type[Estimator], window: int = WINDOW, **options: Any) -> Estima
 METHODS = {
     "TBPTT": Method(_make(TruncatedBPTT), 16),
     "truncated ES": Method(_make(TruncatedES, sigma=SIGMA), 8),
-    # It updates less often for the same inner steps.
+    # It makes fewer updates in the same number of inner steps.
     "full ES": Method(_make(FullES, STEPS, sigma=SIGMA), 1, 0.06),
     "PES": Method(_make(PES, sigma=SIGMA), 8),
     "NRES": Method(_make(NRES, sigma=SIGMA), 8),
@@ -66,13 +66,13 @@ def learned_optimizer(quick: bool, tell: Callable[[str], None]) -> Outcome:
     Setting: a network with three hidden layers of 32 GELU units on 8 x 8 digits, batch 32, 200 inner steps,
     windows of 10, staggered particles, the mean training loss. Theta is the learned optimizer
     "learnable-adam" (four numbers, so that it converges in minutes), from a learning rate of 1e-4; sigma
-    0.1, the outer Adam at 0.03 (0.06 for full ES, which updates less often), 96,000 inner steps with all
-    particles and antithetic members counted, 3 seeds. The published experiment meta-trains a network on
-    Fashion-MNIST for far longer. Evaluated on 8 episodes that are the same for all.
+    0.1, the outer Adam at 0.03 (0.06 for full ES, which updates less often), 96,000 inner steps counting all
+    particles and antithetic members, 3 seeds. The published experiment meta-trains a network on Fashion-MNIST
+    for much longer. Evaluated on 8 fixed episodes.
 
-    Shows: within a window of 10 steps a small learning rate does best, so truncated methods stop at less than
-    half the rate that full ES, PES and NRES find, and at a higher meta-loss; PES and NRES are there with half
-    the inner steps of full ES.
+    Shows: within a window of 10 steps a small learning rate is best, so truncated methods settle at less than
+        half the rate that full ES, PES and NRES find, with a higher meta-loss. PES and NRES need half the
+        inner steps of full ES.
 
     Time on 2 cores: 7 minutes; quick: 60 seconds.
 
@@ -118,7 +118,7 @@ def _run(dynamics: InnerTraining, method: Method, theta: Any, inner_steps: int) 
 
 
 def meta_loss(dynamics: InnerTraining, theta: Any) -> Float[Array, ""]:
-    """Return the mean loss of some episodes, the same ones in every call."""
+    """Return the mean loss over fixed episodes."""
 
     def episode(key: Array) -> Array:
         return run_episode(dynamics, MeanLoss(), theta, STEPS, key)[0].objective
@@ -127,7 +127,7 @@ def meta_loss(dynamics: InnerTraining, theta: Any) -> Float[Array, ""]:
 
 
 def _cells(curve: Curve, inner_steps: list[int]) -> list[str]:
-    """Return the means over seeds at some numbers of inner steps, and the range at the last."""
+    """Return the ranges over seeds at some numbers of inner steps, and the range of final learning rates."""
     per_meta_step = curve.inner_steps[-1] / curve.meta_steps[-1]
     looks = [_range(curve.at(int(n / per_meta_step))) for n in inner_steps]
     rates = np.exp(curve.thetas[:, -1, 0])

@@ -31,7 +31,7 @@ PAIRS = 500  # The paper's population of 1000, counted as pairs.
 ESTIMATORS: dict[str, type[Any]] = {"PES": PES, "PES-A": PESAnalytic, "NRES": NRES}
 COLOURS = {"PES": "#D55E00", "PES-A": "#E69F00", "NRES": "#0072B2"}
 MARKS = {"PES": "o", "PES-A": "s", "NRES": "^"}
-_CHUNK = 100  # Pairs that run side by side; it divides every number of samples.
+_CHUNK = 100  # Pairs that run at once; it divides every number of samples.
 
 
 @experiment("lstm-variance")
@@ -44,12 +44,12 @@ def lstm_variance(quick: bool, tell: Callable[[str], None]) -> Outcome:
     of one pair over 500; exact is the gradient by backpropagation. Text: English prose, independent
     characters, one repeated character.
 
-    Shows: the variance of PES decreases a little with the number of unrolls where gradients of different
-    steps agree (the repeated character, towards half), grows in proportion to it where they don't (random
-    characters), and does both for real text. That of NRES, (P + 1) / 500, does not depend on it. PES-A has
-    far less than either: at these small parameters, most of a window's gradient comes from within it. The
-    predicted columns are computed from the gradients of windows by blocks, without any sampling; see
-    `predicted_variances`.
+    Shows: with the number of unrolls, the variance of PES decreases slightly if gradients of different steps
+        agree (the repeated character, towards half), grows proportionally if they don't (random characters),
+        and does both for real text. That of NRES, (P + 1) / 500, does not depend on it. PES-A has a much
+        smaller variance than either, because at these small parameters most of a window's gradient comes from
+        within it. The predicted columns are computed from gradients of windows, without sampling; see
+        `predicted_variances`.
 
     Time on 2 cores: 6 minutes; quick: 50 seconds.
 
@@ -57,7 +57,7 @@ def lstm_variance(quick: bool, tell: Callable[[str], None]) -> Outcome:
         Swersky 2023 (arXiv 2304.11153), the same for ES-Single, which is NRES.
     """
     unrolls = (1, 20, 200) if quick else (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-    with jax.enable_x64(True):  # Differences of losses by 1e-3 sigma are what is measured.
+    with jax.enable_x64(True):  # The measured differences of losses come from a sigma of 1e-3.
         theta = systems.LanguageModel.create(jax.random.key(0))
         texts = {
             "real": systems.real_characters(STEPS),
@@ -128,7 +128,7 @@ def _squared_errors(
 
 @functools.partial(jax.jit, static_argnames=("windows",))
 def _window_losses(dynamics: Any, thetas: Any, windows: int) -> Float[Array, " windows"]:
-    """Return each window's sum of losses, window j under its own theta."""
+    """Return each window's sum of losses, with a separate theta for each window."""
     key, first = jax.random.key(0), jax.tree.map(lambda x: x[0], thetas)
 
     def window(episode: Any, theta: Any) -> tuple[Any, Array]:
@@ -149,24 +149,25 @@ def _exact_gradient(dynamics: Any, theta: Any) -> Any:
 def predicted_variances(dynamics: Any, theta: Any, windows: int) -> dict[str, Float[Array, ""]]:
     """Predict the variance of one pair's sum over an episode, over |gradient|^2, for losses linear in noise.
 
-    With g_ti the gradient of window t's loss by the theta of window i, m = min(t, s) and P meta-parameters,
+    With g_ti the gradient of window t's loss with respect to the theta of window i, m = min(t, s) and P
+    meta-parameters,
 
         PES    P sum_ts  m      sum_{i <= m} g_ti . g_si  =  P sum_i (i |A_ii|^2   + sum_{k > i} |A_ik|^2)
         PES-A  P sum_ts (m - 1) sum_{i <  m} g_ti . g_si  =  P sum_i (i |A_i,i+1|^2 + sum_{k > i} |A_i,k+1|^2)
         NRES   (P + 1) |sum_ti g_ti|^2
 
-    in which A_ik = sum_{t >= k} g_ti, the gradient of all losses from window k on, takes one backpropagation
-    for each k. Terms of a relative size 1 / P are left out of the first two.
+    where A_ik = sum_{t >= k} g_ti, the gradient of all losses from window k on, takes one backpropagation for
+    each k. The first two omit terms of relative size 1 / P.
 
     Args:
         dynamics: the language model.
         theta: its parameters.
-        windows: per episode.
+        windows: number of windows per episode.
     """
     thetas = jax.tree.map(lambda x: jnp.repeat(x[None], windows, axis=0), theta)
     flat, unravel = jax.vmap(lambda t: ravel_pytree(t)[0])(thetas), ravel_pytree(theta)[1]
     _, backward = jax.vjp(lambda flat: _window_losses(dynamics, jax.vmap(unravel)(flat), windows), flat)
-    number = jnp.arange(1, windows + 1)
+    number = jnp.arange(1, windows + 1, dtype=flat.dtype)
 
     def from_window(k: Array) -> tuple[Array, Array, Array]:
         (tail,) = backward((number >= k).astype(flat.dtype))
@@ -215,7 +216,7 @@ def _checks(data: dict[str, Any], unrolls: tuple[int, ...]) -> list[Check]:
             (mean - predicted) / error
             for text in data.values()
             for mean, error, predicted in zip(*(text[name][k] for k in text[name]), strict=True)
-            if predicted > 0  # PES-A has no variance at all with one unroll.
+            if predicted > 0  # PES-A has zero variance with one unroll.
         ]
         farthest = max(z, key=abs)
         promise = f"{name}, farthest from prediction, in standard errors"
@@ -228,7 +229,7 @@ def _figure(data: dict[str, Any], unrolls: tuple[int, ...]) -> Any:
     for axes, (text, measured) in zip(figure.subplots(1, 3, sharey=True), data.items(), strict=True):
         for name in ESTIMATORS:
             mean, error = np.array(measured[name]["mean"]), np.array(measured[name]["error"])
-            seen = mean > 1e-9  # PES-A is exact for one unroll, which no logarithm shows.
+            seen = mean > 1e-9  # PES-A is exact for one unroll, which a log scale can't show.
             axes.plot(unrolls, measured[name]["predicted"], color=COLOURS[name], linewidth=1, alpha=0.6)
             axes.errorbar(
                 np.array(unrolls)[seen],
@@ -243,7 +244,7 @@ def _figure(data: dict[str, Any], unrolls: tuple[int, ...]) -> Any:
         axes.set(xscale="log", yscale="log", xlabel="unrolls per episode", title=f"{text} characters")
         tidy(axes)
     first = figure.axes[0]
-    first.set_ylim(1e-4, 3e3)  # What PES-A leaves out below is as good as nothing.
+    first.set_ylim(1e-4, 3e3)  # Smaller variances of PES-A are negligible.
     first.set_ylabel("variance / |gradient|², 500 pairs")
     first.legend(frameon=False, title="dots measured,\nlines predicted")
     return figure

@@ -1,4 +1,4 @@
-"""Tune a learning-rate schedule on a toy problem: who leaves the short-horizon optimum?"""
+"""Tuning of a learning-rate schedule on a toy problem: which methods leave the short-horizon optimum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PAPER = "Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835)"
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A row of the table: a run's settings, and what an independent re-run ended with."""
+    """A row of the table: a run's settings, and the final loss of an independent re-run."""
 
     estimator: Estimator
     particles: int = 1
@@ -47,7 +47,7 @@ class Method:
 
     @property
     def seeds(self) -> int:
-        """How many: deterministic methods need one."""
+        """Number of seeds: deterministic methods need one."""
         return 1 if isinstance(self.estimator, TruncatedBPTT | RTRL | BPTT) else 3
 
 
@@ -80,12 +80,12 @@ def toy_regression(quick: bool, tell: Callable[[str], None]) -> Outcome:
     """Tune the two ends of a learning-rate schedule on a bumpy valley by each estimator.
 
     Setting: 100 inner steps, theta_0 = (-4, -4), the sum of losses, Adam at 0.01 with b1 = 0.99, 4000
-    meta-steps (20000 for truncated ES at sigma 1), N = 100 (50 pairs), sigma 0.3; 3 seeds where there
-    is chance.
+    meta-steps (20000 for truncated ES at sigma 1), N = 100 (50 pairs), sigma 0.3; 3 seeds for random methods.
 
-    Shows: the loss over the whole episode is least, 553, for a first rate of exp(2.75). Behind a barrier, at
-    2423, lies what is best in the short run; gradients, truncated or exact, end there, and so does truncated
-    ES, or in a wrong optimum at sigma 1. PES, NRES and full ES cross the barrier.
+    Shows: the loss over the whole episode has its minimum, 553, at a first rate of exp(2.75). On the other
+        side of a barrier is the short-horizon optimum, at 2423. Gradients, truncated or exact, end there, and
+        so does truncated ES, which at sigma 1 ends in another wrong optimum. PES, NRES and full ES cross the
+        barrier.
 
     Time on 2 cores: 3 minutes; quick: 30 seconds.
 
@@ -136,7 +136,7 @@ def _run(method: Method, meta_steps: int) -> Curve:
 
 
 def episode_loss(theta: jax.Array) -> jax.Array:
-    """Return the sum of an episode's losses under theta."""
+    """Return the sum of an episode's losses for theta."""
     return run_episode(systems.ToyRegression(), SumLoss(), theta, STEPS, jax.random.key(0))[0].objective
 
 

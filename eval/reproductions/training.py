@@ -1,4 +1,4 @@
-"""Meta-train by one estimator, from several seeds at once, and evaluate on the way."""
+"""Meta-training with one estimator, from several seeds at once, with evaluations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from meta_train import Devices, Dynamics, Estimator, Mixture, init_run, make_met
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """What meta-training gave, first axis seeds.
+    """The results of meta-training; the first axis is seeds.
 
     Attributes:
-        meta_steps: when theta was evaluated, beginning with 0.
-        inner_steps: inner steps done by then, all particles and antithetic members counted.
-        values: what `evaluate` said of theta [seeds, points].
+        meta_steps: meta-steps at which theta was evaluated, starting with 0.
+        inner_steps: inner steps done by then, counting all particles and antithetic members.
+        values: results of `evaluate` [seeds, points].
         thetas: theta at those points, flat [seeds, points, P].
     """
 
@@ -33,11 +33,11 @@ class Curve:
     thetas: np.ndarray
 
     def at(self, meta_step: int) -> np.ndarray:
-        """Return the values [seeds] at the last evaluation that was not after a meta-step."""
+        """Return the values [seeds] at the last evaluation that is not after a meta-step."""
         return self.values[:, np.searchsorted(self.meta_steps, meta_step, "right") - 1]
 
     def as_data(self) -> dict[str, Any]:
-        """Return what JSON holds of it: everything but the thetas on the way, of which it has the last."""
+        """Return the data for JSON: everything except intermediate thetas."""
         return {
             "meta_steps": self.meta_steps,
             "inner_steps": self.inner_steps,
@@ -63,15 +63,15 @@ def meta_train(
 
     Args:
         dynamics: the unrolled graph.
-        estimator: gives the gradients.
+        estimator: the gradient estimator.
         outer: the outer optimizer.
-        theta: where every seed starts.
-        particles: size of the population; an antithetic pair is one.
-        meta_steps: how many; rounded down to a multiple of `every`.
+        theta: the initial theta of every seed.
+        particles: size of the population; an antithetic pair is one particle.
+        meta_steps: number of meta-steps; rounded down to a multiple of `every`.
         every: meta-steps from one evaluation to the next.
         evaluate: a scalar function of theta.
-        seeds: how many runs; they differ in their keys alone.
-        seed: makes their keys.
+        seeds: number of runs, which differ only in their keys.
+        seed: the seed of their keys.
     """
     points = meta_steps // every
 
@@ -100,17 +100,18 @@ def train_one(
 
     Args:
         dynamics: the unrolled graph.
-        estimator: gives the gradients.
+        estimator: the gradient estimator.
         outer: the outer optimizer.
-        theta: where it starts.
-        key: of all that is random.
-        particles: size of the population; an antithetic pair is one.
+        theta: the initial theta.
+        key: the PRNG key of the run.
+        particles: size of the population; an antithetic pair is one particle.
         points: evaluations after the first.
         every: meta-steps from one evaluation to the next.
         evaluate: a scalar function of theta.
 
     Returns:
-        What `evaluate` said of theta at the start and every so many meta-steps, and those thetas, flat.
+        The results of `evaluate` for the initial theta and after every `every` meta-steps, and those thetas,
+        flat.
     """
     mixture = Mixture.of(particles, Devices(backend="vmap"))
     step, members = make_meta_step(estimator, outer, mixture), {"only": dynamics}

@@ -1,1 +1,1 @@
-"""From training curves to numbers: results, scores, and what many of them say together."""
+"""Statistics of training curves: results, scores, and their aggregates."""

@@ -1,6 +1,6 @@
-"""A benchmark's optimizers against its reference, over all tasks: scores, and what they say together.
+"""Comparison of a benchmark's optimizers with its reference over all tasks.
 
-Everything is derived from the results, and the same results give the same numbers.
+Everything is computed deterministically from the results.
 """
 
 from __future__ import annotations
@@ -38,47 +38,47 @@ from .results import Kind, Results
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """One score over all runs. Larger is better, and 1 is as good as the reference."""
+    """A score over all runs. Larger is better, and 1 is as good as the reference."""
 
     interquartile_mean: Estimate
     geometric_mean: float
     optimality_gap: float
-    """How much worse than the reference in the mean, where it is worse: between 0 and 1."""
+    """Mean shortfall relative to the reference over the runs, 0 for better ones: between 0 and 1."""
     tasks: int
-    """How many tasks have the score."""
+    """Number of tasks that have the score."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One optimizer against the reference, over all tasks."""
+    """Comparison of one optimizer with the reference, over all tasks."""
 
     optimizer: str
     label: str
     kind: Kind
     speed_up: Summary | None
     time_speed_up: Summary | None
-    """Of speed-ups in seconds instead of steps (see `time_speed_up_scores`); None where none was timed."""
+    """Speed-ups in seconds instead of steps (see `time_speed_up_scores`); None if nothing was timed."""
     mean_loss: Summary | None
-    """Of ratios (see `loss_scores`); None where no task has one."""
+    """Ratios of losses (see `loss_scores`); None if no task has one."""
     final_loss: Summary | None
     held_out_loss: Summary | None
     probability_of_improvement: Estimate
-    """That a run has a lower mean training loss than a run of the reference on the same task."""
+    """Probability that a run has a lower mean training loss than a run of the reference on the same task."""
     tasks: int
     tasks_won: int
-    """On how many the mean training loss, averaged over the seeds, is below the reference's; no ties."""
+    """Number of tasks on which the mean training loss over seeds is below the reference's, without ties."""
     tasks_won_final: int
-    """Likewise by the final training loss."""
+    """The same for the final training loss."""
     worst_task: tuple[str, float] | None
-    """Where the ratio of mean training losses, averaged over the seeds, is lowest; None without a ratio."""
+    """The task with the lowest ratio of mean training losses, averaged over seeds; None without ratios."""
     runs: int
     """Tasks times seeds."""
     diverged: int
-    """How many of the runs did."""
+    """Number of runs that diverged."""
     trials_matched: tuple[int, ...]
-    """Per task: the best of how many random trials of the reference it equals; () if that is not tuned."""
+    """Per task, the number of random trials of the reference whose best it matches; () if it is not tuned."""
     trials: int
-    """How many there are: the reference's learning rates."""
+    """Total number of trials: the reference's learning rates."""
 
     @property
     def share_won(self) -> float:
@@ -87,7 +87,7 @@ class Comparison:
 
     @property
     def typical_trials_matched(self) -> int | None:
-        """The median over tasks, the lower one of two."""
+        """The median over tasks, the lower one if there are two."""
         ordered = sorted(self.trials_matched)
         return ordered[(len(ordered) - 1) // 2] if ordered else None
 
@@ -104,10 +104,10 @@ def compare(
 
     Args:
         results: the benchmark.
-        resamples: behind each interval.
-        seed: of the bootstrap; optimizers share its draws.
-        optimizers: which; None for the subjects, and then the other rows.
-        tasks: on which, by their places in the results; None for all.
+        resamples: number of resamples for each interval.
+        seed: seed of the bootstrap; optimizers share its draws.
+        optimizers: names of optimizers; None for the subjects, then all other rows.
+        tasks: indices of tasks in the results; None for all.
     """
     names = task_names(results)
     if tasks is not None:
@@ -121,14 +121,14 @@ def compare(
 
 
 def tasks_won(results: Results, optimizer: str, other: str, loss: Loss, tasks: Sequence[int]) -> int:
-    """Return on how many tasks a loss, averaged over the seeds, is below another optimizer's; no ties.
+    """Return the number of tasks on which a loss, averaged over seeds, is below another optimizer's.
 
     Args:
         results: the benchmark.
-        optimizer: whose wins are counted.
-        other: against which.
-        loss: which loss.
-        tasks: on which tasks, by their places in the results.
+        optimizer: the optimizer whose wins are counted; ties don't count.
+        other: the optimizer to compare with.
+        loss: the loss to compare.
+        tasks: indices of tasks in the results.
     """
     rows = [[results.tasks[at].row(name) for at in tasks] for name in (optimizer, other)]
     own, to_beat = (losses_of(of, loss).mean(1) for of in rows)
@@ -169,7 +169,7 @@ def _compare(
 def _summary(
     scores: Float[ndarray, "tasks seeds"], draws: Int[ndarray, "count tasks seeds"]
 ) -> Summary | None:
-    """Summarise the tasks that have the score on every seed."""
+    """Summarise the tasks that have the score for every seed."""
     there = ~np.isnan(scores).any(1)
     if not there.any():
         return None

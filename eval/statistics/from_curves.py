@@ -1,4 +1,4 @@
-"""From training curves to the numbers of a benchmark."""
+"""Computes the numbers of a benchmark from training curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..training.curves import Curves
 from .results import Row
 
 CURVE_POINTS = 250
-"""Most points of a training curve in the results."""
+"""Largest number of points of a training curve in the results."""
 
 
 def make_row(
@@ -21,15 +21,15 @@ def make_row(
     reference: np.ndarray,
     seconds_per_step: float | None = None,
 ) -> Row:
-    """Judge one optimizer's runs by those of the reference.
+    """Compute the results of one optimizer's runs, relative to those of the reference.
 
     Args:
-        name: the optimizer's.
-        label: how reports call it.
+        name: the optimizer's name.
+        label: its name in reports.
         tuned: how its rate was chosen; None for a learned optimizer.
         curves: its runs.
         reference: the reference's training losses, [seeds, horizon].
-        seconds_per_step: of an inner step, where it was measured.
+        seconds_per_step: duration of an inner step, if measured.
     """
     swept = tuned is not None and len(tuned.scores) > 1
     return Row(
@@ -52,14 +52,14 @@ def make_row(
 
 
 def thinned(curve: np.ndarray) -> np.ndarray:
-    """Average neighbouring steps, so that at most `CURVE_POINTS` are left."""
+    """Average neighbouring steps, so that at most `CURVE_POINTS` points are left."""
     if len(curve) <= CURVE_POINTS:
         return curve
     return np.array([block.mean() for block in np.array_split(curve, CURVE_POINTS)])
 
 
 def rounded(values: np.ndarray) -> tuple[float, ...]:
-    """Round to six digits: curves are for the eye, and files stay small."""
+    """Round to six digits, which is enough for plots and keeps files small."""
     return tuple(float(f"{value:.6g}") for value in values)
 
 

@@ -1,7 +1,7 @@
-"""What many runs say together: numpy functions of scores, checked against closed forms and brute force.
+"""Aggregates of scores as numpy functions, checked against closed forms and brute force.
 
-Scores are arrays [..., tasks, seeds] in which larger is better; a run is one task with one seed. Zero and
-infinity are welcome, NaN is not.
+Scores are arrays [..., tasks, seeds] in which larger is better; a run is one task with one seed. They may be
+zero or infinite, but not NaN.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 RESAMPLES = 2000
-"""Bootstrap resamples behind an interval."""
+"""Number of bootstrap resamples for an interval."""
 LEVEL = 0.95
-"""What share of such intervals should hold the true value."""
+"""Nominal coverage of the intervals."""
 TRIM = 0.25
 """Share of the runs that an interquartile mean leaves out at each end."""
 
@@ -27,17 +27,17 @@ Statistic = Callable[[Float[ndarray, "*resamples tasks seeds"]], Float[ndarray, 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number, and how far another draw of seeds may move it."""
+    """A number, with its interval over seeds."""
 
     value: float
     interval: Interval | None
-    """The 95 % bootstrap interval; None for a single seed, which tells nothing about others."""
+    """The 95 % bootstrap interval; None for a single seed."""
 
 
 def interquartile_mean(scores: Float[ndarray, "*batch tasks seeds"]) -> Float[ndarray, "*batch"]:
-    """Return the mean of the middle half of all runs, whatever their task.
+    """Return the mean of the middle half of all runs, pooled over tasks.
 
-    A quarter of the runs, rounded down, is left out at either end, as `scipy.stats.trim_mean` does; of fewer
+    A quarter of the runs, rounded down, is left out at either end, as in `scipy.stats.trim_mean`; with fewer
     than four runs none is.
 
     References:
@@ -50,13 +50,13 @@ def interquartile_mean(scores: Float[ndarray, "*batch tasks seeds"]) -> Float[nd
 
 
 def geometric_mean(scores: Float[ndarray, "*batch tasks seeds"]) -> Float[ndarray, "*batch"]:
-    """Return the geometric mean of all runs, which treats twice as good and half as good alike.
+    """Return the geometric mean of all runs, in which twice as good and half as good cancel.
 
-    One run of score 0 makes it 0.
+    A single run of score 0 makes it 0.
     """
     runs = _runs(scores)
     zero = (runs == 0).any(-1)
-    # A product of 0 and infinity is 0 here: what failed once is not made good.
+    # A product of 0 and infinity is 0 here, so one failed run can't be compensated.
     logarithms = np.log(np.where(runs == 0, 1.0, runs))
     return np.where(zero, 0.0, np.exp(logarithms.mean(-1)))
 
@@ -64,10 +64,10 @@ def geometric_mean(scores: Float[ndarray, "*batch tasks seeds"]) -> Float[ndarra
 def optimality_gap(
     scores: Float[ndarray, "*batch tasks seeds"], target: float = 1.0
 ) -> Float[ndarray, "*batch"]:
-    """Return by how much runs miss a target score, in the mean; a better score counts as the target.
+    """Return the mean amount by which runs miss a target score; a better score counts as the target.
 
-    With ratios to a reference and a target of 1: how much worse than the reference, where it is worse. Unlike
-    the interquartile mean, it sees the worst runs.
+    For ratios to a reference and a target of 1, it is the mean shortfall relative to the reference. Unlike
+    the interquartile mean, it includes the worst runs.
 
     References:
         Agarwal et al. 2021, arXiv:2108.13264, section 4.3.
@@ -78,13 +78,13 @@ def optimality_gap(
 def resample(
     tasks: int, seeds: int, count: int = RESAMPLES, seed: int = 0
 ) -> Int[ndarray, "count tasks seeds"]:
-    """Draw seeds with replacement within each task: the stratified bootstrap, in which tasks are held fixed.
+    """Draw seeds with replacement within each task: the stratified bootstrap, with a fixed set of tasks.
 
     Args:
-        tasks: how many.
-        seeds: how many each task has.
-        count: resamples.
-        seed: of the generator. Optimizers that share draws are compared under common random numbers.
+        tasks: number of tasks.
+        seeds: number of seeds per task.
+        count: number of resamples.
+        seed: seed of the generator. Optimizers that share draws are compared with common random numbers.
     """
     return np.random.default_rng(seed).integers(seeds, size=(count, tasks, seeds))
 
@@ -96,8 +96,8 @@ def bootstrap(
 ) -> Estimate:
     """Return a statistic of the scores with its percentile interval over `draws` (see `resample`).
 
-    With n seeds it is too narrow by a factor of about sqrt(1 - 1/n): with five seeds it holds the true
-    interquartile mean of normal scores in some 92 % of cases, with ten in 93 %.
+    With n seeds it is too narrow by a factor of about sqrt(1 - 1/n): with five seeds it covers the true
+    interquartile mean of normal scores in about 92 % of cases, with ten in 93 %.
     """
     value = float(statistic(scores))
     if scores.shape[-1] == 1:
@@ -111,14 +111,16 @@ def probability_of_improvement(
     reference: Float[ndarray, "tasks seeds"],
     draws: Int[ndarray, "count tasks seeds"],
 ) -> Estimate:
-    """Return how likely a run is to beat a run of the reference on the same task, averaged over tasks.
+    """Return the probability that a run beats a run of the reference on the same task, averaged over tasks.
 
-    Per task it is the Mann-Whitney statistic: the share of pairs of a run and a run of the reference, of the
-    same seed or not, in which the first scores higher; ties count half. Over oneself it is 1/2.
+    Per task it is the Mann-Whitney statistic: the share of pairs of a run and a run of the reference, with
+    equal or different seeds, in which the first scores higher; ties count half. Compared with itself it is
+    1/2.
 
-    The two are resampled apart, although runs of one seed saw the same instance and batches: the interval is
-    wider than it need be. Resampled together, pairs of one seed come up too often, and where those decide the
-    interval misses the truth (in a simulation with 5 seeds it held it in 66 % of cases instead of 95 %).
+    The two are resampled independently, although runs of one seed have the same instance and batches, so the
+    interval is wider than necessary. If they were resampled together, pairs of one seed would occur too
+    often, and the interval could miss the true value (in a simulation with 5 seeds it covered it in 66 % of
+    cases instead of 95 %).
 
     References:
         Agarwal et al. 2021, arXiv:2108.13264, section 4.3.
@@ -130,7 +132,7 @@ def probability_of_improvement(
     if seeds == 1:
         return Estimate(value, None)
     counts = _counts(draws)
-    # Each resample of the own runs meets the one before of the reference's: another draw, independent of it.
+    # Each resample of its runs is paired with the previous one of the reference, which is independent.
     pairs = np.einsum("bti,tij,btj->b", counts, wins, np.roll(counts, 1, axis=0), optimize=True)
     resampled = pairs / (tasks * seeds**2)
     low, high = _interval(resampled)
@@ -142,7 +144,7 @@ class Profile:
     """A performance profile at some thresholds, with pointwise bands."""
 
     share: Float[ndarray, " thresholds"]
-    """Of the runs, those that score at least the threshold."""
+    """Share of the runs that score at least the threshold."""
     low: Float[ndarray, " thresholds"]
     high: Float[ndarray, " thresholds"]
 
@@ -152,7 +154,7 @@ def performance_profile(
     thresholds: Float[ndarray, " thresholds"],
     draws: Int[ndarray, "count tasks seeds"],
 ) -> Profile:
-    """Return which share of the runs scores at least each threshold; of a single seed, bands have no width.
+    """Return the share of runs that score at least each threshold; with a single seed, bands have no width.
 
     References:
         Dolan and More 2002, "Benchmarking optimization software with performance profiles",
@@ -165,11 +167,11 @@ def performance_profile(
 
 
 def expected_best(trials: Sequence[float]) -> Float[ndarray, " trials"]:
-    """Return the expected lowest loss of k different trials, drawn at random, for k from 1 to all of them.
+    """Return the expected lowest loss of k random trials, without replacement, for k from 1 to all of them.
 
-    With losses x_1 <= ... <= x_n it is sum_i x_i C(n - i, k - 1) / C(n, k): the i-th is the best of k when
-    the other k - 1 are among the n - i after it. A loss that is not finite counts as the highest finite one,
-    which favours the trials: an expectation with infinity in it would be infinite.
+    With losses x_1 <= ... <= x_n it is sum_i x_i C(n - i, k - 1) / C(n, k): the i-th is the best of k if the
+    other k - 1 are among the n - i after it. A loss that is not finite counts as the highest finite one,
+    which favours the trials, because the expectation would otherwise be infinite.
 
     References:
         Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental Results", arXiv:1909.03004;
@@ -189,14 +191,14 @@ def expected_best(trials: Sequence[float]) -> Float[ndarray, " trials"]:
 
 
 def trials_matched(loss: float, trials: Sequence[float]) -> int:
-    """Return the most random trials whose expected best is still no better than a loss.
+    """Return the largest number of random trials whose expected best is no better than a loss.
 
-    0 when a single trial is expected to be better, or the loss is not finite; all of them when the loss is
-    no higher than the best trial's.
+    It is 0 if a single trial is expected to be better, or the loss is not finite, and the number of all
+    trials if the loss is no higher than the best trial's.
     """
     if not math.isfinite(loss):
         return 0
-    # The best trial's own loss may come back with another rounding; it equals all trials all the same.
+    # The tolerance covers rounding of the best trial's own loss, which should match all trials.
     return int(np.sum(expected_best(trials) >= loss - 1e-9 * abs(loss)))
 
 
@@ -205,7 +207,7 @@ def _runs(scores: Float[ndarray, "*batch tasks seeds"]) -> Float[ndarray, "*batc
 
 
 def _counts(draws: Int[ndarray, "count tasks seeds"]) -> Float[ndarray, "count tasks seeds"]:
-    """Return how often each resample has each run: integers, as floats for BLAS."""
+    """Return the number of times that each resample contains each run, as floats for BLAS."""
     seeds = draws.shape[-1]
     return np.stack([(draws == seed).sum(-1) for seed in range(seeds)], -1).astype(float)
 
@@ -213,9 +215,9 @@ def _counts(draws: Int[ndarray, "count tasks seeds"]) -> Float[ndarray, "count t
 def _interval(
     resampled: Float[ndarray, " count *rest"],
 ) -> tuple[Float[ndarray, "*rest"], Float[ndarray, "*rest"]]:
-    """Return the percentiles that leave (1 - `LEVEL`) / 2 out at either end.
+    """Return the percentiles that leave out (1 - `LEVEL`) / 2 at either end.
 
-    They are resamples themselves: to interpolate towards infinity would give NaN.
+    They are not interpolated, because interpolating towards infinity would give NaN.
     """
     ordered = np.sort(resampled, axis=0)
     out = int((1 - LEVEL) / 2 * len(ordered))

@@ -1,4 +1,4 @@
-"""Each run against the reference's run of the same task and seed, and what tasks are called."""
+"""Scores of each run relative to the reference's run of the same task and seed, and names of tasks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ Loss = Literal["mean_loss", "final_loss", "held_out_loss"]
 
 
 def speed_up_scores(results: Results, optimizer: str) -> Float[ndarray, "tasks seeds"]:
-    """Return each run's speed-up against the reference of the same seed; larger is better, never is 0.
+    """Return each run's speed-up relative to the reference of the same seed; larger is better, never is 0.
 
-    It is finite, since steps count from 1: a run that is there at the second step is half as many times as
-    fast as the reference's steps to its own target. Where the target is met before anything is learned, at
-    the first step, it is so for the reference too, and the score is 1. It is 1 also where the reference
-    diverged: there is no target, so that nothing is measured.
+    It is finite, because steps count from 1. If the target is met at the first step, before anything is
+    learned, this holds for the reference, too, and the score is 1. It is also 1 if the reference diverged,
+    because there is no target then.
     """
     own, reference = rows_of(results, optimizer)
     return np.array(
@@ -35,9 +34,9 @@ def speed_up_scores(results: Results, optimizer: str) -> Float[ndarray, "tasks s
 
 
 def time_speed_up_scores(results: Results, optimizer: str) -> Float[ndarray, "tasks seeds"]:
-    """Return the speed-ups of `speed_up_scores` in seconds: steps times the seconds that a step takes.
+    """Return the speed-ups of `speed_up_scores` in time: steps times the seconds per step.
 
-    NaN on tasks where the optimizer or the reference was not timed.
+    NaN for tasks on which the optimizer or the reference was not timed.
     """
     own, reference = rows_of(results, optimizer)
     seconds = [
@@ -51,15 +50,15 @@ def time_speed_up_scores(results: Results, optimizer: str) -> Float[ndarray, "ta
 def loss_scores(results: Results, optimizer: str, loss: Loss) -> Float[ndarray, "tasks seeds"]:
     """Return the reference's loss over each run's, of the same seed; larger is better, and equal is 1.
 
-    0 for a loss that is not finite, infinity where only the reference's is not. Ratios need losses that are
-    not negative: a pair that differs and has a negative one gives NaN.
+    It is 0 for a loss that is not finite, and infinity if only the reference's is not. Ratios need
+    nonnegative losses: a pair of different losses, one of them negative, gives NaN.
     """
     own, reference = rows_of(results, optimizer)
     return ratio_of(losses_of(own, loss), losses_of(reference, loss))
 
 
 def task_names(results: Results) -> tuple[str, ...]:
-    """Name the tasks, with the horizon where several are there, and the declared one where that differs."""
+    """Return the tasks' names, with the horizon if there are several, and the declared one if it differs."""
     return tuple(
         _with_notes(task.task, *notes, f"declared {task.declared:g}x" if task.declared != 1 else "")
         for task, notes in zip(results.tasks, _horizon_notes(results), strict=True)
@@ -67,13 +66,13 @@ def task_names(results: Results) -> tuple[str, ...]:
 
 
 def run_names(results: Results) -> tuple[str, ...]:
-    """Name what baselines ran on: as `task_names`, but without the declared horizon."""
+    """Return the names of the baselines' runs: as in `task_names`, but without the declared horizon."""
     pairs = zip(results.tasks, _horizon_notes(results), strict=True)
     return tuple(_with_notes(task.task, *notes) for task, notes in pairs)
 
 
 def _horizon_notes(results: Results) -> list[tuple[str, ...]]:
-    """Return each task's horizon in words, where the task is there with several."""
+    """Return each task's horizon in words, if the task occurs with several."""
     horizons: dict[str, set[int]] = {}
     for task in results.tasks:
         horizons.setdefault(task.task, set()).add(task.horizon)
@@ -89,7 +88,7 @@ def ratio_of(own: Float[ndarray, "*shape"], reference: Float[ndarray, "*shape"])
     """Divide the reference's losses by others (see `loss_scores`)."""
     ratio = np.full(own.shape, np.nan)
     positive = (own >= 0) & (reference >= 0)
-    # What is not a number here, 0/0 and infinity/infinity, is equal and set below.
+    # 0/0 and infinity/infinity are ties, which are set below.
     with np.errstate(divide="ignore", invalid="ignore"):
         np.divide(reference, own, out=ratio, where=positive)
     ratio[np.isinf(own)] = 0.0
@@ -105,6 +104,6 @@ def rows_of(results: Results, optimizer: str) -> tuple[list[Row], list[Row]]:
 
 
 def losses_of(rows: list[Row], loss: Loss) -> Float[ndarray, "tasks seeds"]:
-    """Return losses with infinity for whatever is not finite."""
+    """Return losses, with infinity for non-finite ones."""
     losses = np.array([getattr(row, loss) for row in rows], float)
     return np.where(np.isfinite(losses), losses, np.inf)

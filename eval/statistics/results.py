@@ -1,4 +1,4 @@
-"""The numbers of a benchmark: plain dataclasses that survive JSON unchanged."""
+"""The numbers of a benchmark: plain dataclasses that can be converted to JSON and back unchanged."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One optimizer on one task. Losses are infinite where they were not finite."""
+    """One optimizer on one task. Non-finite losses are stored as infinity."""
 
     optimizer: str
     """Its name in the benchmark."""
     label: str
-    """How reports call it."""
+    """Its name in reports."""
     kind: Kind
     rate: float | None
     """The learning rate of a baseline; None for a learned optimizer."""
     sweep: tuple[Floats, ...]
-    """(learning rate, mean training loss over horizon and seeds) of every rate tried; () unless tuned."""
+    """(learning rate, mean training loss over horizon and seeds) for every rate tried; () unless tuned."""
     mean_loss: Floats
     """Per seed: the mean training loss over the horizon."""
     final_loss: Floats
@@ -40,7 +40,7 @@ class Row:
     steps_to_target: tuple[float | None, ...]
     """Per seed: inner steps to the reference's target; None for never."""
     speed_up: tuple[float | None, ...]
-    """Per seed: the reference's steps to its own target, over these; None for never."""
+    """Per seed: the ratio of the reference's steps to its target to these; None for never."""
     diverged: tuple[bool, ...]
     """Per seed."""
     train_curves: tuple[Floats, ...]
@@ -48,14 +48,15 @@ class Row:
     held_out_curves: tuple[Floats, ...]
     """Per seed: the held-out loss at the task's `held_out_steps`."""
     held_out_accuracy: Floats = ()
-    """Per seed: the share of held-out examples that are classified correctly after the last inner step; ()
-    where there is none, or a tuned baseline was kept before it was measured."""
+    """Per seed: the share of held-out examples that are classified correctly after the last inner step; () if
+    the task has none, or for a cached baseline from before it was measured."""
     seconds_per_step: float | None = None
-    """Of a single run on this machine, gradient and update; of subjects and the reference."""
+    """Seconds of an inner step (gradient and update) of a single run on this machine, for subjects and the
+    reference."""
 
     @property
     def at_grid_end(self) -> bool:
-        """Whether the best rate is an end of the grid, so that a better one may lie outside."""
+        """Whether the best rate is at an end of the grid, so a better one may be outside."""
         return bool(self.sweep) and self.rate in (self.sweep[0][0], self.sweep[-1][0])
 
     @property
@@ -66,41 +67,42 @@ class Row:
 
     @property
     def typical_steps(self) -> float | None:
-        """The median steps to the target over seeds, the higher of two; None for never, which is slowest."""
+        """The median over seeds of steps to the target, the higher one if there are two; None for never."""
         ordered = sorted(math.inf if steps is None else steps for steps in self.steps_to_target)
         median = ordered[len(ordered) // 2]
         return median if math.isfinite(median) else None
 
     def seeds_won(self, reference: Row) -> int:
-        """Return on how many seeds the mean training loss is lower than another row's."""
+        """Return the number of seeds on which the mean training loss is lower than another row's."""
         return seeds_won(self.mean_loss, reference.mean_loss)
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskResult:
-    """Every optimizer on one task."""
+    """The results of all optimizers on one task."""
 
     task: str
     horizon: int
     """Length of the runs in inner steps."""
     curve_steps: Floats
-    """Inner steps, from 1, of the points of `train_curves`; in a long run, each averages a few steps."""
+    """Inner steps, from 1, of the points of `train_curves`; in a long run, each point averages several
+    steps."""
     held_out_steps: tuple[int, ...]
     """Inner steps done at the points of `held_out_curves`."""
     rows: tuple[Row, ...]
     declared: float = 1.0
-    """The horizon that learned optimizers which ask for it were told, as a multiple of the true one."""
+    """The horizon given to learned optimizers that need one, as a multiple of the true one."""
     part: str = ""
-    """The suite that the task comes from, in one that joins several."""
+    """The suite that the task comes from, in a suite that joins several."""
 
     @property
     def name(self) -> str:
-        """The task, and the declared horizon where it is not the true one."""
+        """The task's name, with the declared horizon if it is not the true one."""
         return self.task if self.declared == 1 else f"{self.task} (declared {self.declared:g}x)"
 
     @property
     def stem(self) -> str:
-        """What its files and series are called: other runs of a benchmark have other stems."""
+        """The stem of the names of its files and series, unique within a benchmark."""
         declared = "" if self.declared == 1 else f"-declared-{self.declared:g}x"
         return file_stem(f"{self.task}-{self.horizon}{declared}")
 
@@ -117,30 +119,30 @@ class Results:
     tests: str
     """What the suite tests."""
     subjects: tuple[str, ...]
-    """The optimizers that were asked about; the other rows are baselines."""
+    """The optimizers that are benchmarked; the other rows are baselines."""
     reference: str
-    """The baseline that speed-ups and seeds won are against."""
+    """The baseline that speed-ups and seeds won refer to."""
     seeds: int
     """Training runs per optimizer, rate and task."""
     seed: int
-    """The seed of them all."""
+    """The seed of all runs."""
     held_out: str
     """The split that held-out losses are measured on."""
     tasks: tuple[TaskResult, ...]
     origins: dict[str, Any]
-    """Where a learned optimizer comes from (meta-training tasks, commit, ...), as far as it is known."""
+    """The provenance of learned optimizers (meta-training tasks, commit, ...), as far as known."""
     environment: dict[str, Any]
     """Command, commit, versions, devices, platform."""
     costs: dict[str, Cost] = dataclasses.field(default_factory=dict)
-    """What an update costs, of the learned optimizers and the reference; empty where nothing is learned."""
+    """Costs of an update, for the learned optimizers and the reference; empty without learned optimizers."""
 
     def to_json(self) -> str:
-        """Return JSON text; a loss that is not finite, and "never", are null there."""
+        """Return JSON text, in which non-finite losses and "never" are null."""
         values = {"format": _FORMAT} | dataclasses.asdict(self)
         return json.dumps(strict_json.encode(values), indent=1, allow_nan=False) + "\n"
 
     def without_curves(self) -> Results:
-        """Return the same numbers without what is for the eye alone: a hundredth of the size."""
+        """Return the results without curves, which is a hundredth of the size."""
         bare = {"train_curves": (), "held_out_curves": ()}
         tasks = (
             dataclasses.replace(
@@ -155,10 +157,10 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str) -> Results:
-        """Read what `to_json` wrote.
+        """Read a result of `to_json`.
 
         Raises:
-            UsageError: for text that is not a benchmark's.
+            UsageError: for text that is not the results of a benchmark.
         """
         try:
             values = json.loads(text)

@@ -1,4 +1,4 @@
-"""Answers in files: JSON, each with the question that it answers and a digest; floats are kept exactly."""
+"""Cached results as JSON files, each with the question that it answers and a digest; floats are exact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lopt import strict_json
 from .curves import Curves
 
 FORMAT = 1
-"""Of the files. Raise it, too, when what is measured changes along the runs and not at their start."""
+"""Version of the file format. Also increment it if results change later in the runs than at their start."""
 
 
 class UnusableError(ValueError):
@@ -24,7 +24,7 @@ class UnusableError(ValueError):
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write a line per entry, and a digest of them all; no reader sees half a file."""
+    """Write a line per entry, and a digest of all, atomically."""
     record = {"format": FORMAT} | record
     lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in record.items()]
     lines.append(f'"digest": "{_digest(record)}"')
@@ -34,16 +34,16 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_record(path: Path, question: dict[str, Any], start: list[Any]) -> dict[str, Any]:
-    """Return what a file holds, having made sure that it is whole and answers a question.
+    """Return the contents of a file, after checking that it is complete and answers a question.
 
     Args:
         path: the file.
-        question: what it has to be the answer to, to the last entry.
-        start: the losses that its runs have to start from (see `Runs.start`).
+        question: the question, all of whose entries must match.
+        start: the losses that its runs must start from (see `Runs.start`).
 
     Raises:
-        UnusableError: when it does not, with the reason.
-        OSError: when it can't be read.
+        UnusableError: if a check fails; the message is the reason.
+        OSError: if it can't be read.
     """
     text = path.read_text(errors="replace")
     try:
@@ -59,14 +59,14 @@ def read_record(path: Path, question: dict[str, Any], start: list[Any]) -> dict[
         if (has := record["question"].get(entry)) != wanted:
             told = f"it is for {entry} {has}, not {wanted}"
             raise UnusableError(told if isinstance(wanted, int | str) else f"its {entry} differs")
-    # Other machines round otherwise.
+    # Rounding differs between machines.
     if not np.allclose(decode_floats(record["start"]), decode_floats(start), rtol=1e-3, atol=0):
         raise UnusableError("its runs start from other losses, so the task has changed")
     return record
 
 
 def encode_curves(curves: Curves) -> dict[str, Any]:
-    """Return the curves of one rule's runs as JSON has them."""
+    """Convert the curves of one rule's runs to JSON."""
     accuracy = {} if curves.accuracy is None else {"accuracy": encode_floats(curves.accuracy)}
     return {
         "dtype": str(curves.train.dtype),
@@ -79,16 +79,16 @@ def encode_curves(curves: Curves) -> dict[str, Any]:
 
 
 def decode_curves(answer: dict[str, Any]) -> Curves:
-    """Return what `encode_curves` was given."""
+    """Convert a result of `encode_curves` back to curves."""
     dtype = answer["dtype"]
     train, held_out = (decode_floats(answer[name]).astype(dtype) for name in ("train", "held_out"))
-    # Files from before accuracy was measured lack it.
+    # Older files have no accuracy.
     accuracy = decode_floats(answer["accuracy"]).astype(dtype) if "accuracy" in answer else None
     return Curves(train, held_out, np.array(answer["diverged"], bool), tuple(answer["steps"]), accuracy)
 
 
 def encode_floats(values: np.ndarray) -> list[float | None]:
-    """Return floats as JSON has them, exactly: the shortest that read back the same; null is infinity."""
+    """Convert floats to JSON exactly, in their shortest form; null is infinity."""
     short = [float(str(value)) for value in values]
     exact = values.dtype.type
     return strict_json.encode(
@@ -97,7 +97,7 @@ def encode_floats(values: np.ndarray) -> list[float | None]:
 
 
 def decode_floats(values: Any) -> np.ndarray:
-    """Return what `encode_floats` was given, in float64; lists of it become further axes."""
+    """Convert a result of `encode_floats` back to float64; nested lists become further axes."""
     return np.array(strict_json.decode(values, math.inf), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""The optimizers to beat: each with a stated grid of learning rates, tuned per task."""
+"""The baselines: optimizers with a fixed grid of learning rates, tuned per task."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from .curve_metrics import mean_loss
 from .curves import Curves, stack, sweep_curves
 
 GRID_POINTS = 15
-"""Learning rates of every tuned baseline: the same budget for each, over four decades each."""
+"""Number of learning rates of every tuned baseline, over four decades: the same budget for each."""
 REFERENCE = "adam"
-"""The baseline that speed-ups and seeds won are against."""
+"""The baseline that speed-ups and seeds won refer to."""
 STANDARD = ("adam", "sgd-momentum", "adam-1e-3")
-"""The baselines of a benchmark that asks for no others."""
+"""The default baselines of a benchmark."""
 STRONG = (*STANDARD, "adamw-cosine", "muon")
-"""These, and the two that a sceptic would ask for: a schedule, and the step that `MuonSTAR` starts from."""
+"""The standard ones, one with a schedule, and Muon, whose step `MuonSTAR` starts from."""
 WARM_UP = 0.05
-"""Share of the horizon that a schedule rises for."""
+"""Warm-up of schedules, as a share of the horizon."""
 
 
 def log_grid(low: float, high: float, points: int = GRID_POINTS) -> tuple[float, ...]:
-    """Return `lopt.log_grid`'s learning rates, as many as every tuned baseline has."""
+    """Return `lopt.log_grid`'s learning rates, by default `GRID_POINTS` of them."""
     return lopt.log_grid(low, high, points)
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """An optax optimizer, and the learning rates that it may choose from, task by task."""
+    """An optax optimizer, and the learning rates among which one is chosen per task."""
 
     label: str
-    """How reports call it."""
+    """Its name in reports."""
     make: Callable[..., optax.GradientTransformation]
-    """A function of a module: of `learning_rate`, and of `horizon` for scheduled ones (see `OptaxRule`)."""
+    """A module-level function of `learning_rate`, and for scheduled ones of `horizon` (see `OptaxRule`)."""
     rates: tuple[float, ...]
-    """Ascending; a single one means that it is not tuned."""
+    """Learning rates in ascending order; a single one means that it is not tuned."""
     scheduled: bool = False
     measured_at: Callable[[Any, Any], Any] | None = None
-    """For an optimizer whose result is not where it trains: gives the parameters that the held-out loss is
-    of, from optax's state and the parameters that the training loss is of. None: they are the same."""
+    """For an optimizer whose result is not the trained parameters: returns the parameters for the held-out
+    loss, from optax's state and the trained parameters. None: they are the same."""
     version: int = 1
-    """Of what `make` does: raise it with every change there, so that results that are kept are not used."""
+    """Version of `make`: increment it with every change of `make`, so that cached results are not reused."""
 
     def rule(self, rate: float) -> OptaxRule:
         """Return the optimizer at a learning rate."""
-        # Nothing is drawn from the key.
+        # The key is not used.
         return OptaxRule.create(
             *(jax.random.key(0), self.make, self.scheduled, self.measured_at), learning_rate=rate
         )
@@ -79,14 +79,15 @@ def adamw_cosine(learning_rate: Any, horizon: Any) -> optax.GradientTransformati
 
 
 def warmup_cosine(peak: Any, horizon: Any) -> optax.Schedule:
-    """Return optax's schedule of that name from and to zero, but for a peak and a horizon that are traced.
+    """Return optax's schedule of that name, from and to zero, for a traced peak and horizon.
 
-    It is read in the middle of each inner step, so that neither the first nor the last stands still.
+    It is evaluated in the middle of each inner step, so that neither the first nor the last step is zero.
     """
+    horizon = jnp.asarray(horizon, jnp.float32)
     rise = WARM_UP * horizon
 
     def schedule(count: Any) -> Any:
-        step = count + 0.5
+        step = jnp.asarray(count, jnp.float32) + 0.5
         fall = jnp.cos(jnp.pi * jnp.clip((step - rise) / (horizon - rise), 0, 1))
         return peak * jnp.where(step < rise, step / rise, (1 + fall) / 2)
 
@@ -97,13 +98,13 @@ def muon(learning_rate: Any) -> optax.GradientTransformation:
     """Make Muon for matrices and convolution kernels, with AdamW (Nesterov's, no decay) for the rest.
 
     Updates of matrices are scaled to the root mean square of AdamW's, as in https://arxiv.org/abs/2502.16982,
-    so that one learning rate serves both: the budget of a baseline is one rate.
+    so that the same learning rate works for both: a baseline has one rate to tune.
     """
     return contrib.muon(learning_rate, consistent_rms=0.2, muon_weight_dimension_numbers=_flattened)
 
 
 def _flattened(params: Any) -> Any:
-    """Take the last axis for outputs, all others for inputs, as flax lays out kernels; None for vectors."""
+    """Declare the last axis as outputs and all others as inputs, as in flax; None for vectors."""
     numbers = lambda p: contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)  # noqa: E731
     return jax.tree.map(lambda p: numbers(p) if p.ndim >= 2 else None, params)
 
@@ -125,8 +126,8 @@ BASELINES: dict[str, Baseline] = {
     "muon": Baseline("tuned Muon", muon, log_grid(1e-4, 1)),
     "schedule-free-adamw": _schedule_free("tuned Schedule-Free AdamW", log_grid(1e-4, 1)),
     "prodigy": Baseline("tuned Prodigy", contrib.prodigy, log_grid(0.01, 100)),
-    # Untuned, at the rate that a user gets who gives none: optax's where it has one (the last two); else
-    # PyTorch's; Lion's of its authors, for want of either.
+    # Untuned, at the default rate: optax's if it has one (the last two), otherwise PyTorch's, and for Lion,
+    # which has neither, its authors'.
     "sgd-default": Baseline("SGD 1e-3", optax.sgd, (1e-3,)),
     "sgd-momentum-default": Baseline("SGD-m 1e-3", sgd_momentum, (1e-3,)),
     "adamw-cosine-default": Baseline("AdamW-cosine 1e-3", adamw_cosine, (1e-3,), scheduled=True),
@@ -137,18 +138,18 @@ BASELINES: dict[str, Baseline] = {
     "schedule-free-adamw-default": _schedule_free("Schedule-Free AdamW 2.5e-3", (2.5e-3,)),
     "prodigy-default": Baseline("Prodigy 1", contrib.prodigy, (1.0,)),
 }
-"""Every baseline by its name. A new one is one line here. Each is as optax has it, but for what is said."""
+"""All baselines by name. A new one is one line here. Each is optax's with its defaults, unless noted."""
 
 
 _GROUPS = {"standard": STANDARD, "strong": STRONG}
-"""Names for several; "all" is another."""
+"""Names of groups, besides "all"."""
 
 
 def register_baseline(name: str, baseline: Baseline) -> None:
-    """Make a baseline known to `lopt-eval --baselines` by its name.
+    """Register a baseline under a name for `lopt-eval --baselines`.
 
     Raises:
-        UsageError: when the name is taken or is none, it is no `Baseline`, or its rates are no ascending
+        UsageError: if the name is taken or not text, it is not a `Baseline`, or its rates are not ascending
             positive numbers.
     """
     check_name(name)
@@ -167,10 +168,10 @@ def choose(names: Sequence[str]) -> dict[str, Baseline]:
     """Return baselines by name, in the order of `BASELINES`; the reference is always one of them.
 
     Args:
-        names: of baselines; "standard" stands for `STANDARD`, "strong" for `STRONG`, "all" for all.
+        names: names of baselines; "standard" stands for `STANDARD`, "strong" for `STRONG`, "all" for all.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for an unknown name, with similar ones.
     """
     groups = {"all": tuple(BASELINES)} | _GROUPS
     chosen = {REFERENCE}
@@ -188,13 +189,13 @@ class Tuned:
     curves: Curves
     """Its training runs."""
     rates: tuple[float, ...]
-    """What it was chosen from, ascending."""
+    """The grid, ascending."""
     scores: tuple[float, ...]
-    """What each rate was judged by: the mean training loss over horizon and seeds; infinite for the worst."""
+    """The mean training loss over horizon and seeds of each rate; infinite for the worst."""
 
 
 def families(baselines: Mapping[str, Baseline]) -> list[dict[str, Baseline]]:
-    """Group baselines that are the same optimizer at other rates: one compiled program serves each group."""
+    """Group baselines that are the same optimizer with different rates, which share a compiled program."""
     groups: dict[Any, dict[str, Baseline]] = {}
     for name, baseline in baselines.items():
         groups.setdefault(_program(baseline), {})[name] = baseline
@@ -204,9 +205,9 @@ def families(baselines: Mapping[str, Baseline]) -> list[dict[str, Baseline]]:
 def whole(family: Mapping[str, Baseline]) -> dict[str, Baseline]:
     """Add all registered baselines that are the same optimizer as a family's.
 
-    What one program sweeps rounds alike, so that whoever is asked for, the results are the same to the bit,
-    and those that were kept can be used. It adds at most one rate to the fifteen of a tuned baseline; an
-    untuned one that is asked for alone takes the others along.
+    One program sweeps all of them with the same rounding, so results are bitwise the same for any choice of
+    baselines, and cached ones can be reused. This adds at most one rate to the fifteen of a tuned baseline;
+    requesting only an untuned one also runs the others.
     """
     program = _program(next(iter(family.values())))
     return {name: one for name, one in BASELINES.items() if _program(one) == program} | dict(family)
@@ -224,18 +225,18 @@ def tune(
     *,
     split: Split = "outer_valid",
 ) -> dict[str, Tuned]:
-    """Choose the learning rate of each baseline of a family for a task, on the very runs that are reported.
+    """Choose the learning rate of each baseline of a family for a task, on the runs that are reported.
 
     The rate with the lowest mean training loss over the horizon, averaged over the seeds, is chosen; a rate
-    that gives a loss that is not finite on any seed is the worst. Choosing on the reported runs favours the
-    baseline, never the learned optimizer.
+    with a non-finite loss on any seed is the worst. Choosing on the reported runs favours the baseline, never
+    the learned optimizer.
 
     Args:
         family: baselines with one `make`, by name; see `families`.
         task: the inner problem.
         horizon: length of the runs in inner steps.
-        keys: the randomness of each run.
-        split: what the held-out loss is measured on; it has no part in the choice.
+        keys: the PRNG key of each run.
+        split: the split of the held-out loss, which does not affect the choice.
     """
     first = next(iter(family.values()))
     rates = [rate for baseline in family.values() for rate in baseline.rates]

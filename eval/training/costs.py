@@ -1,4 +1,4 @@
-"""What a step of an optimizer costs: time, arithmetic and memory, on one network of a stated size."""
+"""The cost of an optimizer's update: time, operations and memory, on a network of fixed size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Cost:
     """Costs of one optimizer."""
 
     step_time: float
-    """Time of an update, as a multiple of the reference's: the median over rounds in which all take turns."""
+    """Time of an update, as a multiple of the reference's: the median over alternating rounds."""
     flops: float
     """Floating-point operations per parameter and update, as XLA counts them."""
     state_bytes: float
@@ -36,12 +36,13 @@ class Cost:
 def measure_costs(
     rules: Mapping[str, LearnedOptimizer], reference: str, rounds: int = _ROUNDS
 ) -> dict[str, Cost]:
-    """Measure what an update costs, without the gradient that it needs.
+    """Measure the cost of an update, without its gradient.
 
     Args:
-        rules: by name.
-        reference: the name of the one whose time is 1.
-        rounds: how often each is timed, all in turn, so that a machine that changes its speed is fair to all.
+        rules: the rules by name.
+        reference: the name of the rule whose time is 1.
+        rounds: number of times that each is timed. They alternate, so that changes of the machine's speed
+            affect all equally.
     """
     params = _params()
     programs = {name: _compile(rule, params) for name, rule in rules.items()}
@@ -76,7 +77,7 @@ def _params() -> dict[str, list[jax.Array]]:
 
 
 def _update(rule: LearnedOptimizer, params: Any, state: Any) -> tuple[Any, Any]:
-    # A gradient that depends on the parameters, so that no step can be computed ahead.
+    # The gradient depends on the parameters, so that no step can be precomputed.
     grads = jax.tree.map(lambda p: p + 1e-3, params)
     updates, state = rule.update(grads, state, params, jnp.float32(1.0))
     return jax.tree.map(jnp.add, params, updates), state

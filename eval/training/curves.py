@@ -1,4 +1,4 @@
-"""Training runs as closed scans, over seeds and hyperparameters at once."""
+"""Training runs as compiled scans, over seeds and hyperparameters at once."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ from tasks import Split, Task
 from .curve_metrics import diverged
 
 POINTS = 10
-"""Most held-out measurements of a run."""
+"""Largest number of held-out measurements of a run."""
 BATCHES = 8
-"""Batches that a held-out measurement averages."""
+"""Number of batches in a held-out measurement."""
 CHUNK = 5
-"""Most rules of a sweep, each with all its seeds, that run at once: what bounds memory."""
+"""Largest number of rules of a sweep, each with all its seeds, that run at once, to bound memory."""
 
 
 class Curves(struct.PyTreeNode):
-    """Losses of training runs; a sweep's have one more axis, of rules, in front."""
+    """Losses of training runs; those of a sweep have an additional first axis of rules."""
 
     train: Float[np.ndarray, "*rules seeds horizon"]
-    """Loss of each inner step's fresh training batch, before the update; infinite where it was not finite."""
+    """Loss of each inner step's fresh training batch, before the update; infinity for non-finite losses."""
     held_out: Float[np.ndarray, "*rules seeds points"]
-    """Loss on the held-out split after `steps` inner steps, a mean over several batches; infinite where
-    it was not finite."""
+    """Loss on the held-out split after `steps` inner steps, a mean over several batches; infinity for
+    non-finite losses."""
     diverged: Bool[np.ndarray, "*rules seeds"]
     """See `curve_metrics.diverged`."""
     steps: tuple[int, ...] = struct.field(pytree_node=False)
-    """Where `held_out` was measured, in inner steps done; the last is the horizon."""
+    """Inner steps done at the measurements of `held_out`; the last is the horizon."""
     accuracy: Float[np.ndarray, "*rules seeds"] | None = None
     """Share of held-out examples that are classified correctly after the last inner step, on the batches of
-    `held_out`; None where the task has none, or it was not asked for."""
+    `held_out`; None if the task has none, or it was not requested."""
 
 
 def run_keys(seed: int, seeds: int, task_name: str) -> Key[Array, " seeds"]:
     """Return a key per training run.
 
-    More seeds leave the first ones as they were, and a task's keys don't depend on the rest of its suite.
+    The first keys don't depend on the number of seeds, and a task's keys don't depend on the rest of its
+    suite.
     """
     key = jax.random.fold_in(jax.random.key(seed), crc32(task_name.encode()))
     return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(seeds))
@@ -67,23 +68,23 @@ def training_curves(
 ) -> Curves:
     """Train with one rule, a run per key.
 
-    Runs of the same key see the same instance, initialisation and batches, whatever the rule: seeds are
-    paired. One compiled program serves every rule of a structure on a task at a horizon.
+    Runs of the same key have the same instance, initialisation and batches for every rule, so seeds are
+    paired. All rules of the same structure share one compiled program per task and horizon.
 
     Args:
         rule: the optimizer.
         task: the inner problem; every run draws its own instance.
         horizon: length of the runs in inner steps.
-        keys: the randomness of each run; see `run_keys`.
-        declared: the length that rules which ask for it are told; None for the true one.
-        split: what the held-out loss is measured on.
-        points: measure it this often, evenly spaced and at the end; the largest number up to it that divides
-            the horizon is taken.
-        batches: how many batches a measurement averages; the same ones at every point.
-        with_accuracy: whether to measure the accuracy, too, where the task has one.
+        keys: the PRNG key of each run; see `run_keys`.
+        declared: the horizon given to rules that need one; None for the true one.
+        split: the split of the held-out loss.
+        points: number of measurements, evenly spaced with the last at the end; rounded down to a divisor of
+            the horizon.
+        batches: number of batches in a measurement, the same ones at every point.
+        with_accuracy: whether to measure the accuracy, too, if the task has one.
 
     Raises:
-        UsageError: when horizon, declared, points or batches is below 1.
+        UsageError: if horizon, declared, points or batches is below 1.
     """
     curves = sweep_curves(
         *(stack([rule]), task, horizon, keys),
@@ -109,19 +110,19 @@ def sweep_curves(
     chunk: int = CHUNK,
     with_accuracy: bool = True,
 ) -> Curves:
-    """Train with each of several rules that differ in their array leaves alone.
+    """Train with each of several rules that differ only in their array leaves.
 
     Args:
-        rules: one rule whose leaves have a leading axis, as `stack` makes it.
+        rules: one rule whose leaves have a leading axis, as returned by `stack`.
         task: the inner problem.
         horizon: inner steps of each run.
-        keys: one for each seed; each rule runs once per key.
-        declared: the horizon that rules are told; None for the true one.
-        split: what `held_out` is measured on.
-        points: how often, the last time at the end.
-        batches: how many batches a measurement averages.
-        chunk: most rules that run at once; the largest number up to it that divides theirs is taken.
-        with_accuracy: whether to measure accuracy at the end, where the task has one.
+        keys: one key per seed; each rule runs once per key.
+        declared: the horizon given to rules that need one; None for the true one.
+        split: the split of `held_out`.
+        points: number of measurements, with the last at the end.
+        batches: number of batches in a measurement.
+        chunk: largest number of rules that run at once; rounded down to a divisor of their number.
+        with_accuracy: whether to measure accuracy at the end, if the task has one.
     """
     declared = horizon if declared is None else declared
     least_one = {"horizon": horizon, "declared": declared, "points": points, "batches": batches}
@@ -145,22 +146,22 @@ def stack(rules: list[Any]) -> Any:
 
 
 class Start(NamedTuple):
-    """What all rules share: everything that is drawn before the first step."""
+    """The random draws that all rules share."""
 
     state: InnerState
-    """With the state of no optimizer."""
+    """The initial state, without an optimizer's."""
     step_keys: Key[Array, " horizon"]
     batches: Any
     """Held-out batches, stacked."""
     loss_keys: Key[Array, " batches"]
-    """Randomness of the loss on each of them."""
+    """PRNG key of the loss on each batch."""
 
 
 @partial(jax.jit, static_argnames=("horizon", "split", "batches"))
 def draw_start(task: Task, keys: Key[Array, " seeds"], horizon: int, split: Split, batches: int) -> Start:
     """Draw the start of a run per key.
 
-    A program of its own, because drawing random numbers takes longer to compile than training does.
+    This is a separate program, because drawing random numbers takes longer to compile than training.
     """
     nothing = OptaxRule({}, optax.identity)
 
@@ -186,8 +187,8 @@ def _train(
 ) -> tuple[Float[Array, "rules seeds horizon"], Float[Array, "rules seeds points"], Any]:
     """Run every rule from every start; return losses, held-out losses, and the trained parameters.
 
-    The task is an argument, so that its data is not baked in; so is a declared horizon, so that one program
-    serves all; None declares the true one.
+    The task is an argument, so that its data doesn't become a constant. The declared horizon is an argument,
+    too, so that one program works for all; None means the true one.
     """
     dynamics = InnerTraining(task)
 
@@ -198,7 +199,7 @@ def _train(
         def measure(state: InnerState) -> Float[Array, ""]:
             params = trained(state)
             loss = lambda now: task.loss(state.instance, params, *now)  # noqa: E731
-            # One batch after the other: memory for one is enough.
+            # One batch after the other, to save memory.
             return jnp.mean(jax.lax.map(loss, (start.batches, start.loss_keys)))
 
         def stretch(state: InnerState, keys: Key[Array, " steps"]) -> tuple[InnerState, tuple[Array, Array]]:
@@ -216,16 +217,16 @@ def _train(
 
 
 def _accuracies(task: Task, start: Start, params: Any) -> Float[np.ndarray, "rules seeds"] | None:
-    """Return the accuracy of each run's trained parameters, which have axes of rules and seeds in front."""
+    """Return the accuracy of each run's trained parameters, whose first axes are rules and seeds."""
     rules = jax.tree.leaves(params)[0].shape[0]
-    # One rule after the other, so that one program serves sweeps of any length, and all optimizers.
+    # One rule after the other, so that sweeps of any length, and all optimizers, share one program.
     of_rules = [_accuracy(task, start, jax.tree.map(lambda x, at=at: x[at], params)) for at in range(rules)]
     return None if of_rules[0] is None else np.stack(jax.device_get(of_rules))
 
 
 @jax.jit
 def _accuracy(task: Task, start: Start, params: Any) -> Float[Array, " seeds"] | None:
-    """Return the accuracy of each run, a mean over the held-out batches; a program apart from training."""
+    """Return the accuracy of each run, a mean over the held-out batches, in a separate program."""
 
     def one(start: Start, params: Any) -> Float[Array, ""] | None:
         accuracy = lambda now: task.accuracy(start.state.instance, params, *now)  # noqa: E731

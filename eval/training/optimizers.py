@@ -1,4 +1,4 @@
-"""Find what a user names: a baseline, a published optimizer, a directory, a run, or an architecture."""
+"""Lookup of optimizers: a baseline, a published optimizer, a directory, a run, or an architecture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .baselines import BASELINES, Baseline
 
 
 class OptimizerNotFoundError(UsageError):
-    """Nothing is there by that name."""
+    """There is no optimizer of that name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Found:
     """An optimizer that was found by name."""
 
     name: str
-    """How a benchmark calls it: for a directory, its last part."""
+    """Its name in the benchmark: for a directory, its last part."""
     optimizer: LearnedOptimizer | Baseline
     origin: dict[str, Any]
-    """Where theta comes from, as far as it is known."""
+    """Theta's provenance, as far as known."""
 
 
 def find(name: str) -> Found:
     """Find an optimizer.
 
     Args:
-        name: of a baseline, a published optimizer or an architecture, which is then untrained (theta as it is
-            drawn from seed 0), or the path of a published directory or of a run directory, whose newest theta
-            is taken. `./adam` is the directory, `adam` the baseline.
+        name: the name of a baseline, a published optimizer or an architecture (untrained, with theta drawn
+            from seed 0), or the path of a published directory or a run directory, whose newest theta is used.
+            `./adam` is the directory, `adam` the baseline.
 
     Raises:
-        OptimizerNotFoundError: when there is none, with the nearest names.
-        UsageError: when it is there and can't be loaded.
+        OptimizerNotFoundError: if there is none, with similar names.
+        UsageError: if it can't be loaded.
         RuntimeError: for a run directory without a checkpoint.
     """
     path = Path(name)
@@ -62,9 +62,9 @@ def find(name: str) -> Found:
 
 
 def find_all(names: Sequence[str]) -> list[Found]:
-    """Find several, each once; those whose short names collide are called as they were typed."""
+    """Find several optimizers, each once; if short names collide, names are used as they were typed."""
     found = {name: find(name) for name in names}
-    # A directory called adam must not pass for the baseline.
+    # A directory called adam must not be confused with the baseline.
     short = [*BASELINES, *(one.name for name, one in found.items() if name not in BASELINES)]
     return [
         dataclasses.replace(one, name=name) if short.count(one.name) > 1 else one

@@ -1,6 +1,6 @@
-"""Keep the finished runs of learned optimizers until the report is written, so that a benchmark resumes.
+"""Stores finished runs of learned optimizers until the report is written, so a benchmark can resume.
 
-Tuned baselines are kept apart, and for good: see `tuned_cache`.
+Tuned baselines are stored separately and permanently: see `tuned_cache`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from .tuned_cache import Runs, made_now
 
 @dataclasses.dataclass
 class PartialResults:
-    """Finished pieces in files, one per task and optimizer, for as long as the benchmark is not over."""
+    """Finished runs in files, one per task and optimizer, until the benchmark is complete."""
 
     directory: Path
     command: str = ""
-    """What was typed, to be written down."""
+    """The command line, to be recorded."""
     tell: Callable[[str], object] = lambda sentence: None
-    """Called with a sentence for each file that is there and not used, or that can't be written."""
+    """Called with a sentence for each existing file that is not used, or that can't be written."""
     _made: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def get(self, rule: LearnedOptimizer, runs: Runs, declared: int, make: Callable[[], Curves]) -> Curves:
-        """Return a rule's runs: from their file, or else by `make`, whose answer is written.
+        """Return a rule's runs: from their file, or otherwise from `make`, whose result is written.
 
         Args:
             rule: the optimizer.
-            runs: on what.
-            declared: the horizon that it is told, in inner steps.
-            make: does the runs.
+            runs: the task and settings of the runs.
+            declared: the horizon that it is given, in inner steps.
+            make: a function that does the runs.
         """
         self._made = self._made or made_now(self.command)
         question = self._question(rule, runs, declared)
@@ -58,12 +58,12 @@ class PartialResults:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             write_record(path, record)
-        except OSError as error:  # The runs are done: no reason to lose them.
+        except OSError as error:  # The runs are done, so continue without the file.
             self.tell(f"{path} can't be written: {error}")
         return curves
 
     def remove(self) -> None:
-        """Remove the files, and the directory when nothing else is in it: the report holds all."""
+        """Remove the files, and the directory if it is empty then: the report has all results."""
         for path in self.directory.glob("*.json"):
             path.unlink(missing_ok=True)
         if self.directory.is_dir() and not any(self.directory.iterdir()):
@@ -87,7 +87,7 @@ class PartialResults:
 def theta_digest(rule: LearnedOptimizer) -> str:
     """Return a hash of a rule's class, static fields and arrays."""
     leaves, structure = jax.tree.flatten(rule)
-    # Flax dataclasses show their class and static fields in the structure of their tree.
+    # The tree structure of a flax dataclass includes its class and static fields.
     digest = hashlib.sha256(f"{type(rule).__module__} {structure}".encode())
     for leaf in map(np.asarray, jax.device_get(leaves)):
         digest.update(f"{leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())

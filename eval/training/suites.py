@@ -1,4 +1,4 @@
-"""What optimizers are compared on: named lists of tasks. Reads no data."""
+"""Suites: named lists of tasks for benchmarks. Reads no data."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class Entry:
     horizon: int
     """Length of the training runs in inner steps."""
     declared: float = 1.0
-    """The horizon that learned optimizers which ask for it are told, as a multiple of the true one."""
+    """The horizon given to learned optimizers that need one, as a multiple of the true one."""
     part: str = ""
-    """The suite that it comes from, which a suite that joins several keeps."""
+    """The suite that it comes from, also within a suite that joins several."""
 
     @property
     def declared_steps(self) -> int:
-        """The horizon that is told, in inner steps."""
+        """The declared horizon, in inner steps."""
         return max(1, round(self.declared * self.horizon))
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """Tasks that together test one thing."""
+    """Tasks that together test one aspect."""
 
     name: str
     tests: str
-    """What it tests, as a sentence for the report."""
+    """A description of what it tests, as a sentence for the report."""
     entries: tuple[Entry, ...]
 
     def at_horizon(self, horizon: int) -> Suite:
@@ -44,7 +44,7 @@ class Suite:
 
 
 def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Drop entries that ask for the same runs as one before."""
+    """Drop entries with the same runs as an earlier one."""
     kept: dict[tuple[str, int, float], Entry] = {}
     for one in entries:
         kept.setdefault((one.task, one.horizon, one.declared), one)
@@ -52,24 +52,24 @@ def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 SUITES: dict[str, Suite] = {}
-"""Every suite by its name."""
+"""All suites by name."""
 
 
 def suite(name: str) -> Suite:
     """Look a suite up by name.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for an unknown name, with similar ones.
     """
     return look_up("suite", SUITES, name)
 
 
 def register_suite(suite: Suite) -> None:
-    """Make a suite known to `lopt-eval --suite` by its name.
+    """Register a suite under its name for `lopt-eval --suite`.
 
     Raises:
-        UsageError: when its name is taken or is none, it is no `Suite`, it has no entries, or an entry has a
-            horizon below 1 step or a `declared` that is not positive.
+        UsageError: if its name is taken or not text, it is not a `Suite`, it has no entries, or an entry has
+            a horizon below 1 step or a `declared` that is not positive.
     """
     if not isinstance(suite, Suite):
         raise UsageError(f"what is registered is no Suite: {suite!r}")
@@ -92,7 +92,7 @@ def register_suite(suite: Suite) -> None:
 def _add(
     name: str, tests: str, tasks: tuple[str, ...], *horizons: int, declared: tuple[float, ...] = (1.0,)
 ) -> None:
-    """Make a suite, or add to one that is there."""
+    """Add a suite, or entries to an existing one."""
     entries = [
         Entry(task, horizon, share, name) for task in tasks for horizon in horizons for share in declared
     ]
@@ -178,7 +178,7 @@ _add(
 _add(
     "wrong-horizon",
     "Rules that ask for the horizon are told half and twice the true one.",
-    # Those of other suites at the same horizon, with which they share the tuned baselines.
+    # Tasks of other suites at the same horizon, so the tuned baselines are shared.
     ("breast-cancer-mlp", "procedural-mlp", "digits-conv", "char-gru"),
     500,
     declared=(0.5, 2.0),

@@ -1,4 +1,4 @@
-"""How long an inner step takes: gradient and update of a single run, on the task itself."""
+"""The duration of an inner step: gradient and update of a single run, on the task itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks import Split, Task
 from .curves import BATCHES, draw_start
 
 STEPS = 50
-"""Most inner steps that are timed at once."""
+"""Largest number of inner steps that are timed at once."""
 ROUNDS = 5
 
 
@@ -34,16 +34,16 @@ def seconds_per_step(
 ) -> dict[str, float]:
     """Measure the seconds of an inner step of one run, by rule.
 
-    Every rule runs the first steps of the first seed's run, all in turn, so that a machine that changes its
-    speed is fair to all; the median over the rounds is taken. Compilation is not in it.
+    Every rule runs the first steps of the first seed's run. The rules alternate, so that changes of the
+    machine's speed affect all equally. The result is the median over the rounds, without compilation.
 
     Args:
-        rules: by name.
+        rules: the rules by name.
         task: the inner problem.
-        horizon: length of the run in inner steps, which rules that ask for it are told.
-        keys: as for `training_curves`, like the rest: the runs start as they do there.
-        split: likewise.
-        rounds: how often each is timed.
+        horizon: length of the run in inner steps, given to rules that need it.
+        keys: as for `training_curves`; the runs start as they do there.
+        split: as for `training_curves`.
+        rounds: number of times that each rule is timed.
     """
     start = draw_start(task, keys, horizon, split, BATCHES)
     first = jax.tree.map(lambda x: x[0], (start.state, start.step_keys))

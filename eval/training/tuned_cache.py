@@ -1,10 +1,10 @@
-"""Keep tuned baselines, so that a sweep is run once.
+"""A cache of tuned baselines, so that a sweep is run only once.
 
-A file TASK-HORIZON-BASELINE.json holds the answer to one question: what a baseline, tuned on a task, does. It
-is used where the question is the same to the last entry, and the runs start from the same losses; then the
-results are those of a fresh run, to the bit where machine and versions are the same. Files are looked for in
-the user's own directory first, then among those that come with lopt: the strong baselines on `hyper-free`,
-which are made anew, in a checkout, by
+A file TASK-HORIZON-BASELINE.json holds the answer to one question: the results of a baseline tuned on a task.
+It is used if all entries of the question are the same, and the runs start from the same losses. The results
+are then those of a fresh run, bit for bit if machine and versions are the same. Files are looked up first in
+the user's own directory, then among those that come with lopt: the strong baselines on `hyper-free`, which
+are recreated, in a checkout, by
 
     lopt-eval adam --suite hyper-free --baselines strong --retune --tuned eval/tuned
 """
@@ -43,17 +43,17 @@ from .baselines import Baseline, Tuned
 from .curves import run_keys, training_curves
 
 SHIPPED = Path(__file__).parents[1] / "tuned"
-"""The files that come with lopt; nothing writes there unless it is told to."""
+"""The files that come with lopt, which are only written with an explicit --tuned."""
 OWN = Path("runs", "tuned")
-"""The user's own, relative to the working directory."""
+"""The user's own files, relative to the working directory."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """What the training runs on a task are made from, whatever the optimizer."""
+    """The settings of the training runs on a task, independent of the optimizer."""
 
     name: str
-    """The task's."""
+    """The task's name."""
     task: Task
     horizon: int
     """Length of the runs in inner steps."""
@@ -63,14 +63,14 @@ class Runs:
 
     @property
     def keys(self) -> Key[Array, " seeds"]:
-        """The randomness of each run."""
+        """The PRNG key of each run."""
         return run_keys(self.seed, self.seeds, self.name)
 
     @cached_property
     def start(self) -> list[Any]:
         """Training and held-out loss of each run before its first step.
 
-        They tell a task whose data, configuration or code is no longer what it was.
+        They detect changes of a task's data, configuration or code.
         """
         still = OptaxRule.create(jax.random.key(0), optax.sgd, learning_rate=0.0)
         curves = training_curves(
@@ -83,7 +83,7 @@ class Runs:
         return [encode_floats(curves.train[:, 0]), encode_floats(curves.held_out[:, 0])]
 
     def question(self, name: str, family: Mapping[str, Baseline]) -> dict[str, Any]:
-        """Return everything else that decides what a baseline's tuned runs are."""
+        """Return everything else that determines a baseline's tuned runs."""
         return {
             "task": self.name,
             "ceiling": self.task.ceiling,
@@ -94,7 +94,7 @@ class Runs:
             "baseline": name,
             "version": family[name].version,
             "rates": list(family[name].rates),
-            # One program runs all rates of a family; another number of them rounds otherwise.
+            # One program runs all rates of a family; its rounding depends on their number.
             "swept_with": [rate for one in family.values() for rate in one.rates],
         }
 
@@ -104,20 +104,20 @@ class TunedCache:
     """Tuned baselines in files."""
 
     directory: Path = OWN
-    """Where files are looked for first, and written to."""
+    """The directory in which files are looked up first, and written."""
     retune: bool = False
-    """Whether to use no file, and to write all anew."""
+    """Whether to use no file, and to write all again."""
     command: str = ""
-    """What was typed, to be written down."""
+    """The command line, to be recorded."""
     tell: Callable[[str], object] = lambda sentence: None
-    """Called with a sentence for each file that is there and not used, or that can't be written."""
+    """Called with a sentence for each existing file that is not used, or that can't be written."""
     reused: Counter[str] = dataclasses.field(default_factory=Counter)
-    """How many files were used, by where they are and which commit made them."""
+    """Number of files used, by their location and commit."""
 
     def get(
         self, family: Mapping[str, Baseline], runs: Runs, make: Callable[[], dict[str, Tuned]]
     ) -> dict[str, Tuned]:
-        """Return the tuned baselines of a family: from files, or else by `make`, whose answer is written."""
+        """Return the tuned baselines of a family: from files, or from `make`, whose result is written."""
         tuned = None if self.retune else self._find(family, runs)
         if tuned is None:
             tuned = make()
@@ -132,7 +132,7 @@ class TunedCache:
                     path = directory / _file(runs, name)
                     record = read_record(path, runs.question(name, family), runs.start)
                     found[name] = _tuned(record["answer"], baseline)
-                    # Reports are shared: no reader has this machine's folders.
+                    # Reports are shared, and lopt's installation path means nothing to other readers.
                     place = "those that come with lopt" if directory == SHIPPED else directory
                     commits.append(f"{place} (commit {record['provenance']['commit']})")
             except (FileNotFoundError, NotADirectoryError):
@@ -157,7 +157,7 @@ class TunedCache:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 write_record(path, record)
-            except OSError as error:  # The runs are done: no reason to lose them.
+            except OSError as error:  # The runs are done, so continue without the file.
                 self.tell(f"{path} can't be written: {error}")
 
 

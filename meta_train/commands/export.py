@@ -19,17 +19,17 @@ class Command:
     """Write a run's learned optimizer as config.json and theta.safetensors."""
 
     run_dir: Annotated[Path, tyro.conf.Positional]
-    """Run directory that lopt-train wrote."""
+    """Run directory written by lopt-train."""
     out_dir: Annotated[Path, tyro.conf.Positional]
     """Directory to write; lopt.load(OUT_DIR) and lopt.as_optax(OUT_DIR) read it."""
     step: int | None = None
-    """Meta-step of the checkpoint to take; default: the newest."""
+    """Meta-step of the checkpoint to export; default: the newest."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Take the best checkpoint by validation."""
+    """Export the best checkpoint by validation."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
-    """What the run was given: the files that register its optimizer."""
+    """The files that the run was given with --import, which register its optimizer."""
     tracker: Literal["none", "wandb"] = "none"
-    """With wandb: keep the optimizer as an artifact of the run in W&B too."""
+    """With wandb: also store the optimizer as an artifact of the run in W&B."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lopt-export: {plain(error, 1000)}", file=sys.stderr)
         return 1
     out = str(command.out_dir)
-    loaded = f"./{out}" if out in published() else out  # such a name alone means the one that comes with lopt
+    loaded = f"./{out}" if out in published() else out  # a bare name would mean the one that comes with lopt
     optimizer = isinstance(RunDirectory(command.run_dir).read_config().problem, LearnedOptimizerTraining)
     use = f"lopt.as_optax({loaded!r}, horizon=STEPS)" if optimizer else f"meta_train.load_theta({out!r})"
     print(f"wrote {out}; use it with {use}")

@@ -1,4 +1,4 @@
-"""What `lopt-train` says at the end: the lines to type next, ready for a shell."""
+"""The last message of `lopt-train`: the commands to type next, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from .launch import Launch
 
 
 def again(launch: Launch, line: str) -> str:
-    """Say how a run that was stopped goes on.
+    """Return how a stopped run is continued.
 
     Args:
         launch: how this process was started.
-        line: what was typed, quoted for a shell.
+        line: the command line of this run, quoted for a shell.
     """
     return "the same job goes on from there" if launch.several else f"resume with\n  {line}"
 
 
 def farewell(meta_step: int, over: bool, run_dir: Path, kind: str, launch: Launch, line: str) -> str:
-    """Say how far a run is, and what comes next.
+    """Return a message with the run's progress and the next commands.
 
     Args:
         meta_step: meta-steps done.
-        over: whether these are all.
+        over: whether the run is complete.
         run_dir: the run's directory.
-        kind: what its theta is called; an "optimizer" can be benchmarked.
-        launch: how this process was started; the files that it imported are needed again.
+        kind: the kind of theta; an "optimizer" can be benchmarked.
+        launch: how this process was started; its imported files are needed again.
         line: as for `again`.
     """
     if not over:

@@ -1,4 +1,4 @@
-"""How a process of `lopt-train` was started: its machine, and the code of yours that it runs."""
+"""How a process of `lopt-train` was started: its place in a job, and the user's files that it imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tyro
 from lopt import UsageError
 
 _HEARTBEAT_SECONDS = 20
-"""After how long without a sign of life JAX takes a process for dead, and aborts the others."""
+"""Time without a heartbeat after which JAX considers a process dead and aborts the others."""
 
 
 class JoinError(RuntimeError):
@@ -19,10 +19,10 @@ class JoinError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """How this process finds the others of its job, and how it stops. Fields are options of `lopt-train`.
+    """How this process finds the others of its job, and how it stops. The fields are options of `lopt-train`.
 
     Raises:
-        UsageError: for options that don't go together.
+        UsageError: for options that don't fit together.
     """
 
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
@@ -31,15 +31,16 @@ class Launch:
     distributed: bool = False
     """Be one of several processes. SLURM, Open MPI and Kubernetes are found without further options."""
     coordinator: str | None = None
-    """HOST:PORT of process 0, where nothing else tells; with --num-processes and --process-id."""
+    """HOST:PORT of process 0, outside SLURM, Open MPI and Kubernetes; with --num-processes and
+    --process-id."""
     num_processes: int | None = None
-    """How many processes there are."""
+    """Number of processes."""
     process_id: int | None = None
-    """Which one this is, from 0."""
+    """Index of this process, from 0."""
     stop_seconds: float = 25.0
     """After SIGTERM, SIGINT or SIGHUP: seconds to finish and save; then the process ends anyway."""
     stopped_status: int = 0
-    """Exit status after such a stop; 75 lets a launcher tell it from the end of the run."""
+    """Exit status after such a stop; 75 lets a launcher distinguish it from the end of the run."""
 
     def __post_init__(self) -> None:
         given = [option is not None for option in (self.coordinator, self.num_processes, self.process_id)]
@@ -59,14 +60,14 @@ class Launch:
         return self.distributed or self.coordinator is not None
 
     def join(self) -> None:
-        """Meet the other processes; call it before anything else of JAX.
+        """Connect to the other processes; call this before any other use of JAX.
 
         Raises:
-            JoinError: when they can't be found.
+            JoinError: if they can't be found.
         """
         import jax
 
-        # SIGTERM is ours: `stopping.py` saves, and a second signal stops at once.
+        # SIGTERM is handled by `stopping.py`, which saves; a second signal stops immediately.
         jax.config.update("jax_enable_preemption_service", False)
         # Several CPU devices in each of several processes can deadlock in gloo.
         jax.config.update("jax_num_cpu_devices", 1)

@@ -1,4 +1,4 @@
-"""One session of a run: from the claim on its directory to the last save."""
+"""One session of a run: from locking its directory to the last save."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from .farewell import again, farewell
 from .launch import JoinError, Launch
 
 _SHARED_PATIENCE = 30.0
-"""Seconds for a file of process 0 to be seen by the others: network file systems are late at times."""
+"""Seconds to wait until a file written by process 0 is visible to the others on a network file system."""
 _WANDB_PATIENCE = 15.0
-"""Seconds that W&B may take at the end: a run that is stopped has `Launch.stop_seconds` for everything."""
+"""Seconds that W&B may take at the end: a stopped run has `Launch.stop_seconds` for everything."""
 
 
 def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
-    """Launch or resume a run, until it is done or stopped by a signal.
+    """Start or resume a run, until it is complete or stopped by a signal.
 
     Args:
-        options: what to run.
-        run_dir: where.
+        options: the run's options.
+        run_dir: the run's directory.
         launch: how this process was started.
-        line: what was typed, so that it can be typed again.
+        line: the command line, for the message that says how to resume.
 
     Returns:
         The exit status of `lopt-train`.
@@ -70,7 +70,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
             stack.enter_context(forgiving_standard_error())
             stop = stack.enter_context(StopOnSignal(launch.stop_seconds, launch.stopped_status, late))
             try:
-                # In this order, so that nothing is written for a run that can't begin.
+                # In this order, so that nothing is written for a run that can't start.
                 _place(options, launch)
                 import_all(launch.imports)
                 run = options.run()
@@ -106,7 +106,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
 
 
 def _maybe_of_others() -> int:
-    """Return the status of an error that another process's end may have caused: then trying again helps."""
+    """Return the exit status of an error that the end of another process may have caused."""
     return CRASHED if jax.process_count() > 1 else 1
 
 
@@ -117,7 +117,7 @@ def _fail(program: str, error: Exception, status: int) -> int:
 
 
 def _place(options: Options, launch: Launch) -> None:
-    """Meet the other processes; alone, let a CPU stand for several devices, one per core."""
+    """Connect to the other processes; a single process splits a CPU into several devices, one per core."""
     if launch.several:
         launch.join()
     elif options.placement.backend != "vmap":
@@ -140,7 +140,7 @@ def _begin(run: Run, directory: RunDirectory, parts: Parts, line: str) -> tuple[
 
 
 def _claim(directory: RunDirectory, run: Run, line: str) -> str:
-    """Take the directory for this run, in process 0; return the run's id in all."""
+    """Open the directory for this run in process 0; return the run's id in all processes."""
     mine = directory.open(run, line) if is_main() else "0"
     run_id = f"{int(from_main(np.uint32(int(mine, 16)))):08x}"
     patience = time.monotonic() + _SHARED_PATIENCE
@@ -155,7 +155,7 @@ def _claim(directory: RunDirectory, run: Run, line: str) -> str:
 
 
 def _tracker(run: Run, directory: RunDirectory, done: int, run_id: str) -> Tracker:
-    """Make what process 0 logs to: the JSON lines first, since they are what W&B catches up from."""
+    """Create the trackers of process 0: the JSON lines first, because W&B catches up from them."""
     if not is_main():
         return NoTracker()
     trackers: list[Tracker] = [JsonLines(directory.metrics, done)]
@@ -169,13 +169,13 @@ def _tracker(run: Run, directory: RunDirectory, done: int, run_id: str) -> Track
             )
         )
     if run.show.progress:
-        # Last: a display that was drawn before another tracker failed would stay on the screen.
+        # Last, because a display drawn before another tracker fails would stay on the screen.
         trackers.append(ProgressBar(run.loop.steps, done))
     return Several(trackers)
 
 
 def wandb_options(run: Run, directory: RunDirectory) -> WandBOptions:
-    """Return where a run is in W&B."""
+    """Return the W&B options of a run."""
     show = run.show
     return WandBOptions(
         mode=show.wandb_mode,
@@ -189,14 +189,14 @@ def wandb_options(run: Run, directory: RunDirectory) -> WandBOptions:
 
 
 def log_theta(tracker: Tracker, directory: RunDirectory, exported: Path) -> None:
-    """Have a published theta kept as an artifact of its run."""
+    """Store an exported theta as an artifact of its run."""
     origin = json.loads((exported / "config.json").read_text())["provenance"]
     kind = theta_kind(directory.read_config())
     tracker.log_artifact(exported, f"{directory.path.resolve().name}-{kind}", kind, origin)
 
 
 def theta_kind(run: Run) -> str:
-    """Return what a run's theta is called where it is published."""
+    """Return the word for a run's theta where it is published: "optimizer" or "theta"."""
     return "optimizer" if isinstance(run.problem, LearnedOptimizerTraining) else "theta"
 
 

@@ -26,7 +26,7 @@ _USAGE = """lopt-train [PRESET] --run-dir DIR [--steps N] [--seed S] [options]
 
 Meta-train a learned optimizer, or with --problem NAME something else. A run directory that holds a checkpoint
 is resumed. `lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows
-names (with --import FILE... those of your own, too).
+all names (with --import FILE... also your own).
 
 presets:
 """
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0 done or stopped, 1 an error told in one sentence, 2 bad usage, 70 a crash in a job
-        of several processes.
+        The exit status: 0 complete or stopped, 1 an error reported in one sentence, 2 bad usage, 70 a crash
+        in a job of several processes.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -58,8 +58,8 @@ def parse(arguments: list[str]) -> tuple[Options, Path, Launch]:
     """Read a command line.
 
     Raises:
-        ValueError: for unknown presets and problems, and values that make no sense.
-        SystemExit: for what is no option, and for --help.
+        ValueError: for unknown presets and problems, and invalid values.
+        SystemExit: for unknown options, and for --help.
     """
     named = arguments[:1] if not arguments[0].startswith("-") else []
     preset = get_preset(named[0]) if named else Options()
@@ -91,11 +91,12 @@ def read(program: str, preset: Options, rest: list[str]) -> tuple[Options, Path,
 
 
 def _command(preset: Options) -> Any:
-    """Return a dataclass of every option, with a preset's values, for the problem that it is about."""
-    about = "What the run is about: learned-optimizer, a system of --list, or one of your own."
+    """Return a dataclass of all options, with a preset's values as defaults, for the preset's problem."""
+    about = "What the run trains: learned-optimizer, a system of --list, or a problem of your own."
     kind = PROBLEMS.name_of(preset.problem)
     values = {"problem": preset.problem} | {name: getattr(preset, name) for name in _GROUPS}
-    # Without a prefix: then `--window`, and errors of their own checks are told in our one sentence.
+    # Without a prefix, so options are called `--window`, and errors of their checks are reported in one
+    # sentence.
     bare = tyro.conf.arg(name="")
     fields = [
         ("run_dir", Annotated[Path, tyro.conf.arg(help="Where configuration, metrics and checkpoints go.")]),
@@ -111,7 +112,7 @@ def _default(value: Any) -> Any:
 
 
 def _values(arguments: Sequence[str], option: str) -> list[str]:
-    """Return what follows an option, before tyro reads the rest by what it says."""
+    """Return an option's values. They decide the defaults and options with which tyro reads the rest."""
     found: list[str] = []
     taking = False
     for argument in arguments:
@@ -125,16 +126,16 @@ def _values(arguments: Sequence[str], option: str) -> list[str]:
 
 
 def _problem(name: str, imports: Sequence[str]) -> Problem:
-    """Return the problem of a name, as it is by default; a system's name means the system.
+    """Return the problem of a name, with its defaults; a system's name gives a `SystemProblem`.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones, and files that can't be imported.
+        ValueError: for an unknown name, with similar ones, and for files that can't be imported.
     """
     from ..host.imports import import_all
     from ..systems.catalogue import SYSTEMS
 
     if name not in PROBLEMS and name not in SYSTEMS:
-        import_all(imports)  # one of those registers it
+        import_all(imports)  # one of them may register it
     if name in SYSTEMS:
         return SystemProblem(name)
     return lopt.look_up("problem", PROBLEMS | dict.fromkeys(SYSTEMS, SystemProblem), name)()

@@ -1,1 +1,1 @@
-"""What a run is, as plain values, and the objects that they stand for."""
+"""The configuration of a run: plain values, and the objects made from them."""

@@ -1,4 +1,4 @@
-"""What differs between two runs that must not: what decides theta."""
+"""Differences between two runs in the settings that decide theta, which must not change on resuming."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .run import Run
 
 
 def differences(old: Run, new: Run) -> list[str]:
-    """Return one phrase per value of the problem or the method that differs, by its option."""
+    """Return one phrase for each option of the problem or the method whose value differs."""
     before, after = _deciding(old), _deciding(new)
     phrases: dict[str, None] = {}
     for path in dict.fromkeys((*before, *after)):
@@ -21,7 +21,7 @@ def differences(old: Run, new: Run) -> list[str]:
 
 
 def _deciding(run: Run) -> dict[str, Any]:
-    """Return the values of what must not change, by their paths."""
+    """Return the settings that must not change, by their paths."""
     values: dict[str, Any] = {}
 
     def flatten(path: str, value: Any) -> None:

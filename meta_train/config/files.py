@@ -1,4 +1,4 @@
-"""The text of a run's `config.json`, of this version or of an older one."""
+"""Reading of a run's `config.json`, of this version or of an older one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .options import Options
 from .run import Run
 
 _FLAT = "lopt-run 1"
-"""Flat options; the files of still older runs don't say their format."""
+"""The format with flat options; files of still older runs have no format entry."""
 
 
 def run_from_json(text: str) -> Run:
     """Read a run's configuration.
 
     Raises:
-        UsageError: for text that is none, in one sentence.
+        UsageError: for text that is not a run's configuration, in one sentence.
     """
     try:
         values: dict[str, Any] = json.loads(text)
@@ -37,7 +37,7 @@ def run_from_json(text: str) -> Run:
 
 
 def is_older(text: str) -> bool:
-    """Tell whether a configuration is of a version whose checkpoints this one can't go on from."""
+    """Return whether a configuration is of a version whose checkpoints this version can't resume."""
     try:
         return json.loads(text).get("format", _FLAT) == _FLAT
     except (ValueError, AttributeError, RecursionError):
@@ -45,10 +45,10 @@ def is_older(text: str) -> bool:
 
 
 def _read_flat(values: dict[str, Any]) -> Options:
-    """Read the configuration of an older run: one flat object, without what has its default.
+    """Read the configuration of an older run: one flat object, which omits defaults.
 
     Raises:
-        UsageError: for names that are no options.
+        UsageError: for names that are not options.
     """
     given = {name: value for name, value in values.items() if name != "format"}
     if "task" not in given:

@@ -1,4 +1,4 @@
-"""Runs as JSON, and back: nested objects, each thing from a registry with its name as "kind"."""
+"""Conversion of runs to and from JSON: nested objects; registered classes have their name as "kind"."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..registry import Registry
 from .run import Run
 
 FORMAT = "lopt-run 2"
-"""What the files of runs call themselves, so that nobody takes them for published optimizers."""
+"""The format entry in files of runs, which distinguishes them from published optimizers."""
 T = TypeVar("T")
 _REGISTRIES: tuple[Registry[Any], ...] = (ESTIMATORS, HORIZONS, OBJECTIVES, PROBLEMS)
 
@@ -36,20 +36,20 @@ def run_to_json(run: Run) -> str:
 
 
 def from_values(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Make what JSON's values describe.
+    """Create an object from JSON values.
 
     Args:
         cls: a dataclass, such as `Run`.
-        values: what `encode` gave, or some of it.
+        values: the result of `encode`, or a part of it.
 
     Raises:
-        UsageError: for values that don't, in one sentence.
+        UsageError: for values that don't fit the class, in one sentence.
     """
     return _decode(cls, dict(values), "")
 
 
 def encode(value: Any) -> Any:
-    """Return JSON's values of a frozen dataclass, and of what it holds."""
+    """Convert a frozen dataclass and its contents to JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         registry = _registry_of(type(value))
         named = {} if registry is None else {"kind": registry.name_of(value)}
@@ -76,7 +76,7 @@ def _fields(cls: Any) -> list[Any]:
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:
-    """Make of JSON's value what a type hint asks for."""
+    """Convert a JSON value to the type of a type hint."""
     if typing.get_origin(hint) is typing.Annotated:
         hint = hint.__origin__
     registry = _registry_of(hint)

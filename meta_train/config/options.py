@@ -1,4 +1,4 @@
-"""A run as flat options: what `lopt-train` takes, what a preset is, and what the files of older runs hold.
+"""A run as flat options, the form of `lopt-train`'s flags, of presets and of older runs' files.
 
 Importing this module imports nothing heavy, so that `--help` is quick.
 """
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 PhaseName = Literal["lockstep", "staggered", "random"]
 _SHARED = ("horizon", "window", "objective", "phase", "sigma")
-"""Fields of estimators that have options of their own."""
+"""Fields of estimators that have their own flags."""
 _LENGTHS = {
     "low": "horizon_low",
     "high": "horizon_high",
     "steps": "horizon_high",
     "meta_steps": "horizon_meta_steps",
 }
-"""Fields of horizons that have options of their own."""
+"""Fields of horizons that have their own flags."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodOptions(MethodSettings):
-    """How theta is trained; `method` makes a `Method` of it."""
+    """How theta is trained; `method` creates the `Method`."""
 
     estimator: str = "pes"
     """Gradient estimator."""
@@ -48,23 +48,23 @@ class MethodOptions(MethodSettings):
     sigma: Annotated[float, SIZE] = 0.01
     """Standard deviation of the perturbations of theta."""
     phase: PhaseName = "staggered"
-    """Which part of an episode particles are in: all the same, spread by cutting the first episode short, or
-    spread and silent until every first episode is over."""
+    """How particles are spread over an episode: lockstep, all at the same age; staggered, spread by cutting
+    first episodes short; random, staggered, without updates until every first episode is over."""
 
     horizon: str = "log-uniform"
-    """Law of episode lengths: constant, log-uniform, curriculum, or one of your own."""
+    """Distribution of episode lengths: constant, log-uniform, curriculum, or one of your own."""
     horizon_low: Annotated[int, Range(1)] = 100
     """Shortest episode in inner steps; a multiple of the window (not used by constant)."""
     horizon_high: Annotated[int, Range(1)] = 200
     """Longest episode in inner steps; a multiple of the window."""
     horizon_meta_steps: Annotated[int, Range(1)] = 1000
-    """How long a curriculum takes to reach the longest episode, in meta-steps."""
+    """Meta-steps until a curriculum reaches the longest episode."""
     horizon_options: tuple[str, ...] = ()
-    """Further options of the law, as NAME=VALUE."""
+    """Further options of the distribution, as NAME=VALUE."""
 
     objective: str = "mean"
-    """What an episode is judged by, a function of its losses: mean, sum, mean-log, last, minimum, or one of
-    your own."""
+    """Objective of an episode, a function of its losses: mean, sum, mean-log, last, minimum, or one of your
+    own."""
     objective_options: tuple[str, ...] = ()
     """Options of the objective, as NAME=VALUE."""
 
@@ -74,10 +74,10 @@ class MethodOptions(MethodSettings):
             parse_options(getattr(self, name), flag(name))
 
     def method(self) -> Method:
-        """Make the method.
+        """Create the method.
 
         Raises:
-            UsageError: for unknown names, options that don't exist, and numbers that don't fit together.
+            UsageError: for unknown names and options, and numbers that don't fit together.
         """
         from .run import Method
 
@@ -85,7 +85,7 @@ class MethodOptions(MethodSettings):
         return Method(self._estimator(), **settings)
 
     def _estimator(self) -> Estimator:
-        """Make the estimator; sigma goes to those that perturb theta."""
+        """Create the estimator; sigma is passed to those that perturb theta."""
         from ..estimators import ESTIMATORS
         from ..objectives import OBJECTIVES
 
@@ -118,7 +118,7 @@ class MethodOptions(MethodSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A run as flat options, in groups; a preset is a set of values of them."""
+    """A run as flat options, in groups; a preset is a set of their values."""
 
     problem: Problem = LearnedOptimizerTraining()
     method: MethodOptions = MethodOptions()
@@ -128,22 +128,22 @@ class Options:
 
     @classmethod
     def of(cls, problem: Problem | None = None, **values: Any) -> Options:
-        """Make options of values by their flat names, the others being the defaults.
+        """Create options from values by their flat names; the others keep their defaults.
 
         Args:
-            problem: what the run is about; default: a learned optimizer, and its fields may be given too.
+            problem: the problem; default: a learned optimizer, whose fields may also be given in `values`.
             values: the fields of all groups, by name.
 
         Raises:
-            TypeError: for a name that is no option.
+            TypeError: for a name that is not an option.
         """
         return cls(problem or LearnedOptimizerTraining()).replace(**values)
 
     def replace(self, **values: Any) -> Options:
-        """Return options of which some, by their flat names, have other values.
+        """Return a copy with other values, given by their flat names.
 
         Raises:
-            TypeError: for a name that is no option.
+            TypeError: for a name that is not an option.
         """
         groups = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         groups, unknown = with_values(groups, values)
@@ -152,7 +152,7 @@ class Options:
         return Options(**groups)
 
     def run(self) -> Run:
-        """Make the run.
+        """Create the run.
 
         Raises:
             UsageError: for unknown names and numbers that don't fit together, in one sentence.
@@ -163,7 +163,7 @@ class Options:
 
 
 def flag_of(path: str) -> str:
-    """Return the option that sets what stands at a path of a run's configuration."""
+    """Return the flag that sets the value at a path of a run's configuration."""
     *_, parent, name = ("", "", *path.split("."))
     if parent == "horizon":
         return flag(_LENGTHS.get(name, "horizon" if name == "kind" else f"horizon_options: {name}"))

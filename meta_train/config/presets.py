@@ -1,4 +1,4 @@
-"""Named runs. A preset's docstring gives its command, what it takes, and what to expect."""
+"""Named runs. A preset's docstring says what it trains and how long it takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import lopt
 from .options import Options
 
 PRESETS: dict[str, Callable[[], Options]] = {}
-"""Every preset by its name."""
+"""All presets by name."""
 
 
 def preset(function: Callable[[], Options]) -> Callable[[], Options]:
@@ -22,7 +22,7 @@ def get_preset(name: str) -> Options:
     """Look a preset up.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones.
+        ValueError: for an unknown name, with similar ones.
     """
     return lopt.look_up("preset", PRESETS, name)()
 
@@ -30,11 +30,11 @@ def get_preset(name: str) -> Options:
 @preset
 def demo() -> Options:
     """STAR on a family of digit classifiers: what `make demo` runs, in minutes on 2 CPU cores."""
-    # Short runs go without the hysteresis probe, for which the unroll is compiled once more.
+    # Short runs omit the hysteresis probe, which compiles the unroll a second time.
     return Options.of(
         horizon="constant",
         horizon_high=200,
-        # A clip is a bias, and less variance: with so few particles it pays.
+        # A clip adds bias and reduces variance, which pays with so few particles.
         particle_clip=3.0,
         steps=900,
         hysteresis_particles=0,
@@ -43,7 +43,7 @@ def demo() -> Options:
 
 @preset
 def tiny() -> Options:
-    """LearnableAdam (four meta-parameters) on quadratics: seconds; to see that everything works."""
+    """LearnableAdam (four meta-parameters) on quadratics: a check that everything works, in seconds."""
     return Options.of(
         task=("quadratic",),
         optimizer="learnable-adam",
@@ -77,7 +77,7 @@ def small_fc() -> Options:
 
 @preset
 def lstm() -> Options:
-    """CoordinatewiseLSTM on quadratics, as its paper begins: half an hour on 2 cores."""
+    """CoordinatewiseLSTM on quadratics, the first experiment of its paper: half an hour on 2 cores."""
     return Options.of(
         task=("quadratic",),
         optimizer="coordinatewise-lstm",
@@ -120,7 +120,7 @@ def small() -> Options:
         horizon_low=100,
         horizon_high=500,
         particles=8,
-        # At 0.01 the validation got worse: see docs/meta-training-log.md.
+        # With 0.01 the validation got worse: see docs/meta-training-log.md.
         sigma=0.05,
         steps=1000,
         learning_rate=1.5e-3,

@@ -1,4 +1,4 @@
-"""Ranges of numbers, written where the numbers are: `steps: Annotated[int, Range(1)] = 1000`."""
+"""Ranges of numbers, written as annotations of fields: `steps: Annotated[int, Range(1)] = 1000`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from lopt import UsageError
 
 MOST = 2**31 - 1
-"""The largest count: devices count in 32 bits."""
+"""The largest count: counters on devices are int32."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Range:
     """Finite numbers between two ends.
 
     Attributes:
-        low: the least.
-        high: the most.
-        positive: whether 0 is too little, where `low` is 0.
+        low: the smallest value.
+        high: the largest value.
+        positive: whether 0 is excluded, if `low` is 0.
     """
 
     low: float = 0
@@ -28,7 +28,7 @@ class Range:
     positive: bool = False
 
     def complaint(self, value: Any) -> str | None:
-        """Say what a number must be, or None where it is that; NaN is never in a range."""
+        """Return what a number must be, or None if it is in the range; NaN never is."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return "must be a finite number"
         if self.positive and value <= 0:
@@ -39,21 +39,21 @@ class Range:
 
 
 COUNT = Range(1)
-"""A number of things, at least one."""
+"""A count of at least one."""
 SIZE = Range(0, 1e18, positive=True)
-"""A positive number whose square is a number in 32 bits too."""
+"""A positive number whose square is a finite float32."""
 
 
 def flag(name: str) -> str:
-    """Return a field's option on the command line."""
+    """Return a field's flag on the command line."""
     return "--" + name.replace("_", "-")
 
 
 def check_ranges(values: Any) -> None:
-    """Check the fields of a dataclass that have a range, and each number of a tuple.
+    """Check the fields of a dataclass that have a range; of a tuple, each number.
 
     Raises:
-        UsageError: naming the option, what it must be and what it is.
+        UsageError: if one is out of range; the message names the flag, the range and the value.
     """
     for name, hint in typing.get_type_hints(type(values), include_extras=True).items():
         limits = [limit for limit in getattr(hint, "__metadata__", ()) if isinstance(limit, Range)]

@@ -1,4 +1,4 @@
-"""What a run is: what theta is and is for, how it is trained, how far and where, and what is shown of it."""
+"""A run as typed objects: its problem, method, length, placement and display."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .method_settings import MethodSettings
 from .settings import Loop, Placement, Show, with_values
 
 _MIXTURE_CLIP = 3.0
-"""Bound on an estimate in a mixture, over its member's scale: no particle may drown another member."""
+"""Bound on an estimate in a mixture, relative to its member's scale: no particle may dominate the others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Method(MethodSettings):
-    """How theta is trained: what decides each of its steps, and must not change in the middle of a run.
+    """How theta is trained: the settings that decide each of its steps, and must not change during a run.
 
     Attributes:
-        estimator: gives the meta-gradient; it holds the horizon, the window and the objective.
+        estimator: estimates the meta-gradient; it holds the horizon, the window and the objective.
 
     Raises:
         UsageError: for numbers out of range.
@@ -31,10 +31,10 @@ class Method(MethodSettings):
     estimator: Estimator
 
     def populations(self, names: tuple[str, ...]) -> dict[str, int]:
-        """Return the particles of each member.
+        """Return the number of particles of each member.
 
         Raises:
-            UsageError: when `task_particles` does not give one number for each.
+            UsageError: if `task_particles` does not have one number for each.
         """
         given = self.task_particles or (self.particles,) * len(names)
         if len(given) != len(names):
@@ -50,14 +50,15 @@ class Run:
     """A run of meta-training.
 
     Attributes:
-        problem: what theta is, what it is trained on, judged on and published as.
+        problem: what theta is, what it is trained and validated on, and how it is exported.
         method: how it is trained. These two decide theta, and must not change on resuming.
-        loop: how far, and how often it is looked at. This and what follows may change.
-        placement: on which devices.
-        show: where numbers go.
+        loop: the length of the run, and the intervals of validations and checkpoints. This and the following
+            may change.
+        placement: the devices.
+        show: the display and trackers.
 
     Raises:
-        UsageError: when the problem's members and the method's particles don't go together.
+        UsageError: if the problem's members and the method's particles don't match.
     """
 
     problem: Problem
@@ -71,7 +72,7 @@ class Run:
         self.method.populations(self.problem.names)
 
     def kept_in(self, run_dir: Path) -> Run:
-        """Return the run that starts from what its directory keeps, where its problem keeps anything."""
+        """Return the run with its problem's files taken from the copies in the run directory, if any."""
         return dataclasses.replace(self, problem=self.problem.kept_in(run_dir))
 
     @property
@@ -84,7 +85,7 @@ class Run:
         """Return the run with other values of its loop, placement and show, by the fields' names.
 
         Raises:
-            TypeError: for a name that is none of theirs.
+            TypeError: for a name that is not one of their fields.
         """
         parts = {name: getattr(self, name) for name in ("loop", "placement", "show")}
         parts, others = with_values(parts, changes)

@@ -1,4 +1,4 @@
-"""What may change when a run is resumed: how far it goes, where it is run, and what is shown of it.
+"""Settings that may change when a run is resumed: its length, placement and display.
 
 Importing this module imports nothing heavy, so that `--help` is quick.
 """
@@ -16,31 +16,31 @@ BackendName = Literal["shard_map", "pmap", "vmap"]
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """How far a run goes, and how often it is looked at and saved. All of it may change on resuming."""
+    """The length of a run, and how often it is validated and saved. All of it may change on resuming."""
 
     steps: Annotated[int, COUNT] = 1000
-    """Meta-steps to do in all."""
+    """Total number of meta-steps."""
     steps_per_call: Annotated[int, COUNT] = 10
-    """Meta-steps between two returns to the host; also how often a line is logged."""
+    """Meta-steps per call on the device, after each of which a line is logged."""
     validate_every: Annotated[int, COUNT] = 100
     """Meta-steps between validations of the unperturbed theta."""
     validation_episodes: Annotated[int, Range(1, 2**20)] = 16
     """Episodes per validation and task, the same ones every time."""
     reference_rates: Annotated[int, Range(0, 1000)] = 15
-    """Learning rates among which an Adam is tuned on the validation's episodes, once, to be compared with; 0
-    for no Adam, which saves a compilation."""
+    """Number of learning rates for tuning a reference Adam on the validation's episodes, once; 0 for no Adam,
+    which saves a compilation."""
     hysteresis_particles: Annotated[int, Range(0, 2**20)] = 2
-    """Particles whose present episodes are replayed with each validation, to see what theta's motion within
-    an episode does to their estimates; 0 for none, which saves a compilation."""
+    """Particles whose current episodes are replayed at each validation, to measure how theta's motion within
+    an episode changes their estimates; 0 for none, which saves a compilation."""
     checkpoint_seconds: Annotated[float, Range(0, 1e9)] = 60.0
-    """Seconds between checkpoints; 0 for no such checkpoints."""
+    """Seconds between checkpoints; 0 for no checkpoints by time."""
     checkpoint_every: Annotated[int, Range()] = 0
-    """Meta-steps between checkpoints; 0 for no such checkpoints. There is also one at each validation that is
-    the best so far, and one at the end."""
+    """Meta-steps between checkpoints; 0 for no checkpoints by meta-steps. There is also one at each
+    validation that is the best so far, and one at the end."""
     keep_last: Annotated[int, COUNT] = 3
-    """How many of the newest checkpoints to keep; the best by validation is kept too."""
+    """Number of newest checkpoints to keep; the best by validation is kept, too."""
     keep_hours: Annotated[float, Range(0, 1e6)] = 6.0
-    """Hours between checkpoints that are kept for good; 0 for none."""
+    """Hours between checkpoints that are kept permanently; 0 for none."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -48,7 +48,7 @@ class Loop:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where the particles are run. All of it may change on resuming."""
+    """Where the particles run. All of it may change on resuming."""
 
     devices: Annotated[int | None, COUNT] = None
     """Devices that share the population; default: all."""
@@ -57,7 +57,7 @@ class Placement:
     reduction: Literal["psum", "ordered"] = "psum"
     """How estimates are summed; ordered with --chunk 1 is bitwise the same on any number of CPU devices."""
     chunk: Annotated[int | None, COUNT] = None
-    """Particles that a device runs at once; default: what fits a CPU's cache, elsewhere all of its share."""
+    """Particles that a device runs at once; default: as many as fit a CPU's cache, on other devices all."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -65,12 +65,12 @@ class Placement:
 
 @dataclasses.dataclass(frozen=True)
 class Show:
-    """Where numbers go. All of it may change on resuming."""
+    """Display and trackers. All of it may change on resuming."""
 
     progress: bool = True
     """Whether to show progress on standard error: a display on a terminal, plain lines elsewhere."""
     tracker: Literal["none", "wandb"] = "none"
-    """Where numbers go beside metrics.jsonl in the run directory, which is always written."""
+    """Tracker besides metrics.jsonl in the run directory, which is always written."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; default: WANDB_MODE, or else online."""
     wandb_project: str | None = None
@@ -78,7 +78,7 @@ class Show:
     wandb_entity: str | None = None
     """W&B user or team; default: WANDB_ENTITY, or else yours."""
     wandb_group: str | None = None
-    """W&B group: what runs are compared under, a sweep's name say; default: WANDB_RUN_GROUP."""
+    """W&B group of runs to compare, such as a sweep's name; default: WANDB_RUN_GROUP."""
     wandb_name: str | None = None
     """W&B's name of the run; default: WANDB_NAME, or else the run directory's."""
     wandb_tags: tuple[str, ...] = ()
@@ -90,14 +90,14 @@ class Show:
 def with_values(
     groups: Mapping[str, Any], values: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give dataclasses other values, each value to the one that has a field of its name.
+    """Replace fields of several dataclasses, each in the dataclass that has a field of that name.
 
     Args:
-        groups: dataclasses, by names of their own.
-        values: by the fields' names, which no two groups share.
+        groups: dataclasses by name.
+        values: new values by field name; no two groups share a field name.
 
     Returns:
-        The groups, and the values that are no group's.
+        The groups, and the values that belong to no group.
     """
     changed, others = dict(groups), dict(values)
     for name, group in groups.items():

@@ -1,4 +1,4 @@
-"""Backpropagation truncated at random places, and compensated for."""
+"""Backpropagation truncated at random steps, with compensation."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _GATES = 0x67617465
 
 
 class RandomlyTruncated(Dynamics):
-    """A graph whose gradients are cut at random between two steps, and grow where they are not.
+    """A graph whose gradients are cut at random between steps, and scaled up where they are not cut.
 
-    Forwards it is the graph that it wraps. Before each step a gate is cut with probability
-    c = (alpha - 1) / ((alpha - 2) length + steps since the last cut); the gradient by the state before it is
-    multiplied by 0 where it is cut, and by 1 / (1 - c) elsewhere, which is 1 on average.
+    The forward pass is that of the wrapped graph. Before each step there is a cut with probability c = (alpha
+    - 1) / ((alpha - 2) length + steps since the last cut); the gradient with respect to the state is
+    multiplied by 0 at a cut, and by 1 / (1 - c) otherwise, so by 1 on average.
     """
 
     graph: Dynamics
@@ -42,9 +42,9 @@ class RandomlyTruncated(Dynamics):
     ) -> tuple[tuple[State, Array], Float[Array, ""]]:
         """Draw whether the gate is cut, and advance the graph."""
         inner, since = state
-        # A stream of its own: small numbers would be the graph's, since split folds in 0, 1, 2, ...
+        # A separate stream: split folds in 0, 1, 2, ..., which the graph may use.
         uniform = jax.random.uniform(jax.random.fold_in(key, _GATES))
-        chance = (self.alpha - 1) / ((self.alpha - 2) * self.length + since)
+        chance = (self.alpha - 1) / ((self.alpha - 2) * self.length + since.astype(uniform.dtype))
         cut = uniform < chance
         factor = jnp.where(cut, 0.0, 1 / (1 - chance))
         gated = jax.tree.map(lambda leaf: _gate(leaf, factor), inner)
@@ -53,16 +53,16 @@ class RandomlyTruncated(Dynamics):
 
     @property
     def ceiling(self) -> float:
-        """The graph's own."""
+        """The ceiling of the wrapped graph."""
         return self.graph.ceiling
 
 
 def _gate(leaf: Any, factor: Float[Array, ""]) -> Any:
-    """Return the leaf, whose gradient is multiplied by `factor` on its way back."""
+    """Return the leaf unchanged, with its gradient multiplied by `factor`."""
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return leaf
     fixed = jax.lax.stop_gradient(leaf)
-    # leaf - fixed is 0, also where the leaf is infinite.
+    # leaf - fixed is 0, also if the leaf is infinite.
     moving = jnp.where(jnp.isfinite(leaf), leaf - fixed, 0)
     return fixed + factor.astype(leaf.dtype) * moving
 
@@ -70,23 +70,23 @@ def _gate(leaf: Any, factor: Float[Array, ""]) -> Any:
 @register("artbp")
 @dataclasses.dataclass(frozen=True)
 class ARTBP(Estimator):
-    """Backpropagate through whole episodes, cut at random places, and compensate where it goes on.
+    """Backpropagate through whole episodes, with cuts at random steps and compensation elsewhere.
 
-    Unbiased: every path through the graph is cut sometimes, and weighed up by the inverse probability
-    otherwise. Needs a differentiable graph, and does not smooth.
+    Unbiased: every path through the graph is cut with some probability, and weighted by the inverse
+    probability otherwise. Needs a differentiable graph, and does not smooth.
 
     Variance: grows with the memory of the graph beyond `length`; finite for alpha > 3 for graphs whose
-        gradients stay bounded. Memory and cost: those of BPTT (T states, T (F + B)). A compiled loop has one
-        length, so that the cut segments save nothing here, where the paper backpropagates through one at a
-        time; the distribution of the estimates is the paper's.
+        gradients stay bounded. Memory and cost: those of BPTT (T states, T (F + B)). A compiled loop has a
+        fixed length, so cuts save nothing here, whereas the paper backpropagates through one segment at a
+        time; the distribution of the estimates is that of the paper.
 
     Attributes:
-        length: mean distance of cuts, in inner steps; None takes the window.
-        alpha: exponent of the distances' tail; above 2.
+        length: mean distance between cuts, in inner steps; None means the window.
+        alpha: tail exponent of the distances; above 2.
         rematerialise: as in BPTT.
 
     Raises:
-        UsageError: for an alpha of 2 or less, a length that makes a cut certain, and as `Estimator` does.
+        UsageError: for an alpha of 2 or less, a length that makes a cut certain, and as in `Estimator`.
 
     References: Tallec and Ollivier 2017, Unbiasing truncated backpropagation through time (arXiv 1705.08209).
     """
@@ -116,7 +116,7 @@ class ARTBP(Estimator):
 
     @property
     def steps_per_window(self) -> int:
-        """One episode; backward passes are not counted."""
+        """The steps of one episode; backward passes are not counted."""
         return self.unrolled
 
     @property
@@ -124,7 +124,7 @@ class ARTBP(Estimator):
         return BPTT(self.horizon, self.window, self.objective, self.phase, self.rematerialise)
 
     def init(self, dynamics: Dynamics, theta: Theta) -> SoloState:
-        """Return a particle of zeros whose episode of no steps is over."""
+        """Return a particle of zeros with a finished episode of no steps."""
         return self._exact.init(self._gated(dynamics), theta)
 
     def step(

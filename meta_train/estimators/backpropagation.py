@@ -1,4 +1,4 @@
-"""The core of the estimators that differentiate backwards: what a step unrolls, and nothing before."""
+"""The core of the backpropagating estimators: they differentiate what one step unrolls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import Estimate, Estimator
 
 
 class SoloState(struct.PyTreeNode):
-    """A particle of a single episode."""
+    """A particle with a single episode."""
 
     episode: Episode
     """Changes every step."""
@@ -25,17 +25,17 @@ class SoloState(struct.PyTreeNode):
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.episode.age
 
 
 @dataclasses.dataclass(frozen=True)
 class Backpropagation(Estimator):
-    """Differentiate what a step unrolls by theta, with the state at its start held fixed.
+    """Differentiate what one step unrolls with respect to theta, with the state at its start held fixed.
 
     Attributes:
-        rematerialise: keep the states alone on the way forward, and compute everything else again on the way
-            back: less memory, about one more forward pass of time.
+        rematerialise: store only the states in the forward pass, and recompute everything else in the
+            backward pass: less memory, for about the time of one more forward pass.
     """
 
     needs_derivatives: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Backpropagation(Estimator):
     rematerialise: bool = False
 
     def init(self, dynamics: Dynamics, theta: Theta) -> SoloState:
-        """Return a particle of zeros whose episode of no steps is over."""
+        """Return a particle of zeros with a finished episode of no steps."""
         return SoloState(blank(dynamics, theta), jnp.zeros((), jnp.int32))
 
     def step(
@@ -63,5 +63,5 @@ class Backpropagation(Estimator):
             return window.objective, (ended, window)
 
         gradient, (ended, window) = jax.grad(objective, has_aux=True)(theta)
-        next_state = SoloState(ended, state.episodes + finished(state.episode))
+        next_state = SoloState(ended, state.episodes + finished(state.episode).astype(jnp.int32))
         return next_state, self.report(gradient, ended, window, meta_step)

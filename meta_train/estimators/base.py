@@ -21,25 +21,25 @@ Phase = Literal["lockstep", "staggered", "random"]
 
 
 class Estimate(NamedTuple):
-    """What a particle says after one step."""
+    """The result of one step of a particle."""
 
     gradient: Theta
     """Estimate of the meta-gradient, shaped like theta."""
     metrics: dict[str, Float[Array, ""]]
-    """Scalars by name, as `Estimator.report` makes them."""
+    """Scalars by name, as returned by `Estimator.report`."""
     silent: Bool[Array, ""] | bool = False
-    """Whether it says nothing yet: its gradient is zeros that stand for no information, not for a minimum."""
+    """Whether there is no estimate yet: the zeros of its gradient then mean no information, not a minimum."""
 
 
 class Drawn(NamedTuple):
-    """What a step draws before it runs."""
+    """The random draws of a step."""
 
     length: Length
-    """Of the episode that it starts, if it starts one."""
+    """Length of the episode that it starts, if it starts one."""
     start_key: Key[Array, ""]
-    """The randomness of that episode's start."""
+    """PRNG key of that episode's start."""
     advance_key: Key[Array, ""]
-    """The randomness of what it unrolls."""
+    """PRNG key of the steps that it unrolls."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,24 +47,23 @@ class Estimator(abc.ABC):
     """Estimates the gradient of the meta-objective, one window at a time.
 
     An estimator holds no arrays: it is its own configuration. It handles a single particle; populations are
-    a `vmap`, devices a mesh (`step.py`, `mesh.py`).
+    handled by a `vmap`, devices by a mesh (`step.py`, `mesh.py`).
 
     Attributes:
-        horizon: law of episode lengths.
+        horizon: distribution of episode lengths.
         window: inner steps per window (the truncation length).
-        objective: what an episode is judged by.
-        phase: which part of an episode the particles of a population are in:
-            "lockstep": all in the same, as far as horizons are the same;
-            "staggered": spread over all parts, since a particle's first episode is cut short after a random
-            number of windows ("step-unlocked"). Its length is drawn in proportion to law x length, and it is
-            judged as a part of the whole episode, so that particles are in all parts as often as in the long
-            run; but at first early windows count too often;
-            "random": staggered, and estimates are silent for as many meta-steps as the longest episode has
-            windows, so that no cut episode counts; these windows are part of the budget.
-            An estimator that runs whole episodes has no phases.
+        objective: the objective of an episode.
+        phase: how the particles of a population are spread over an episode. "lockstep": all at the same age,
+            as far as their horizons are equal. "staggered": spread over all ages, because a particle's first
+            episode is cut short after a random number of windows ("step-unlocked"). Its length is drawn in
+            proportion to probability x length, and it counts as a part of the whole episode, so all ages are
+            as frequent as in the long run; but initially, early windows count too often. "random": staggered,
+            but estimates are silent for as many meta-steps as the longest episode has windows, so that no cut
+            episode counts; these windows are part of the budget. An estimator that runs whole episodes
+            ignores the phase.
 
     Raises:
-        UsageError: for a window that is not positive, a horizon that is no multiple of it, or an unknown
+        UsageError: for a window that is not positive, a horizon that is not a multiple of it, or an unknown
             phase.
     """
 
@@ -74,9 +73,9 @@ class Estimator(abc.ABC):
     phase: Phase = "staggered"
 
     whole_episodes: ClassVar[bool] = False
-    """Whether a step runs an episode from its start to its end, instead of one window."""
+    """Whether a step runs a whole episode instead of one window."""
     needs_derivatives: ClassVar[bool] = False
-    """Whether it sees nothing of what has no derivative, such as an accuracy or a rounded number."""
+    """Whether it needs derivatives of the losses: an accuracy, or a rounded number, has none."""
 
     def __post_init__(self) -> None:
         if self.window < 1:
@@ -90,21 +89,21 @@ class Estimator(abc.ABC):
         """Return the state of a particle that has no episode yet; the first `step` starts one.
 
         Returns:
-            A tree of zeros, with the attributes `episodes` (how many were started, int32) and `age` (steps
-            done in the present one, int32).
+            A tree of zeros, with the attributes `episodes` (number of episodes started, int32) and `age`
+            (steps done in the current one, int32).
         """
 
     @abc.abstractmethod
     def step(
         self, dynamics: Dynamics, theta: Theta, state: Any, key: Key[Array, ""], meta_step: Int[Array, ""]
     ) -> tuple[Any, Estimate]:
-        """Advance the particle by one window, starting an episode first where the last one is over.
+        """Advance the particle by one window, starting a new episode first if the last one is over.
 
         Args:
             dynamics: the unrolled graph.
-            theta: the present meta-parameters.
-            state: what `init` or the last `step` returned.
-            key: fresh randomness for this particle and window.
+            theta: the current meta-parameters.
+            state: the state returned by `init` or the last `step`.
+            key: a fresh PRNG key for this particle and window.
             meta_step: meta-steps done so far.
 
         Returns:
@@ -114,7 +113,7 @@ class Estimator(abc.ABC):
     @property
     @abc.abstractmethod
     def steps_per_window(self) -> int:
-        """Inner steps that one `step` runs, all antithetic members counted."""
+        """Inner steps that one `step` runs, counting all antithetic members."""
 
     @property
     def unrolled(self) -> int:
@@ -123,17 +122,17 @@ class Estimator(abc.ABC):
 
     @property
     def silence(self) -> int:
-        """Meta-steps at a run's start whose estimates are silent; theta does not move in them."""
+        """Number of meta-steps at a run's start with silent estimates, during which theta is not updated."""
         if self.phase != "random" or self.whole_episodes:
             return 0
         return self.horizon.bounds()[1] // self.window
 
     def draw_step(self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]) -> Drawn:
-        """Draw what a step needs: the length of an episode, should it start one, and two streams of keys.
+        """Draw what a step needs: the length of an episode, in case it starts one, and two keys.
 
         Args:
-            key: randomness of this particle and step.
-            first: whether the particle has had no episode.
+            key: the PRNG key of this particle and step.
+            first: whether the particle has had no episode yet.
             meta_step: meta-steps done so far.
         """
         begin_key, advance_key = jax.random.split(key)
@@ -143,8 +142,9 @@ class Estimator(abc.ABC):
     def draw_length(self, key: Key[Array, ""], first: Bool[Array, ""], meta_step: Int[Array, ""]) -> Length:
         """Draw the length of an episode; a particle's first one may be cut short (`phase`).
 
-        Particles then are in the stationary state of renewal theory from the first windows on: in an episode
-        of length L in proportion to L times its probability, and with any number of its windows to go.
+        The particles are then in the stationary state of renewal theory from the first windows on: in an
+        episode of length L with a probability proportional to L times its probability, with a uniform number
+        of windows left.
         """
         length_key, cut_key = jax.random.split(key)
         if self.phase == "lockstep" or self.whole_episodes:
@@ -152,7 +152,7 @@ class Estimator(abc.ABC):
             return Length(steps, steps)
         steps = self.horizon.sample_in_progress(length_key, self.window, meta_step, first)
         windows = jax.random.randint(cut_key, (), 1, steps // self.window + 1)
-        return Length(steps, jnp.where(first, windows * self.window, steps))
+        return Length(steps, jnp.where(first, windows.astype(steps.dtype) * self.window, steps))
 
     def unroll(
         self,
@@ -162,7 +162,7 @@ class Estimator(abc.ABC):
         key: Key[Array, ""],
         rematerialise: bool = False,
     ) -> tuple[Episode, Window]:
-        """Advance an episode by what one `step` unrolls."""
+        """Advance an episode by the number of steps that one `step` unrolls."""
         shared = (dynamics, self.objective, theta, episode, self.window)
         if self.whole_episodes:
             return complete(*shared, self.unrolled, key, rematerialise)
@@ -171,12 +171,12 @@ class Estimator(abc.ABC):
     def report(
         self, gradient: Theta, episodes: Episode, window: Window, meta_step: Int[Array, ""]
     ) -> Estimate:
-        """Make the estimate of a step: the gradient, zeros while it is silent, and the metrics that all have.
+        """Return the estimate of a step: the gradient, or zeros while silent, and the common metrics.
 
         Args:
             gradient: shaped like theta.
             episodes: the episode after the step, or several stacked ones.
-            window: what the step gave, stacked like the episodes.
+            window: the results of the step, stacked like the episodes.
             meta_step: meta-steps done so far.
         """
         silent = meta_step < self.silence
@@ -186,7 +186,7 @@ class Estimator(abc.ABC):
         over = episodes.age >= episodes.horizon
         metrics = {
             "loss": jnp.mean(window.loss),
-            "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0)),
+            "objective": jnp.mean(jnp.where(over, episodes.objective, 0.0), dtype=jnp.float32),
             "finished": jnp.mean(over.astype(jnp.float32)),
             "diverged": jnp.mean(episodes.diverged),
             "age": jnp.mean(episodes.age.astype(jnp.float32)),

@@ -12,14 +12,14 @@ from .registry import register
 @register("bptt")
 @dataclasses.dataclass(frozen=True)
 class BPTT(Backpropagation):
-    """Differentiate an episode's objective from its end to its start.
+    """Backpropagate an episode's objective from its end to its start.
 
-    Exact. Needs a differentiable graph, does not smooth, and is of no use where the graph is chaotic: there
-    the exact gradient grows exponentially with the horizon T.
+    Exact. Needs a differentiable graph, does not smooth, and is useless if the graph is chaotic, because the
+    exact gradient then grows exponentially with the horizon T.
 
-    Variance: none but that of the data, which under chaos is e^(2 lambda T). Memory: all that an episode
-        computes; with `rematerialise` the states at the windows' starts and within one window, so that a
-        window of about sqrt(T) takes the least. Cost: T (F + B).
+    Variance: only that of the data, which under chaos is e^(2 lambda T). Memory: all intermediate values of
+    an episode; with `rematerialise` the states at the windows' starts and within one window, so a window of
+    about sqrt(T) takes the least. Cost: T (F + B).
 
     References: Rumelhart, Hinton, Williams 1986; rematerialisation: Griewank 1992, Chen et al. 2016 (arXiv
         1604.06174); chaos: Metz, Freeman, Schoenholz, Kachman 2021 (arXiv 2111.05803).
@@ -29,5 +29,5 @@ class BPTT(Backpropagation):
 
     @property
     def steps_per_window(self) -> int:
-        """An episode's; backward passes are not counted."""
+        """The steps of an episode; backward passes are not counted."""
         return self.unrolled

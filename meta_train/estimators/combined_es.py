@@ -24,7 +24,7 @@ class Moments(struct.PyTreeNode):
     mean: Theta
     variance: Theta
     samples: Theta
-    """How many numbers each coordinate is made of, as float32."""
+    """Number of samples in each coordinate, as float32."""
 
     @classmethod
     def of_nothing(cls, theta: Theta) -> Moments:
@@ -33,19 +33,19 @@ class Moments(struct.PyTreeNode):
         return cls(zeros, zeros, jax.tree.map(lambda t: jnp.zeros(t.shape, jnp.float32), theta))
 
     def fold(self, sample: Theta, decay: float) -> Moments:
-        """Fold a sample in, but for coordinates that are not finite, which stay as they are.
+        """Add a sample, except for its non-finite coordinates, which stay unchanged.
 
-        An average of the first few, an exponential one later.
+        The result is a plain average of the first few samples, and an exponential average later.
         """
 
         def folded(m: Array, v: Array, n: Array, x: Array) -> tuple[Array, Array, Array]:
-            kept = jnp.minimum(decay, n / (n + 1))
-            # Bounded, so that two of them can be added: infinity would never be forgotten.
+            kept = jnp.minimum(decay, n / (n + 1)).astype(m.dtype)
+            # Bounded, so the sum of two is finite: an infinite average would never recover.
             most = float(jnp.finfo(v.dtype).max) / 4
             mean = m + (1 - kept) * (x - m)
             variance = kept * (v + (1 - kept) * jnp.minimum(jnp.square(x - m), most))
-            # Two variances take two samples: more than that need not be counted exactly.
-            new, old = (mean.astype(m.dtype), variance.astype(v.dtype), n + 1), (m, v, n)
+            # A variance needs two samples; larger numbers need not be exact.
+            new, old = (mean, variance, n + 1), (m, v, n)
             return select(jnp.isfinite(x), new, old)
 
         leaves, treedef = jax.tree.flatten(sample)
@@ -55,14 +55,14 @@ class Moments(struct.PyTreeNode):
 
 
 class CombinedState(struct.PyTreeNode):
-    """A particle, and what its two estimates were like so far."""
+    """A particle, and the moments of its two estimates so far."""
 
     particle: PairState
     """The antithetic pair."""
     evolution: Moments
-    """Of the evolution-strategies estimates."""
+    """Moments of the evolution-strategies estimates."""
     pathwise: Moments
-    """Of the reparameterised gradients."""
+    """Moments of the reparameterised gradients."""
 
     @property
     def episodes(self) -> Int[Array, ""]:
@@ -71,7 +71,7 @@ class CombinedState(struct.PyTreeNode):
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.particle.age
 
 
@@ -81,24 +81,24 @@ class CombinedES(Perturbing):
     """Average truncated ES and the gradient through the same perturbed windows, by inverse variance.
 
     Both estimate the gradient of the smoothed objective of a window: one from the antithetic losses, the
-    other (reparameterisation) by backpropagating at theta + noise and theta - noise. Each coordinate weighs
-    them by the inverse of its variance, so that the combination follows backpropagation where the graph is
-    tame, and evolution strategies where it is chaotic. The variances are those of this particle's earlier
-    windows, never of the present sample: weights that knew the sample would be biased.
+    other (reparameterisation) by backpropagating at theta + noise and theta - noise. In each coordinate they
+    are weighted by inverse variance, so the combination follows backpropagation where the graph is tame, and
+    evolution strategies where it is chaotic. The variances are those of this particle's earlier windows,
+    without the current sample, which would make the weights biased.
 
     Biased like every truncated estimator, unless the window is the horizon; then unbiased for the smoothed
     objective. Needs a differentiable graph.
 
-    Variance: coordinate by coordinate not above the smaller of the two, once the variances are known and as
-        far as the two are not correlated. A coordinate of the pathwise gradient that is not finite is left
-        out, and no other. Memory: two states, eight thetas, one window's backpropagation for both members.
+    Variance: in each coordinate at most the smaller of the two, once the variances are known and if the two
+        are uncorrelated. Non-finite coordinates of the pathwise gradient are left out individually. Memory:
+        two states, eight thetas, one window's backpropagation for both members.
         Cost: 2 K (F + B).
 
     Attributes:
-        decay: of the running variances, per window.
+        decay: decay of the running variances, per window.
 
     Raises:
-        UsageError: for a decay outside [0, 1), and as `Perturbing` does.
+        UsageError: for a decay outside [0, 1), and as in `Perturbing`.
 
     References: Metz et al. 2019, Understanding and correcting pathologies in the training of learned
         optimizers (arXiv 1810.10180).
@@ -113,15 +113,15 @@ class CombinedES(Perturbing):
 
     @property
     def steps_per_window(self) -> int:
-        """Both members of the pair."""
+        """The steps of both members of the pair."""
         return 2 * self.unrolled
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Always."""
+        """Return True: always."""
         return jnp.asarray(True)
 
     def init(self, dynamics: Dynamics, theta: Theta) -> CombinedState:
-        """Return a particle of zeros whose episodes of no steps are over."""
+        """Return a particle of zeros with finished episodes of no steps."""
         nothing = Moments.of_nothing(theta)
         return CombinedState(blank_pair(dynamics, theta), nothing, nothing)
 
@@ -134,7 +134,7 @@ class CombinedES(Perturbing):
         key: Key[Array, ""],
         meta_step: Int[Array, ""],
     ) -> tuple[CombinedState, Estimate]:
-        """Differentiate both members, and combine with the losses' own estimate."""
+        """Differentiate both members, and combine their gradient with the estimate from the losses."""
         particle = state.particle
         drawn = self.draw_step(key, particle.episodes == 0, meta_step)
 
@@ -146,13 +146,13 @@ class CombinedES(Perturbing):
         differentiated = jax.vmap(jax.value_and_grad(member, has_aux=True))
         (_, (pair, window)), gradients = differentiated(antithetic(theta, fresh_noise), particle.pair)
         sigma = self.sigma_at(meta_step)
-        score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+        score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         difference = (window.objective[0] - window.objective[1]) / 2
         evolution = jax.tree.map(lambda s: s * difference, score)
         pathwise = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         gradient = self._combine(state, evolution, pathwise)
         next_state = CombinedState(
-            PairState(pair, fresh_noise, score, particle.episodes + particle.over),
+            PairState(pair, fresh_noise, score, particle.episodes + particle.over.astype(jnp.int32)),
             state.evolution.fold(evolution, self.decay),
             state.pathwise.fold(pathwise, self.decay),
         )
@@ -161,7 +161,7 @@ class CombinedES(Perturbing):
     def _combine(self, state: CombinedState, evolution: Theta, pathwise: Theta) -> Theta:
         def weigh(e: Array, p: Array, ev: Array, pv: Array, es: Array, ps: Array) -> Array:
             total = ev + pv
-            # A variance takes two samples; until then, the one that no chaos can blow up.
+            # A variance needs two samples; until then use evolution strategies, which chaos does not affect.
             known = (es >= 2) & (ps >= 2) & (total > 0)
             share = jnp.where(known, ev / jnp.where(total > 0, total, 1), 0)
             return jnp.where(jnp.isfinite(p), share * p + (1 - share) * e, e)

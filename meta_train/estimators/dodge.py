@@ -26,7 +26,7 @@ class DodgeState(struct.PyTreeNode):
     moving: TangentState
     """The episode and its derivatives along the directions."""
     directions: Theta
-    """Present directions, first axis of each leaf; change when they are redrawn."""
+    """Current directions, as the first axis of each leaf; change when they are redrawn."""
     total: Theta
     """Sum of the episode's directions; changes with them."""
 
@@ -37,7 +37,7 @@ class DodgeState(struct.PyTreeNode):
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.moving.age
 
 
@@ -46,20 +46,20 @@ class DodgeState(struct.PyTreeNode):
 class DODGE(Estimator):
     """Differentiate forwards along random directions u, and return (derivative along u) u.
 
-    The directions are drawn at an episode's start, or every `redraw_windows` windows; then the derivative is
-    along all of the episode's draws, and is multiplied by their sum. Unbiased, since E u u^T = 1: the limit
-    of NRES for small sigma (or of GPES and PES, when redrawn). Needs a differentiable graph, and does not
-    smooth: it fails in chaos like BPTT.
+    The directions are drawn at an episode's start, or every `redraw_windows` windows; in the latter case the
+    derivative is along all of the episode's draws, and is multiplied by their sum. Unbiased, because E u u^T
+    = 1: the limit of NRES for small sigma (or of GPES and PES, if redrawn). Needs a differentiable graph, and
+    does not smooth: under chaos it fails like BPTT.
 
     Variance: (P + 1) |grad|^2 / directions per episode. Memory: a state per direction and one more, two
-        thetas per direction. Cost: K F (1 + 2 directions) or so for a window of K.
+    thetas per direction. Cost: about K F (1 + 2 directions) for a window of K.
 
     Attributes:
-        directions: how many.
-        redraw_windows: windows between draws; None keeps them for the episode.
+        directions: the number of directions.
+        redraw_windows: windows between draws; None keeps the directions for the episode.
 
     Raises:
-        UsageError: for numbers that are not positive, and as `Estimator` does.
+        UsageError: for numbers that are not positive, and as in `Estimator`.
 
     References: Silver, Goyal, Danihelka, Hessel, van Hasselt 2022, Learning by directional gradient descent
         (DODGE, ICLR 2022); Baydin et al. 2022, Gradients without backpropagation (arXiv 2202.08587).
@@ -79,11 +79,11 @@ class DODGE(Estimator):
 
     @property
     def steps_per_window(self) -> int:
-        """One episode; derivatives are not counted."""
+        """The steps of one episode; derivatives are not counted."""
         return self.unrolled
 
     def init(self, dynamics: Dynamics, theta: Theta) -> DodgeState:
-        """Return a particle of zeros whose episode of no steps is over."""
+        """Return a particle of zeros with a finished episode of no steps."""
         nothing = jax.tree.map(lambda t: jnp.zeros((self.directions, *t.shape), t.dtype), theta)
         return DodgeState(blank_tangents(dynamics, theta, self.directions), nothing, nothing)
 

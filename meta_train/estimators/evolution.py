@@ -5,11 +5,11 @@ draw. After a window with objectives L+ and L- its estimate is
 
     score (L+ - L-) / 2,        score = sum of noise_i / sigma_i^2 over the draws i that count.
 
-The family's members differ in when noise is redrawn, in which draws count, and in how far a step runs:
+The members of the family differ in when noise is redrawn, which draws count, and what a step runs:
 
     member       redrawn                 draws that count      a step runs
     FullES       every episode           the only one          an episode
-    TruncatedES  every window            the present one       a window     (biased: forgets earlier windows)
+    TruncatedES  every window            the current one       a window     (biased: forgets earlier windows)
     PES          every window            all of the episode    a window
     GPES         every few windows       all of the episode    a window
     NRES         at an episode's start   the only one          a window
@@ -35,7 +35,7 @@ from .perturbation import PairState, Perturbing, antithetic, blank_pair, select
 
 
 class PairRun(NamedTuple):
-    """What a step of a pair gave, before any gradient is made of it."""
+    """The results of a step of a pair, from which the gradient is computed."""
 
     state: PairState
     """The particle after the step."""
@@ -46,11 +46,11 @@ class PairRun(NamedTuple):
     after: Float[Array, ""]
     """The same after the step."""
     difference: Float[Array, ""]
-    """Half the difference of what the members' objectives gained in the step."""
+    """Half the difference of the members' increments of the objective in the step."""
     window: Window
-    """What the step gave, stacked."""
+    """The step's results, stacked."""
     drawn: Drawn
-    """What the step drew before it ran."""
+    """The step's random draws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +58,19 @@ class EvolutionStrategies(Perturbing):
     """Antithetic evolution strategies on windows of an unrolled graph.
 
     Attributes:
-        loss_transform: what is made of the pair's loss difference: "raw" leaves it; "sign" takes its sign
-            times `loss_bound`, which is biased and does not feel the loss's scale; "clip" bounds it by
-            `loss_bound`, which is biased where it bites.
-        loss_bound: see there; in units of the objective, of half the difference of the two members.
-        credit: "causal" weighs what a window adds to the objective with the draws until then; "total" gives
-            the change of (score x objective so far), whose sum over an episode is the whole score times the
-            whole objective. Both are unbiased; which has the smaller variance depends on the problem. It is
-            the second form of telescoping sums for a final loss.
+        loss_transform: transform of the pair's loss difference: "raw" keeps it; "sign" takes its sign times
+            `loss_bound`, which is biased and independent of the loss's scale; "clip" bounds it by
+            `loss_bound`, which is biased if it takes effect.
+        loss_bound: see `loss_transform`; in units of the objective, for half the difference of the two
+            members.
+        credit: "causal" weights the window's increment of the objective with the draws until then; "total"
+            gives the change of (score x objective so far), whose sum over an episode is the whole score times
+            the whole objective. Both are unbiased; which has the smaller variance depends on the problem.
+            "total" is the second form of telescoping sums for a final loss.
 
     Raises:
-        UsageError: for an unknown transform or credit, a bound that is not positive, credit "total" where it
-            is not defined, and as `Perturbing` does.
+        UsageError: for an unknown transform or credit, a bound that is not positive, credit "total" if it is
+            not defined, and as in `Perturbing`.
     """
 
     loss_transform: Literal["raw", "sign", "clip"] = "raw"
@@ -77,7 +78,7 @@ class EvolutionStrategies(Perturbing):
     credit: Literal["causal", "total"] = "causal"
 
     remembers: ClassVar[bool]
-    """Whether all of an episode's draws count, or the present one alone."""
+    """Whether all of an episode's draws count, or only the current one."""
 
     def __post_init__(self) -> None:
         Perturbing.__post_init__(self)
@@ -95,11 +96,11 @@ class EvolutionStrategies(Perturbing):
 
     @property
     def steps_per_window(self) -> int:
-        """Both members of the pair."""
+        """The steps of both members of the pair."""
         return 2 * self.unrolled
 
     def init(self, dynamics: Dynamics, theta: Theta) -> PairState:
-        """Return a particle of zeros whose episodes of no steps are over."""
+        """Return a particle of zeros with finished episodes of no steps."""
         return blank_pair(dynamics, theta)
 
     def step_with(
@@ -111,10 +112,10 @@ class EvolutionStrategies(Perturbing):
         key: Key[Array, ""],
         meta_step: Int[Array, ""],
     ) -> tuple[PairState, Estimate]:
-        """Run the pair, and weigh its difference with the score."""
+        """Run the pair, and multiply its loss difference by the score."""
         run = self.run_pair(dynamics, theta, state, fresh_noise, key, meta_step)
         if self.credit == "total":
-            # A past score of an episode that is over has been forgotten, and `before` is 0 then.
+            # At an episode's start, the past score has been reset and `before` is 0.
             weigh = lambda score, past: score * run.after - past * run.before  # noqa: E731
             gradient = jax.tree.map(weigh, run.state.score, run.past)
         else:
@@ -132,20 +133,20 @@ class EvolutionStrategies(Perturbing):
         meta_step: Int[Array, ""],
         fresh_score: Theta | None = None,
     ) -> PairRun:
-        """Run both members of a pair by one step, starting an episode first where the last one is over.
+        """Run one step of both members of a pair, starting a new episode first if the last one is over.
 
         Args:
             dynamics: the unrolled graph.
-            theta: the present meta-parameters.
+            theta: the current meta-parameters.
             state: the particle.
             fresh_noise: the noise to use, if this window redraws it.
-            key: randomness of this particle and window.
+            key: PRNG key of this particle and window.
             meta_step: meta-steps done so far.
-            fresh_score: the score of that noise; None for that of isotropic noise, noise / sigma^2.
+            fresh_score: the score of that noise; None for isotropic noise, whose score is noise / sigma^2.
         """
         if fresh_score is None:
             sigma = self.sigma_at(meta_step)
-            fresh_score = jax.tree.map(lambda e: (e / sigma**2).astype(e.dtype), fresh_noise)
+            fresh_score = jax.tree.map(lambda e: e / jnp.asarray(sigma**2, e.dtype), fresh_noise)
         drawn = self.draw_step(key, state.episodes == 0, meta_step)
         new = state.over
         windows_done = jnp.where(new, 0, state.age // self.window)
@@ -156,13 +157,13 @@ class EvolutionStrategies(Perturbing):
         score = jax.tree.map(lambda p, s: jnp.where(redraw, p + s, p), past, fresh_score)
 
         def member(theta: Theta, episode: Episode) -> tuple[Episode, Window]:
-            # Each starts under its own theta: an initial state that depends on it is part of the graph.
+            # Each member starts with its own theta: an initial state that depends on it is part of the graph.
             episode = renew(dynamics, theta, episode, drawn.length, drawn.start_key)
             return self.unroll(dynamics, theta, episode, drawn.advance_key)
 
         pair, window = jax.vmap(member)(antithetic(theta, noise), state.pair)
         return PairRun(
-            state=PairState(pair, noise, score, state.episodes + new),
+            state=PairState(pair, noise, score, state.episodes + new.astype(jnp.int32)),
             past=past,
             before=jnp.where(new, 0, _half_difference(state.pair.objective)),
             after=_half_difference(pair.objective),
@@ -174,16 +175,16 @@ class EvolutionStrategies(Perturbing):
     def run_beside(
         self, dynamics: Dynamics, theta: Theta, episode: Episode, run: PairRun
     ) -> tuple[Float[Array, ""], Episode]:
-        """Run another episode by the same step as a pair, with the pair's horizon and random draws.
+        """Run the same step of another episode as of a pair, with the pair's horizon and random draws.
 
         Args:
             dynamics: the unrolled graph.
-            theta: the episode's own, and differentiable.
-            episode: as old as the pair was before its step.
-            run: what the pair's step gave.
+            theta: the theta of that episode; differentiable.
+            episode: an episode of the pair's age before its step.
+            run: the results of the pair's step.
 
         Returns:
-            What the episode's objective gained, and the episode after the step.
+            The increment of the episode's objective, and the episode after the step.
         """
         episode = renew(dynamics, theta, episode, run.drawn.length, run.drawn.start_key)
         episode, window = self.unroll(dynamics, theta, episode, run.drawn.advance_key)

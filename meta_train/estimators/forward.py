@@ -1,8 +1,8 @@
-"""The core of the estimators that differentiate forwards: tangents travel with the episode.
+"""The core of the forward-mode estimators, which carry tangents along with the episode.
 
-For a direction u in the space of theta, the tangent c = (d state / d theta) u of an episode's state obeys
-c' = (df/ds) c + (df/dtheta) u, one forward derivative per step, and the derivative of the objective along u
-comes with it. DODGE carries a few random directions, RTRL a whole basis of them.
+For a direction u in the space of theta, the tangent c = (d state / d theta) u of an episode's state obeys c'
+= (df/ds) c + (df/dtheta) u, one forward derivative per step, which also gives the derivative of the objective
+along u. DODGE carries a few random directions, RTRL a whole basis.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ Tangents = tuple[Array, ...]
 
 
 class TangentState(struct.PyTreeNode):
-    """A particle whose episode carries its derivatives."""
+    """A particle whose episode carries derivatives."""
 
     episode: Episode
     """Changes every step."""
     tangents: Tangents
-    """Derivatives of the episode along each direction, directions first; change every step."""
+    """Derivatives of the episode along each direction, which is the first axis; change every step."""
     episodes: Int[Array, ""]
     """Episodes started."""
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.episode.age
 
     @property
     def over(self) -> Bool[Array, ""]:
-        """Whether the present episode is over."""
+        """Whether the current episode is over."""
         return finished(self.episode)
 
 
 class Pushed(NamedTuple):
-    """What a step gave."""
+    """The results of a step."""
 
     state: TangentState
     slopes: Float[Array, " directions"]
@@ -54,7 +54,7 @@ class Pushed(NamedTuple):
 
 
 def blank_tangents(dynamics: Dynamics, theta: Theta, directions: int) -> TangentState:
-    """Return a particle of zeros whose episode of no steps is over."""
+    """Return a particle of zeros with a finished episode of no steps."""
     episode = blank(dynamics, theta)
     tangents = tuple(jnp.zeros((directions, *x.shape), x.dtype) for x in float_leaves(episode))
     return TangentState(episode, tangents, jnp.zeros((), jnp.int32))
@@ -72,12 +72,12 @@ def push(
     """Run one step of an estimator, and push the tangents along.
 
     Args:
-        estimator: says how far, and how long episodes last.
+        estimator: defines the number of steps to unroll, and the episode lengths.
         dynamics: the unrolled graph.
         theta: the meta-parameters.
         state: the particle; a new episode starts with the tangent of its initial state.
         directions: shaped like theta, with the directions as the first axis of each leaf.
-        key: the step's randomness.
+        key: the step's PRNG key.
         meta_step: meta-steps done so far.
     """
     drawn = estimator.draw_step(key, state.episodes == 0, meta_step)
@@ -101,7 +101,8 @@ def push(
     tangents, slopes, episode, window = jax.vmap(along, out_axes=(0, 0, None, None))(
         directions, state.tangents
     )
-    return Pushed(TangentState(episode, tangents, state.episodes + state.over), slopes, window)
+    episodes = state.episodes + state.over.astype(jnp.int32)
+    return Pushed(TangentState(episode, tangents, episodes), slopes, window)
 
 
 def float_leaves(tree: Any) -> Tangents:

@@ -17,12 +17,12 @@ from .registry import register
 class FullES(EvolutionStrategies):
     """Run an antithetic pair from the start of an episode to its end, under one draw of noise.
 
-    Unbiased for the objective smoothed with one draw per episode. The window only says how often the end of
-    the episode may come; it changes no estimate of a constant horizon. Where horizons differ, the particles
-    compute as many steps as the longest one takes.
+    Unbiased for the objective smoothed with one draw per episode. The window only limits where an episode may
+    end, and doesn't affect estimates with a constant horizon. If horizons differ, every particle computes as
+    many steps as the longest one.
 
     Variance: (P + 1) |grad|^2 per episode on quadratics. Memory: the pair's states. Cost: 2 T F for a step,
-        F for a forward inner step and T of them in the longest episode.
+        with F the cost of a forward inner step and T the length of the longest episode.
 
     References: Rechenberg 1973; Salimans et al. 2017 (arXiv 1703.03864), with antithetic pairs; for learned
         optimizers Metz et al. 2022, VeLO (arXiv 2211.09760).
@@ -32,5 +32,5 @@ class FullES(EvolutionStrategies):
     whole_episodes: ClassVar[bool] = True
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Always."""
+        """Return True: always."""
         return jnp.asarray(True)

@@ -16,16 +16,16 @@ from .registry import register
 @register("gpes")
 @dataclasses.dataclass(frozen=True)
 class GPES(EvolutionStrategies):
-    """Redraw noise every `noise_windows` windows, and weigh losses with all draws of the episode.
+    """Redraw noise every `noise_windows` windows, and weight losses with all draws of the episode.
 
-    One window is PES; an episode or more is NRES. Unbiased for the objective smoothed with one draw per block
-    of windows. Memory: the pair's states and two thetas.
+    With one window this is PES; with an episode or more it is NRES. Unbiased for the objective smoothed with
+    one draw per block of windows. Memory: the pair's states and two thetas.
 
     Attributes:
-        noise_windows: how many windows share a draw.
+        noise_windows: number of windows that share a draw.
 
     Raises:
-        UsageError: when `noise_windows` is not positive.
+        UsageError: if `noise_windows` is not positive.
 
     References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023 (arXiv 2304.12180).
     """
@@ -40,5 +40,5 @@ class GPES(EvolutionStrategies):
             raise UsageError(f"noise_windows must be at least 1 window, not {self.noise_windows}")
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Before the first window of each block."""
+        """Return True before the first window of each block."""
         return windows_done % self.noise_windows == 0

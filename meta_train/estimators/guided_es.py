@@ -1,4 +1,4 @@
-"""Guided evolution strategies: more noise where surrogate gradients point."""
+"""Guided evolution strategies: more noise along surrogate gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .registry import register
 
 
 class GuidedState(struct.PyTreeNode):
-    """A particle, and the surrogate gradients that shape its noise."""
+    """A particle, and the surrogate gradients that determine the covariance of its noise."""
 
     reused: PairState
     """The antithetic pair."""
@@ -34,7 +34,7 @@ class GuidedState(struct.PyTreeNode):
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.reused.age
 
 
@@ -43,30 +43,29 @@ class GuidedState(struct.PyTreeNode):
 class GuidedES(Estimator):
     """Draw noise partly in the span of recent surrogate gradients, once per episode.
 
-    With U an orthonormal basis of the last `directions` surrogates, which are gradients backpropagated
-    through single windows, noise has covariance
+    Surrogates are gradients backpropagated through single windows. With an orthonormal basis U of the last
+    `directions` surrogates, the noise has covariance
 
         sigma^2 C,    C = alpha I + (1 - alpha) (P / directions) U U^T,
 
-    whose trace is that of isotropic noise. An episode's estimates sum to noise (L+ - L-) / (2 sigma^2); with
-    a window as long as the horizon that is the published estimator with beta = P and sigma sqrt(P) for its
+    with the trace of isotropic noise. An episode's estimates sum to noise (L+ - L-) / (2 sigma^2); with a
+    window as long as the horizon this is the published estimator with beta = P and sigma sqrt(P) for its
     sigma.
 
     Biased: its expectation on quadratics is C grad, which always has a positive product with the gradient.
-    `corrected` weighs the difference with C^-1 noise, its true score, which is unbiased for the smoothed
-    objective and has more variance. Needs a differentiable graph for the surrogates alone.
-
-    Variance: small when the gradient lies in the span, which the surrogates' bias may prevent. Memory: two
+        `corrected` multiplies the difference by C^-1 noise, the true score, which is unbiased for the
+        smoothed objective and has more variance. Only the surrogates need a differentiable graph. ||
+    Variance: small if the gradient lies in the span, which the surrogates' bias may prevent. Memory: two
         states, 2 + directions thetas, one window's backpropagation. Cost: 3 K F + K B for a step of K.
 
     Attributes:
-        sigma: standard deviation of noise in a coordinate, averaged over coordinates.
-        directions: how many surrogates span the subspace.
-        alpha: share of the noise's variance that is isotropic, in (0, 1]; 1 is NRES.
-        corrected: whether to undo C.
+        sigma: standard deviation of the noise in a coordinate, averaged over coordinates.
+        directions: number of surrogates that span the subspace.
+        alpha: isotropic share of the noise's variance, in (0, 1]; 1 is NRES.
+        corrected: whether to correct for C.
 
     Raises:
-        UsageError: for numbers out of range, and as `Estimator` does.
+        UsageError: for numbers out of range, and as in `Estimator`.
 
     References: Maheswaranathan, Metz, Tucker, Choi, Sohl-Dickstein 2019, Guided evolutionary strategies
         (arXiv 1806.10230).
@@ -88,7 +87,7 @@ class GuidedES(Estimator):
 
     @property
     def steps_per_window(self) -> int:
-        """Both members of the pair, and the surrogate's run."""
+        """The steps of both members of the pair, and of the surrogate's run."""
         return 3 * self.unrolled
 
     def init(self, dynamics: Dynamics, theta: Theta) -> GuidedState:
@@ -109,7 +108,7 @@ class GuidedES(Estimator):
         key: Key[Array, ""],
         meta_step: Int[Array, ""],
     ) -> tuple[GuidedState, Estimate]:
-        """Run the pair under shaped noise, and take this window's surrogate gradient for later episodes."""
+        """Run the pair with guided noise, and store this window's surrogate gradient for later episodes."""
         noise_key, key = jax.random.split(key)
         noise, score = self.draw(noise_key, theta, state.surrogates)
         core = NRES(self.horizon, self.window, self.objective, self.phase, sigma=self.sigma)
@@ -129,12 +128,12 @@ class GuidedES(Estimator):
     def draw(
         self, key: Key[Array, ""], theta: Theta, surrogates: Float[Array, "directions theta"]
     ) -> tuple[Theta, Theta]:
-        """Draw noise of covariance sigma^2 C, and what weighs the loss difference for it.
+        """Draw noise of covariance sigma^2 C, and its factor of the loss difference.
 
         Args:
             key: a typed PRNG key.
-            theta: gives the shape.
-            surrogates: span the subspace; rows of zeros span an arbitrary one.
+            theta: the meta-parameters, for their shapes.
+            surrogates: rows that span the subspace; rows of zeros are replaced by arbitrary directions.
 
         Returns:
             The noise, and noise / sigma^2, or C^-1 noise / sigma^2 if `corrected`; both shaped like theta.

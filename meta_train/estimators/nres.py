@@ -16,8 +16,9 @@ from .registry import register
 class NRES(EvolutionStrategies):
     """Draw noise once per episode and use it in all of its windows; also known as ES-Single.
 
-    Unbiased for the objective smoothed with one draw per episode, that of full ES, of which it is the sum
-    over windows. Its variance, (P + 1) |grad|^2 per episode on quadratics, does not depend on the number of
+    Unbiased for the objective smoothed with one draw per episode, as in full ES, whose estimate is the sum of
+    its estimates over windows. Its variance, (P + 1) |grad|^2 per episode on quadratics, does not depend on
+    the number of
     windows. Memory: the pair's states and two thetas.
 
     References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023, Variance-reduced gradient estimation via
@@ -28,5 +29,5 @@ class NRES(EvolutionStrategies):
     remembers: ClassVar[bool] = True
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Only before an episode's first window."""
+        """Return True only before an episode's first window."""
         return windows_done == 0

@@ -1,4 +1,4 @@
-"""What estimators that perturb theta share: Gaussian noise, its scale, and antithetic pairs."""
+"""The shared parts of estimators that perturb theta: Gaussian noise, its scale, and antithetic pairs."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ class PairState(struct.PyTreeNode):
     """An antithetic particle between two steps."""
 
     pair: Episode
-    """Two episodes, stacked: under theta + noise, and under theta - noise."""
+    """Two stacked episodes: with theta + noise, and with theta - noise."""
     noise: Theta
-    """The present draw, of scale sigma; changes when it is redrawn."""
+    """The current draw, of scale sigma; changes when it is redrawn."""
     score: Theta
-    """Sum of noise / sigma^2 over the episode's draws that count; changes when noise is redrawn."""
+    """Sum of noise / sigma^2 over the draws of the episode that count; changes when noise is redrawn."""
     episodes: Int[Array, ""]
     """Episodes started."""
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode; the same in both members."""
+        """Steps done in the current episode; the same in both members."""
         return self.pair.age[0]
 
     @property
     def over(self) -> Bool[Array, ""]:
-        """Whether the present episode is over."""
+        """Whether the current episode is over."""
         return self.pair.age[0] >= self.pair.ends[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Perturbing(Estimator):
-    """An estimator that runs antithetic pairs under Gaussian perturbations of theta.
+    """An estimator that runs antithetic pairs with Gaussian perturbations of theta.
 
     Attributes:
         sigma: standard deviation of the perturbations.
-        final_sigma: what it shrinks or grows to, geometrically; None for a constant. Each draw is weighed by
-            the sigma that it was drawn with, also within an episode.
-        sigma_meta_steps: how long that takes, in meta-steps.
+        final_sigma: final value of sigma, which changes geometrically; None for a constant sigma. Each draw
+            is weighted by the sigma that it was drawn with, also within an episode.
+        sigma_meta_steps: number of meta-steps until `final_sigma`.
 
     Raises:
-        UsageError: for a sigma that is not positive, and as `Estimator` does.
+        UsageError: for a sigma that is not positive, and as in `Estimator`.
     """
 
     sigma: float = 0.01
@@ -71,7 +71,7 @@ class Perturbing(Estimator):
 
     @abc.abstractmethod
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Tell whether noise is redrawn before this window of an episode; always at windows_done = 0."""
+        """Return whether noise is redrawn before this window of an episode; True at windows_done = 0."""
 
     @abc.abstractmethod
     def step_with(
@@ -83,29 +83,29 @@ class Perturbing(Estimator):
         key: Key[Array, ""],
         meta_step: Int[Array, ""],
     ) -> tuple[Any, Estimate]:
-        """Run one step under given noise, which is used if this window redraws it.
+        """Run one step with given noise, which is used if this window redraws it.
 
-        `step` is this under Gaussian noise; quadrature calls it at chosen noise instead, and so computes
-        exact expectations.
+        `step` calls this with Gaussian noise; quadrature calls it with chosen noise, to compute exact
+        expectations.
         """
 
     def step(
         self, dynamics: Dynamics, theta: Theta, state: Any, key: Key[Array, ""], meta_step: Int[Array, ""]
     ) -> tuple[Any, Estimate]:
-        """Draw noise, and run one step under it."""
+        """Draw noise, and run one step with it."""
         noise_key, key = jax.random.split(key)
         noise = self.draw(noise_key, theta, meta_step)
         return self.step_with(dynamics, theta, state, noise, key, meta_step)
 
     def draw(self, key: Key[Array, ""], theta: Theta, meta_step: Int[Array, ""]) -> Theta:
-        """Draw a perturbation of theta: independent Gaussians, unless a subclass has another law.
+        """Draw a perturbation of theta: independent Gaussians, unless a subclass overrides it.
 
-        A law without bias on quadratics has mean zero and covariance sigma^2 in every coordinate.
+        The estimate is unbiased on quadratics if the noise has mean zero and covariance sigma^2 I.
         """
         return draw_noise(key, theta, self.sigma_at(meta_step))
 
     def sigma_at(self, meta_step: Int[Array, ""]) -> float | Float[Array, ""]:
-        """Return the standard deviation of what is drawn at a meta-step."""
+        """Return the standard deviation of the noise drawn at a meta-step."""
         if self.final_sigma is None:
             return self.sigma
         progress = jnp.minimum(meta_step / self.sigma_meta_steps, 1.0)
@@ -113,7 +113,7 @@ class Perturbing(Estimator):
 
 
 def blank_pair(dynamics: Dynamics, theta: Theta) -> PairState:
-    """Return a particle of zeros whose episodes of no steps are over."""
+    """Return a particle of zeros with finished episodes of no steps."""
     nothing = jax.tree.map(jnp.zeros_like, theta)
     pair = jax.tree.map(lambda x: jnp.stack([x, x]), blank(dynamics, theta))
     return PairState(pair, nothing, nothing, jnp.zeros((), jnp.int32))
@@ -128,7 +128,7 @@ def draw_noise(key: Key[Array, ""], theta: Theta, sigma: float | Float[Array, ""
     """Draw Gaussian noise of standard deviation sigma, shaped like theta."""
     flat, unravel = ravel_pytree(theta)
     # One draw for all leaves: each separate draw takes most of a second to compile.
-    return unravel((sigma * jax.random.normal(key, flat.shape, flat.dtype)).astype(flat.dtype))
+    return unravel(jnp.asarray(sigma, flat.dtype) * jax.random.normal(key, flat.shape, flat.dtype))
 
 
 def select(condition: Bool[Array, ""], x: Any, y: Any) -> Any:

@@ -15,11 +15,11 @@ from .registry import register
 @register("pes")
 @dataclasses.dataclass(frozen=True)
 class PES(EvolutionStrategies):
-    """Redraw noise every window, and weigh a window's losses with all draws of the episode.
+    """Redraw noise every window, and weight a window's losses with all draws of the episode.
 
-    A window's losses depend on every draw since the episode began, so each of these is credited:
-    unbiased for the smoothed objective with independent noise per window, at the cost of one window.
-    Exactly unbiased on quadratics, at every window and every sigma.
+    A window's losses depend on every draw since the episode began, so all of these are credited. The result
+    is unbiased for the smoothed objective with independent noise per window, at the cost of one window. On
+    quadratics it is exactly unbiased, for every window and every sigma.
 
     Variance: per window P j sum_i |g_ji|^2 + 2 |G_j|^2 on quadratics (P meta-parameters, window j, gradients
         g_ji of window j by draw i); it shrinks slightly, or grows linearly, with the number of windows,
@@ -32,5 +32,5 @@ class PES(EvolutionStrategies):
     remembers: ClassVar[bool] = True
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Always."""
+        """Return True: always."""
         return jnp.asarray(True)

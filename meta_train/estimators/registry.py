@@ -9,7 +9,7 @@ from ..registry import Registry
 from .base import Estimator
 
 ESTIMATORS: Registry[Estimator] = Registry("estimator", Estimator)
-"""Every registered estimator by its name."""
+"""All registered estimators by name."""
 
 T = TypeVar("T", bound=type[Estimator])
 
@@ -18,15 +18,15 @@ def register(name: str) -> Callable[[T], T]:
     """Register an estimator under `name`, for configs and commands.
 
     Raises:
-        ValueError: when the name is taken, or the class is no estimator, or no dataclass of its own.
+        ValueError: if the name is taken, or the class is not an estimator or not a frozen dataclass.
     """
     return ESTIMATORS.register(name)
 
 
 def create_estimator(name: str, **options: Any) -> Estimator:
-    """Make an estimator by name.
+    """Create an estimator by name.
 
     Raises:
-        ValueError: for an unknown name, with the nearest ones, or an option that it does not take.
+        ValueError: for an unknown name, with similar ones, or an unknown option.
     """
     return ESTIMATORS.create(name, **options)

@@ -1,4 +1,4 @@
-"""Real-time recurrent learning: the whole derivative travels with the state."""
+"""Real-time recurrent learning: the full derivative is carried along with the state."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .registry import register
 @register("rtrl")
 @dataclasses.dataclass(frozen=True)
 class RTRL(Estimator):
-    """Carry the derivative of the state by every meta-parameter, and read the exact gradient off it.
+    """Carry the derivative of the state with respect to theta, and compute the exact gradient from it.
 
-    Exact and online: each window's estimate is its whole gradient, with no memory of earlier windows but the
-    derivative itself. Needs a differentiable graph, and does not smooth.
+    Exact and online: each window's estimate is its whole gradient, and the derivative is the only memory of
+    earlier windows. Needs a differentiable graph, and does not smooth.
 
-    Variance: none but that of the data. Memory: S P for a state of S numbers and P meta-parameters. Cost:
-        K F (1 + 2 P) or so for a window of K. For small states and thetas.
+    Variance: only that of the data. Memory: S P for a state of S numbers and P meta-parameters. Cost: about K
+    F (1 + 2 P) for a window of K. Suitable for small states and thetas.
 
     Attributes:
-        max_megabytes: refuse a derivative that takes more than this per particle.
+        max_megabytes: largest allowed size of the derivative per particle.
 
     References: Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural
         networks.
@@ -42,14 +42,14 @@ class RTRL(Estimator):
 
     @property
     def steps_per_window(self) -> int:
-        """One episode; derivatives are not counted."""
+        """The steps of one episode; derivatives are not counted."""
         return self.unrolled
 
     def init(self, dynamics: Dynamics, theta: Theta) -> TangentState:
-        """Return a particle of zeros whose episode of no steps is over.
+        """Return a particle of zeros with a finished episode of no steps.
 
         Raises:
-            UsageError: when the derivative is too large to be carried.
+            UsageError: if the derivative is larger than `max_megabytes`.
         """
         size = ravel_pytree(theta)[0].size
         state = jax.eval_shape(lambda t: blank_tangents(dynamics, t, size), theta)

@@ -14,12 +14,12 @@ from .registry import register
 class TruncatedBPTT(Backpropagation):
     """Differentiate each window's part of the objective, with the state at its start held fixed.
 
-    Biased: what theta did before this window is not credited; the bias does not vanish while the graph's
-    memory is longer than the window, and may turn the gradient's sign. Needs a differentiable graph, and does
+    Biased: effects of theta before this window are not credited. The bias does not vanish if the graph's
+    memory is longer than the window, and may flip the gradient's sign. Needs a differentiable graph, and does
     not smooth.
 
-    Variance: none but that of the data. Memory: all that one window computes; with `rematerialise` its
-        states. Cost: K (F + B) for a window of K.
+    Variance: only that of the data. Memory: all intermediate values of one window; with `rematerialise` its
+    states. Cost: K (F + B) for a window of K.
 
     References: Williams and Peng 1990, An efficient gradient-based algorithm for on-line training of
         recurrent network trajectories; its bias: Wu et al. 2018 (arXiv 1803.02021).
@@ -29,5 +29,5 @@ class TruncatedBPTT(Backpropagation):
 
     @property
     def steps_per_window(self) -> int:
-        """A window's; backward passes are not counted."""
+        """The steps of a window; backward passes are not counted."""
         return self.unrolled

@@ -15,10 +15,10 @@ from .registry import register
 @register("truncated-es")
 @dataclasses.dataclass(frozen=True)
 class TruncatedES(EvolutionStrategies):
-    """Redraw noise every window, and weigh a window's losses with the present draw alone.
+    """Redraw noise every window, and weight a window's losses only with the current draw.
 
-    Biased: what theta did before this window is not credited. On quadratics its expectation is exactly that
-    of backpropagation truncated to one window. Each member of a pair goes on from its own state.
+    Biased: effects of theta before this window are not credited. On quadratics its expectation is exactly
+    that of backpropagation truncated to one window. Each member of a pair continues from its own state.
 
     Variance: (P + 1) |G|^2 for the window's truncated gradient G, plus the spread of the states. Memory: the
         pair's states.
@@ -29,5 +29,5 @@ class TruncatedES(EvolutionStrategies):
     remembers: ClassVar[bool] = False
 
     def redraws(self, windows_done: Int[Array, ""]) -> Bool[Array, ""]:
-        """Always."""
+        """Return True: always."""
         return jnp.asarray(True)

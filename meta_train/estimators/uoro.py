@@ -1,4 +1,4 @@
-"""Unbiased online recurrent optimisation: the whole derivative, as one random outer product."""
+"""Unbiased online recurrent optimisation: the full derivative as one random outer product."""
 
 from __future__ import annotations
 
@@ -26,38 +26,39 @@ class RankOneState(struct.PyTreeNode):
     episode: Episode
     """Changes every step."""
     state_factor: Tangents
-    """The factor shaped like the state; E[state_factor x theta_factor] is the derivative. Every step."""
+    """The factor shaped like the state; E[state_factor x theta_factor] is the derivative; changes every
+    step."""
     theta_factor: Theta
     """The factor shaped like theta; changes every step."""
     credited: Theta
-    """Sum of the episode's estimates so far: the derivative of its objective so far. Changes every step."""
+    """Sum of the episode's estimates so far, the derivative of its objective so far; changes every step."""
     episodes: Int[Array, ""]
     """Episodes started."""
 
     @property
     def age(self) -> Int[Array, ""]:
-        """Steps done in the present episode."""
+        """Steps done in the current episode."""
         return self.episode.age
 
 
 @register("uoro")
 @dataclasses.dataclass(frozen=True)
 class UORO(Estimator):
-    """Carry an unbiased rank-one estimate of the derivative of the state by theta.
+    """Carry an unbiased rank-one estimate of the derivative of the state with respect to theta.
 
     With random signs nu, a step's two contributions become one outer product,
 
         s' = r0 (df/ds) s + r1 nu,    t' = t / r0 + nu^T (df/dtheta) / r1,
 
-    since the cross terms vanish on average; r0 and r1 balance the factors' norms, which least spreads the
-    product. A step's estimate is (dL/ds . s) t + dL/dtheta. Unbiased. Needs a differentiable graph, and does
-    not smooth.
+    because the cross terms vanish on average; r0 and r1 balance the factors' norms, which minimises the
+    variance of the product. A step's estimate is (dL/ds . s) t + dL/dtheta. Unbiased. Needs a differentiable
+    graph, and does not smooth.
 
     Variance: grows with the size of the state and the length of its memory. Memory: two states and three
-        thetas. Cost: F + one forward and two backward derivatives of it, per step.
+        thetas. Cost: F plus one forward and two backward derivatives of it, per step.
 
     Attributes:
-        epsilon: keeps the ratios of norms finite.
+        epsilon: added to norms, so that their ratios are finite.
 
     References: Tallec and Ollivier 2017, Unbiased online recurrent optimization (arXiv 1702.05043).
     """
@@ -68,11 +69,11 @@ class UORO(Estimator):
 
     @property
     def steps_per_window(self) -> int:
-        """One episode; derivatives are not counted."""
+        """The steps of one episode; derivatives are not counted."""
         return self.unrolled
 
     def init(self, dynamics: Dynamics, theta: Theta) -> RankOneState:
-        """Return a particle of zeros whose episode of no steps is over."""
+        """Return a particle of zeros with a finished episode of no steps."""
         episode, nothing = blank(dynamics, theta), jax.tree.map(jnp.zeros_like, theta)
         factor = tuple(jnp.zeros_like(x) for x in float_leaves(episode.state))
         return RankOneState(episode, factor, nothing, nothing, jnp.zeros((), jnp.int32))
@@ -99,7 +100,7 @@ class UORO(Estimator):
         keys = jax.random.split(drawn.advance_key, self.window)
         (ended, gradient), windows = jax.lax.scan(body, (begun, nothing), keys)
         window = Window(jnp.sum(windows.objective), jnp.mean(windows.loss))
-        ended = ended.replace(episodes=state.episodes + over)
+        ended = ended.replace(episodes=state.episodes + over.astype(jnp.int32))
         return ended, self.report(gradient, ended.episode, window, meta_step)
 
     def _begin(
@@ -110,7 +111,7 @@ class UORO(Estimator):
         length: Length,
         key: Key[Array, ""],
     ) -> RankOneState:
-        """Start an episode where the last one is over, with factors for the initial state's derivative."""
+        """Start an episode if the last one is over, with factors for the initial state's derivative."""
         episode_key, sign_key = jax.random.split(key)
         over = finished(state.episode)
 
@@ -148,7 +149,7 @@ class UORO(Estimator):
         )
         signs = _signs(sign_key, leaves)
         fresh, _ = pull((signs, jnp.zeros_like(objective)))
-        # What a step adds to a telescoping objective depends on the objective so far.
+        # The increment of a telescoping objective depends on the objective so far.
         direct, memory = pull((jax.tree.map(jnp.zeros_like, leaves), jnp.ones_like(objective)))
         estimate = jax.tree.map(
             lambda t, d, c: slope * t + d + memory * c, state.theta_factor, direct, state.credited
@@ -170,7 +171,7 @@ class UORO(Estimator):
 
 
 def _signs(key: Key[Array, ""], leaves: Tangents) -> Tangents:
-    """Draw random signs shaped like some leaves, in one draw."""
+    """Draw random signs shaped like the leaves, in one draw."""
     sizes = [x.size for x in leaves]
     signs = jax.random.rademacher(key, (sum(sizes),), jnp.int8)
     pieces = jnp.split(signs, np.cumsum(sizes)[:-1])

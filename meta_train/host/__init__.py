@@ -1,1 +1,1 @@
-"""The machine around a run: processes, signals, clocks, checksums, compiled programs, a user's own files."""
+"""The machine around a run: processes, signals, clocks, checksums, compiled programs, imported files."""

@@ -1,7 +1,7 @@
-"""Tell a damaged checkpoint from a sound one, before anybody trusts it.
+"""Checksums of checkpoints, to detect damage before a checkpoint is used.
 
-A flipped byte may well decompress to another number, so that a file can be read says little. Sums are written
-into the checkpoint's directory before it gets its final name, so that they are there whenever it is.
+A flipped byte may decompress to another number, so a readable file may still be damaged. Checksums are
+written into the checkpoint's directory before it gets its final name, so every finished checkpoint has them.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _NAME = "checksums.json"
 
 
 def write_checksums(checkpoint: Path) -> None:
-    """Write the checksums of a checkpoint's items; its own bookkeeping, which comes later, is left out."""
+    """Write the checksums of a checkpoint's items, without orbax's metadata, which is written later."""
     sums = {str(file.relative_to(checkpoint)): _digest(file) for file in _files(checkpoint)}
     (checkpoint / _NAME).write_text(json.dumps(sums, indent=1) + "\n")
 
 
 def has_checksums(checkpoint: Path) -> bool:
-    """Tell whether there are sums to compare with."""
+    """Return whether a checkpoint has checksums."""
     return os.path.lexists(checkpoint / _NAME)
 
 
 def damage(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint's files; None where nothing is, or there are no sums."""
+    """Return what is wrong with a checkpoint's files; None if nothing is, or there are no checksums."""
     if not has_checksums(checkpoint):
         return None
     expected = read_object(checkpoint / _NAME)
@@ -41,7 +41,7 @@ def damage(checkpoint: Path) -> str | None:
                 return f"{name} is missing"
             if _digest(file) != digest:
                 return f"{name} is not what was written"
-    except (OSError, ValueError) as error:  # a name may be none
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         return f"its files can't be read ({error})"
     return None
 

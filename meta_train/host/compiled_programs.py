@@ -1,4 +1,4 @@
-"""Compiled programs outlive the process: a command's second start is a quick one."""
+"""The persistent compilation cache, which makes a command's second start quick."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .home import home
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep what it compiles in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/lopt/jax.
+    """Let JAX cache compiled programs in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/lopt/jax.
 
-    Nothing is kept where that is no directory that can be written: a start is slow then, and nothing else.
+    If that is not a writable directory, nothing is cached, and starts are slow.
     """
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     cache = _own_cache() if given is None else given

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, which is not how many the machine has."""
+"""The number of processor cores that this process may use, which may be fewer than the machine has."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 
 def usable_cores(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many cores this process may keep busy: at least 1.
+    """Return the number of cores that this process may use, at least 1.
 
-    The least of its affinity (`taskset`, cpusets), the quota of its control groups (containers, version 1 and
-    2; whole cores of it) and what SLURM gave the task.
+    It is the minimum of its affinity (`taskset`, cpusets), the quota of its control groups (containers,
+    versions 1 and 2; rounded down) and the cores that SLURM assigned to the task.
 
     Args:
-        root: where `/proc` and `/sys` are.
-        environment: the process's.
+        root: the folder that contains `/proc` and `/sys`.
+        environment: the process's environment variables.
     """
     limits = [float(_by_affinity()), *_by_control_groups(root)]
     with suppress(KeyError, ValueError):
@@ -31,12 +31,12 @@ def _by_affinity() -> int:
 
 
 def _by_control_groups(root: Path) -> Iterator[float]:
-    """Yield the quota of each control group that this process is in, in cores."""
+    """Yield the quotas of the control groups of this process, in cores."""
     mounts = root / "sys" / "fs" / "cgroup"
     for controllers, group in _groups(root / "proc" / "self" / "cgroup"):
         if controllers and "cpu" not in controllers:
             continue
-        # Within a container, a group may be named by its path outside: then only the mount itself is there.
+        # In a container, a group's path may be the one outside: then only the mount point itself exists.
         for place in (group, *group.parents):
             inside = place.relative_to("/")
             if controllers:
@@ -46,7 +46,7 @@ def _by_control_groups(root: Path) -> Iterator[float]:
 
 
 def _groups(file: Path) -> Iterator[tuple[list[str], PurePosixPath]]:
-    """Yield the controllers and the path of each group; version 2 has one group, and names none."""
+    """Yield the controllers and the path of each group; version 2 has one group, without controllers."""
     for line in _read(file).splitlines():
         _, controllers, path = (line + "::").split(":", 2)
         yield controllers.split(",") if controllers else [], PurePosixPath("/", path.rstrip(":"))
@@ -62,7 +62,7 @@ def _version_2(group: Path) -> Iterator[float]:
 
 
 def _quota(quota: str, period: str) -> Iterator[float]:
-    """Yield a quota in cores, if there is one: "max" and -1 are none."""
+    """Yield a quota in cores, if there is one: "max" and -1 mean no quota."""
     with suppress(ValueError):
         if int(quota) > 0 and int(period) > 0:
             yield int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""Files that are written whole, and read without trust."""
+"""Atomic writes, and safe reads of untrusted files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_BYTES = 2**22
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is never seen half written, though the process die or the disk be full."""
+    """Write a file atomically: it is never half written, even if the process dies or the disk is full."""
     partial = path.with_suffix(".tmp")
     try:
         with open_new(partial) as file:
@@ -29,7 +29,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def open_new(path: Path) -> TextIO:
-    """Open a new file for writing, in the place of one that is there: what a link leads to is left alone."""
+    """Open a new file for writing, replacing an existing one; the target of a link is left alone."""
     path.unlink(missing_ok=True)
     return cast(TextIO, path.open("x", encoding="utf-8"))
 
@@ -38,8 +38,8 @@ def read_whole(path: Path) -> str:
     """Read a small file, unless it is a pipe, a device or the like, which could block or never end.
 
     Raises:
-        OSError: when it can't be read, is no regular file, or is not small.
-        ValueError: when it is not text.
+        OSError: if it can't be read, is not a regular file, or is too large.
+        ValueError: if it is not text.
     """
     if not path.is_file():
         there = errno.EINVAL if os.path.lexists(path) else errno.ENOENT
@@ -52,7 +52,7 @@ def read_whole(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Read a small file that should hold a JSON object; None for anything else, or where it can't be read."""
+    """Read a JSON object from a small file; None for anything else, or if it can't be read."""
     try:
         value = json.loads(read_whole(path))
     except (OSError, ValueError, RecursionError):
@@ -61,5 +61,5 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def is_run_id(value: object) -> TypeGuard[str]:
-    """Tell whether a value is a run's id: eight hexadecimal digits."""
+    """Return whether a value is a run's id: eight hexadecimal digits."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) is not None

@@ -1,4 +1,4 @@
-"""The user and the home directory, where there may be neither: containers run under any number."""
+"""The user name and the home directory; in containers there may be neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def user_name() -> str:
-    """Return the user's name, or the number where it has none."""
+    """Return the user's name, or its number if it has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # OSError from Python 3.13 on
@@ -16,7 +16,7 @@ def user_name() -> str:
 
 
 def home() -> Path | None:
-    """Return the home directory; None where there is none."""
+    """Return the home directory, or None if there is none."""
     try:
         found = Path.home()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""`--import`: run a user's own file, so that what it registers has a name in lopt's commands."""
+"""`--import`: run a user's own file, so that lopt's commands know the names that it registers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .stopping import nothing_to_save
 def import_all(names: Sequence[str]) -> None:
     """Import Python files and installed modules, in order, each once.
 
-    A file is imported under its own name, its folder appended to `sys.path`: it finds the files beside it,
-    and what imports it later finds the same classes.
+    A file is imported under its own name, with its folder appended to `sys.path`, so it can import the files
+    beside it, and later imports of it find the same classes.
 
     Args:
         names: paths that end in .py, or dotted names.
 
     Raises:
-        UsageError: in one sentence, for what isn't there, what raises or ends the program, ctrl-C, or a file
-            called like another module.
+        UsageError: in one sentence, for a missing file, one that raises or ends the program, ctrl-C, or a
+            file with the name of another module.
     """
     for name in names:
         path = Path(name).resolve() if name.endswith(".py") else None
@@ -44,7 +44,7 @@ def import_all(names: Sequence[str]) -> None:
 
 
 def _told(error: BaseException, path: Path | None) -> str:
-    """Say what was raised, and where in the file."""
+    """Return the error's type and message, and its line in the file."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if path is not None and trace.tb_frame.f_code.co_filename == str(path):

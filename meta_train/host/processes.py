@@ -1,7 +1,8 @@
 """Several processes that train one theta, by JAX's own multi-controller runtime.
 
-Every process runs the same program on its own devices. Process 0 alone logs and draws; all of them take part
-in every collective, so what decides the course of the loop is agreed on here.
+Every process runs the same program on its own devices. Only process 0 writes logs and figures. All processes
+take part in every collective, so these functions make them agree on everything that decides the course of the
+loop.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import jax
 import numpy as np
 
 CRASHED = 70
-"""Exit status after an error that nobody foresaw (EX_SOFTWARE): a launcher may try again."""
+"""Exit status after an unexpected error (EX_SOFTWARE): a launcher may try again."""
 
 
 def is_main() -> bool:
-    """Tell whether this is the process that logs: number 0, or the only one."""
+    """Return whether this is the process that logs: number 0, or the only one."""
     return jax.process_index() == 0
 
 
 def any_of(flags: Sequence[bool]) -> tuple[bool, ...]:
-    """Return, in all processes, which flags are up in at least one; waits for their devices."""
+    """Return, in all processes, which flags are set in at least one; waits for their devices."""
     if jax.process_count() == 1:
         return tuple(flags)
     from jax.experimental import multihost_utils
@@ -34,7 +35,7 @@ def any_of(flags: Sequence[bool]) -> tuple[bool, ...]:
 
 
 def from_main(tree: Any) -> Any:
-    """Return, in all processes, process 0's numbers; the others' must have the same shapes and dtypes."""
+    """Return the arrays of process 0 in all processes; the others' must have the same shapes and dtypes."""
     if jax.process_count() == 1:
         return tree
     from jax.experimental import multihost_utils
@@ -43,10 +44,10 @@ def from_main(tree: Any) -> Any:
 
 
 def leave_at_once(status: int) -> None:
-    """End this process where there are others.
+    """End this process immediately if there are others.
 
-    An ordinary exit would wait for them in JAX's shutdown barrier, and they would wait for this one in their
-    next collective; when it is gone, JAX aborts them. Does nothing for a process on its own.
+    An ordinary exit would wait for them in JAX's shutdown barrier, while they wait for this one in their next
+    collective. Once it is gone, JAX aborts them. Does nothing in a single process.
     """
     if jax.distributed.is_initialized() and jax.process_count() > 1:
         sys.stdout.flush()
@@ -55,7 +56,7 @@ def leave_at_once(status: int) -> None:
 
 
 def leave_after_crash() -> None:
-    """Print the exception in hand and end this process, where there are others."""
+    """Print the current exception and end this process, if there are others."""
     if jax.distributed.is_initialized() and jax.process_count() > 1:
         print(f"lopt-train: process {jax.process_index()} crashed:", file=sys.stderr)
         traceback.print_exc()

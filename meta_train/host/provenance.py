@@ -1,4 +1,4 @@
-"""Where a result comes from: command, commit, versions, devices."""
+"""The provenance of a result: command, commit, versions, devices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of this very file: an installed lopt may lie in a repository of the user's."""
+    """Return the commit of this file, if git tracks it: an installed lopt may be in a user's repository."""
     here = Path(__file__).resolve()
     try:
         _git(here.parent, "ls-files", "--error-unmatch", here.name)

@@ -1,22 +1,22 @@
-"""Watch over a run's numbers: warn of what will not get better by itself, and give up when nothing moves."""
+"""Monitoring of a run: a warning if most episodes keep diverging, an error if theta can't be updated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 _PATIENCE = 100
-"""Meta-steps that something must last before it is called lasting."""
+"""Number of consecutive meta-steps after which a problem is reported."""
 
 
 class DivergedError(RuntimeError):
-    """Theta can't move without ceasing to be finite."""
+    """Theta can't be updated without becoming non-finite."""
 
 
 class Watch:
-    """Sees every record of a run.
+    """Monitors the records of a run.
 
     Args:
-        warn: told, once, when most episodes have diverged for long.
+        warn: called once, if most episodes have diverged for `_PATIENCE` meta-steps.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -26,15 +26,15 @@ class Watch:
         self._standing = 0
 
     def see(self, meta_step: int, count: int, values: Mapping[str, float]) -> None:
-        """Look at a record.
+        """Process a record.
 
         Args:
             meta_step: meta-steps done.
             count: meta-steps that the record averages.
-            values: plainly named, as the meta-step gives them.
+            values: the meta-step's metrics, by their names without groups.
 
         Raises:
-            DivergedError: when every meta-step was skipped for long.
+            DivergedError: if every one of the last `_PATIENCE` meta-steps was skipped.
         """
         self._diverging = self._diverging + count if values["diverged"] > 0.5 else 0
         self._standing = self._standing + count if values["skipped"] == 1 else 0

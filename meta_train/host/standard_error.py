@@ -1,4 +1,4 @@
-"""Standard error may go away: a closed pipe, a terminal that is gone, a full disk. Training goes on."""
+"""Lets training continue if standard error fails: a closed pipe, a closed terminal, a full disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Forgiving:
-    """A stream that loses what can't be written, from the first failure on, and says nothing."""
+    """A stream that silently discards its output after the first failed write."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -35,7 +35,7 @@ class _Forgiving:
         try:
             yield
         except (OSError, ValueError):  # ValueError: it was closed
-            # What is still in its buffer would fail again, at the latest when Python exits.
+            # Flushing the rest of its buffer would fail again, at the latest when Python exits.
             with contextlib.suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
@@ -44,7 +44,7 @@ class _Forgiving:
 
 @contextlib.contextmanager
 def forgiving_standard_error() -> Iterator[None]:
-    """Let nothing that is printed to standard error fail: a display is not worth a run."""
+    """Let no write to standard error fail within the context, because a display must not end a run."""
     before = sys.stderr
     if before is None:  # it was closed before Python started
         yield

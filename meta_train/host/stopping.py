@@ -1,4 +1,4 @@
-"""Stop when asked by a signal: finish what is in flight, save, and leave in time."""
+"""Stopping on signals: finish the call in flight, save, and exit in time."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TWICE = 0.5
-"""Seconds within which a second signal is the first one again: launchers and clusters deliver it twice."""
+"""Seconds within which a second signal is ignored, because launchers and clusters deliver signals twice."""
 
-_unsaved: list[bool] = []  # as deep as `nothing_to_save` is nested
+_unsaved: list[bool] = []  # one entry per nested `nothing_to_save`
 
 
 class StopOnSignal:
-    """Within its context, a signal asks for a stop; a second one, or too long a wait, stops at once.
+    """Within its context, a signal requests a stop; a second one, or too long a wait, stops immediately.
 
-    The signals are SIGINT, SIGTERM and SIGHUP; the last stays ignored where it was, as under `nohup`. They
-    are heard by a thread of its own, since Python's handlers would wait for a compilation to end.
+    The signals are SIGINT, SIGTERM and SIGHUP; SIGHUP stays ignored if it was, as under `nohup`. A separate
+    thread handles them, because Python's handlers would wait for a compilation to end.
 
     Args:
         grace: seconds from the first signal until the process ends, saved or not.
-        status: exit status when it ends without having saved.
-        late: what to print then.
+        status: exit status if it ends without having saved.
+        late: message to print in that case.
     """
 
     def __init__(self, grace: float, status: int, late: str) -> None:
@@ -41,14 +41,14 @@ class StopOnSignal:
         self._restore: Callable[[], None] = lambda: None
 
     def __call__(self) -> bool:
-        """Tell whether a stop was asked for."""
+        """Return whether a stop was requested."""
         return self._asked.is_set()
 
     def __enter__(self) -> Self:
         receiver, sender = socket.socketpair()
         sender.setblocking(False)
         before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        # A handler of Python's own must stand there, or the number is not written.
+        # Without a Python handler, the signal's number is not written to the wakeup fd.
         handlers = {number: signal.signal(number, lambda *_: None) for number in _heeded()}
 
         def restore() -> None:
@@ -94,7 +94,7 @@ class StopOnSignal:
 
 @contextmanager
 def nothing_to_save() -> Iterator[None]:
-    """Let a first signal end the process at once: what is done within may never end, and saves nothing."""
+    """Let the first signal end the process immediately: the code within may never end, and saves nothing."""
     _unsaved.append(True)
     try:
         yield

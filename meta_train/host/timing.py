@@ -1,4 +1,4 @@
-"""Where a run's time goes."""
+"""Timing of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Rates, the host's share and the time to go, from the second call on: the first one compiles.
+    """Rates, the host's share and the time left, from the second call on, because the first one compiles.
 
     Args:
         inner_steps: inner steps per meta-step.
@@ -24,14 +24,14 @@ class Clock:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count what is done within as waiting for devices."""
+        """Count the time within as waiting for devices."""
         began = time.perf_counter()
         yield
         self._waited += time.perf_counter() - began
 
     @contextmanager
     def aside(self, name: str) -> Iterator[None]:
-        """Report what is done within as `name`, with the next record, and leave it out of the rates."""
+        """Report the time within as `name`, with the next record, and exclude it from the rates."""
         began = time.perf_counter()
         yield
         self._measured[name] = time.perf_counter() - began
@@ -39,11 +39,11 @@ class Clock:
             self._last += self._measured[name]
 
     def read(self, meta_step: int, count: int) -> dict[str, float]:
-        """Return the figures of the time since the last reading.
+        """Return the figures for the time since the last call.
 
         Args:
             meta_step: meta-steps done.
-            count: of these, how many since the last reading.
+            count: meta-steps done since the last call.
         """
         now, last, waited = time.perf_counter(), self._last, self._waited
         self._last, self._waited = now, 0.0

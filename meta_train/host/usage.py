@@ -1,4 +1,4 @@
-"""Which errors are told in one sentence; the others keep their traceback."""
+"""The errors that are reported in one sentence; others keep their traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import lopt
 import tasks
 
 USAGE_ERRORS = (lopt.UsageError, tasks.UsageError)
-"""What a user asked for can't be done; a ValueError of a user's own code is none of these."""
+"""Errors for requests that can't be fulfilled; a ValueError of a user's own code is not among them."""
 
 _OF_THE_DISK = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
@@ -16,5 +16,5 @@ _OF_THE_DISK = frozenset(
 
 
 def is_of_the_disk(error: OSError) -> bool:
-    """Tell whether a disk is full, read-only or gone, rather than a file that some code expects."""
+    """Return whether an error means a full, read-only or missing disk, rather than a missing file."""
     return error.errno in _OF_THE_DISK

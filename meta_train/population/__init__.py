@@ -1,1 +1,1 @@
-"""The meta-step: particles over devices, the average of their estimates, and theta's move."""
+"""The meta-step: particles on devices, the average of their estimates, and the update of theta."""

@@ -1,7 +1,7 @@
-"""What a researcher watches: how much of the gradient is signal, and how its variance grows with age.
+"""Diagnostics: how much of the gradient is signal, and how its variance grows with age.
 
-All of it comes from a few numbers per particle and one vector that is there anyway, the mean gradient, so it
-costs next to nothing and is always on.
+They are computed from a few numbers per particle and the mean gradient, so they cost almost nothing and are
+always on.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from .tally import Metrics, Moments, Tally
 
 
 def moments(gradient: Theta, age: Float[Array, ""]) -> Moments:
-    """Return what `diagnose` needs of one particle.
+    """Return the moments of one particle that `diagnose` needs.
 
     Args:
-        gradient: the particle's estimate, as it is averaged.
+        gradient: the particle's estimate, as it enters the average.
         age: inner steps of its episode so far.
     """
     square = optax.tree.norm(gradient, squared=True)
+    age = age.astype(square.dtype)
     return Moments(age, square, age * age, age * square)
 
 
 def agreement(gradient: Theta, square: Float[Array, ""], particles: int) -> Float[Array, ""]:
-    """Return the mean inner product of two different particles' estimates.
+    """Return the mean inner product of the estimates of two different particles.
 
-    It is an unbiased estimate of the squared norm of the expected gradient, without the noise's share.
+    It is an unbiased estimate of the squared norm of the expected gradient, without the contribution of
+    noise.
 
     Args:
         gradient: the mean of the particles' estimates.
         square: the mean of their squared norms.
-        particles: size of the population; NaN is returned for one.
+        particles: size of the population; for 1 the result is NaN.
     """
     if particles == 1:
         return jnp.full((), jnp.nan)
@@ -42,23 +44,23 @@ def agreement(gradient: Theta, square: Float[Array, ""], particles: int) -> Floa
 
 
 def diagnose(tally: Tally, particles: int) -> Metrics:
-    """Turn a tally, a mean over some meta-steps, into a run's metrics.
+    """Convert a tally, a mean over some meta-steps, to a run's metrics.
 
     Args:
-        tally: of the whole population.
-        particles: its size.
+        tally: the tally of the whole population.
+        particles: the size of the population.
 
     Returns:
-        What is shown as it is, the means of the ratios, `age`, and
+        The shown numbers, the means of the ratios, `age`, and
           * `particle_variance`: trace of the covariance of one particle's estimate;
           * `signal_to_noise`: |expected gradient|^2 over the variance of the population's mean, both
-            estimated without bias, so that it may come out below 0 where there is next to no signal; in a
-            mixture what sets the tasks' expected gradients apart counts as variance, so that it is too low;
+            estimated without bias, so it may be below 0 if there is little signal; in a mixture, differences
+            between the tasks' expected gradients count as variance, so it is too low;
           * `particle_cosine`: inner product of two particles' estimates over their mean square: the cosine
             between particles, weighted by their norms;
           * `variance_growth`: elasticity of an estimate's mean square with the age of its episode, by least
-            squares: 0 where it does not depend on it (NRES on average), 1 where it is proportional to it (PES
-            on windows that have nothing to do with one another). NaN where all ages are the same.
+            squares: 0 if the mean square does not depend on age (NRES on average), 1 if it is proportional to
+                age (PES on independent windows). NaN if all ages are equal.
     """
     (age, square, age_square, age_times_square), agreeing = tally.moments, tally.agreement
     variance = square - agreeing
@@ -70,6 +72,6 @@ def diagnose(tally: Tally, particles: int) -> Metrics:
         "particle_variance": variance,
         "signal_to_noise": particles * agreeing / variance,
         "particle_cosine": agreeing / square,
-        # Below a millionth it is rounding.
+        # A relative spread below a millionth is rounding.
         "variance_growth": jnp.where(spread > 1e-6 * age**2, slope * age / square, jnp.nan),
     }

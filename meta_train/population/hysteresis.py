@@ -1,4 +1,4 @@
-"""How much theta's motion within episodes changes the estimates: hysteresis, measured by replaying."""
+"""Hysteresis: how much theta's motion within episodes changes the estimates, measured by replaying."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .step import MetaState
 def make_hysteresis_probe(
     estimator: Estimator, particles: int
 ) -> Callable[[MetaState, Any, Dynamics], Float[Array, ""]]:
-    """Return a function that measures what theta's motion within episodes does to the estimates.
+    """Return a function that measures how theta's motion within episodes changes the estimates.
 
-    An online estimate at the middle of an episode differentiates by a theta that was not the present one when
-    the episode began. The probe replays the present episodes of a few particles from their beginnings, with
-    the run's own randomness and the present theta in all windows, and compares the next estimates: the
-    root-mean-square difference over the root-mean-square estimate. It is 0 while theta stands still. Episodes
-    that are a particle's first are left out, since they may be cut short; where there are no others, the
-    result is NaN.
+    In the middle of an episode, an online estimate depends on the earlier values of theta in that episode.
+    The probe replays the current episodes of a few particles from the start, with the run's own random draws
+    and the current theta in all windows, and compares the next estimates: the root-mean-square difference
+    over the root-mean-square estimate. It is 0 if theta doesn't change. A particle's first episode is left
+    out, because it may be cut short; if there are no others, the result is NaN.
 
     Args:
-        estimator: the run's.
-        particles: how many to replay, the first ones. Each costs as many windows as the longest episode has.
+        estimator: the run's estimator.
+        particles: number of particles to replay, from the first on. Each costs as many windows as the longest
+            episode has.
 
     Returns:
         A jitted function of the run's state, that many particles (first axis of each leaf) and the dynamics;
-        of a mixture, those of its first task.
+        for a mixture, those of its first task.
     """
     windows = estimator.horizon.bounds()[1] // estimator.window
 
     def last_estimate(run: MetaState, dynamics: Dynamics, index: Array, state: Any, idle: Array) -> Array:
-        """Step through the last windows, the first `idle` of which are skipped; return the last gradient."""
+        """Run the last windows, skipping the first `idle` ones; return the last gradient."""
 
         def window(state: Any, back: Array) -> tuple[Any, Array]:
             meta_step = run.meta_step - back
@@ -49,14 +49,14 @@ def make_hysteresis_probe(
             state = jax.tree.map(lambda old, new: jnp.where(skip, old, new), state, ahead)
             return state, ravel_pytree(estimate.gradient)[0]
 
-        return jax.lax.scan(window, state, jnp.arange(windows, -1, -1))[1][-1]
+        return jax.lax.scan(window, state, jnp.arange(windows, -1, -1, dtype=jnp.int32))[1][-1]
 
     @jax.jit
     def probe(run: MetaState, members: Any, dynamics: Dynamics) -> Float[Array, ""]:
         def both(index: Array, member: Any) -> tuple[Array, Array, Array]:
             done = jnp.minimum(member.age // estimator.window, windows)
             starts = jax.tree.map(lambda x, y: jnp.stack([x, y]), member, _ended(member))
-            idle = jnp.stack([jnp.asarray(windows), windows - done])
+            idle = jnp.stack([jnp.asarray(windows, jnp.int32), windows - done])
             actual, replayed = jax.vmap(lambda s, i: last_estimate(run, dynamics, index, s, i))(starts, idle)
             counts = member.episodes > 1
             moved = jnp.sum((actual - replayed) ** 2)
@@ -69,6 +69,6 @@ def make_hysteresis_probe(
 
 
 def _ended(state: Any) -> Any:
-    """Return a particle's state whose episodes are over, so that the next step starts others."""
+    """Return a particle's state with its episodes marked as over, so the next step starts new ones."""
     end = lambda x: x.replace(age=x.ends) if isinstance(x, Episode) else x  # noqa: E731
     return jax.tree.map(end, state, is_leaf=lambda x: isinstance(x, Episode))

@@ -1,8 +1,8 @@
-"""Spread particles over devices.
+"""Distribution of particles over devices.
 
-One per-device function is mapped over a one-axis mesh called `particles`, of the devices of every process.
-Particle i's randomness comes from its global index, so the result does not depend on how many devices and
-processes there are, except for rounding; with the `ordered` reduction on CPU devices, not even for that.
+One per-device function is mapped over a one-axis mesh called `particles`, of the devices of all processes.
+Particle i's random draws come from its global index, so the result does not depend on the number of devices
+and processes, except for rounding, and with the `ordered` reduction on CPU devices it is bitwise the same.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ AXIS = "particles"
 
 
 _CACHE = 3_000_000
-"""Bytes of states of the particles that a core runs at once, for them to stay in its cache."""
+"""Bytes of particle states that a core runs at once, so that they stay in its cache."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Where particles live, however many there are.
+    """The devices on which particles are placed, for any number of particles.
 
     Attributes:
-        count: how many devices, the same number in each process; None means all of all processes.
+        count: the number of devices, with the same number in each process; None means all devices of all
+            processes.
         backend: `shard_map` (the default), `pmap` (the same through JAX's older interface), or `vmap` (one
             device, no collectives).
         reduction: `psum` sums on each device and then over devices; `ordered` gathers every particle's
             contribution and sums in the population's order.
         chunk: particles that a device runs at once, one chunk after the other. Smaller chunks take less
-            memory and stay in a processor's cache. None means what fits there on a CPU, and elsewhere all.
+            memory and stay in a processor's cache. None means as many as fit in the cache on a CPU, and all
+            on other devices.
 
     Raises:
-        UsageError: when there are not so many devices, when they do not divide over processes, and for a
-            backend that knows only one process where there are several.
+        UsageError: if there are fewer devices, if they can't be divided evenly among the processes, or if the
+            backend supports only one process and there are several.
     """
 
     count: int | None = None
@@ -63,17 +65,17 @@ class Devices:
 
     @property
     def in_use(self) -> int:
-        """How many devices there are: one with `vmap`."""
+        """The number of devices in use: one with `vmap`."""
         if self.backend == "vmap":
             return 1
         return jax.device_count() if self.count is None else self.count
 
     def share(self, particles: int) -> int:
-        """Return how many of some particles a device has.
+        """Return the number of particles per device.
 
         Raises:
-            UsageError: when there are none, when they do not divide over the devices, or a device's share
-                over chunks.
+            UsageError: if there are no particles, if they can't be divided evenly among the devices, or a
+                device's share into chunks.
         """
         if particles < 1:
             raise UsageError(f"a population has at least 1 particle, not {particles}")
@@ -92,7 +94,7 @@ class Devices:
         return share
 
     def chunk_size(self, share: int, arguments: Any) -> int:
-        """Return how many particles a device runs at once.
+        """Return the number of particles that a device runs at once.
 
         Args:
             share: particles of a device.
@@ -110,7 +112,7 @@ class Devices:
         """Map a function of one particle over this device's share. Called inside the per-device function.
 
         Args:
-            particles: how many there are on all devices.
+            particles: number of particles on all devices.
             particle: the function.
             *arguments: trees of arrays whose first axis is this device's share.
         """
@@ -124,9 +126,10 @@ class Devices:
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
     def add_up(self, values: Any) -> Any:
-        """Sum over this device's particles, or over all of them where the reduction is `ordered`.
+        """Sum over this device's particles, or over all particles if the reduction is `ordered`.
 
-        Called inside the per-device function. `over_devices` makes totals of it, and of sums of it.
+        Called inside the per-device function. `over_devices` turns the result, or sums of several results,
+        into totals.
 
         Args:
             values: a tree whose leaves have this device's particles as their first axis.
@@ -136,27 +139,27 @@ class Devices:
         return jax.tree.map(lambda x: jnp.sum(x, axis=0), values)
 
     def over_devices(self, sums: Any) -> Any:
-        """Add up what devices hold of sums, by one all-reduce. Called inside the per-device function."""
+        """Sum the devices' partial sums by one all-reduce. Called inside the per-device function."""
         if self.reduction == "ordered" or self.backend == "vmap":
             return sums
-        # One vector, so one all-reduce however many leaves there are.
+        # One vector, so one all-reduce for any number of leaves.
         leaves, treedef = jax.tree.flatten(sums)
         total = jax.lax.psum(jnp.concatenate([jnp.ravel(x) for x in leaves]), AXIS)
         pieces = jnp.split(total, np.cumsum([x.size for x in leaves])[:-1])
         return treedef.unflatten([p.reshape(x.shape) for p, x in zip(pieces, leaves, strict=True)])
 
     def indices(self, particles: int) -> Array:
-        """Return which of some particles are this device's. Called inside the per-device function."""
+        """Return the indices of this device's particles. Called inside the per-device function."""
         share = self.share(particles)
         first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * share
-        return first + jnp.arange(share)
+        return first + jnp.arange(share, dtype=jnp.int32)
 
     def compile(self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Callable[..., Any]:
         """Map a per-device function over the mesh.
 
         Args:
-            local: takes what is replicated, this device's particles, and constants that are replicated too;
-                returns the new replicated tree, the new particles, and a replicated result.
+            local: takes a replicated tree, this device's particles, and replicated constants; returns the new
+                replicated tree, the new particles, and a replicated result.
 
         Returns:
             A jitted function of the same arguments for all particles. The first two are donated.
@@ -170,23 +173,24 @@ class Devices:
             mesh=self._mesh(),
             in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()),
             out_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()),
-            # With the check on, gradients by replicated values are silently summed over devices.
+            # With the check, gradients with respect to replicated values are silently summed over devices.
             check_vma=False,
         )
         return jax.jit(mapped, donate_argnums=(0, 1))
 
     def place(self, replicated: Any, particles: Any) -> tuple[Any, Any]:
-        """Put a replicated tree and all particles where the compiled function wants them.
+        """Place a replicated tree and all particles as the compiled function needs them.
 
-        They are copied: what the compiled function is given is donated, and its caller's arrays live on.
+        They are copied, because the compiled function donates its arguments, and the caller's arrays must
+        stay valid.
         """
         return self._put(replicated, PartitionSpec()), self._put(particles, PartitionSpec(AXIS))
 
     def replicate(self, tree: Any) -> Any:
-        """Put constants on every device, once, instead of at every call of the compiled function.
+        """Place constants on every device once, instead of at every call of the compiled function.
 
         Args:
-            tree: the same arrays in every process.
+            tree: arrays that are the same in every process.
         """
         return self._put(tree, PartitionSpec())
 
@@ -208,7 +212,7 @@ class Devices:
 
 
 def _put_globally(x: Array, sharding: NamedSharding) -> Array:
-    """Make an array of all processes' devices from one that each process has whole."""
+    """Create an array on the devices of all processes from one that each process holds completely."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         data = _put_globally(jax.random.key_data(x), sharding)
         return jax.jit(lambda data: jax.random.wrap_key_data(data, impl=jax.random.key_impl(x)))(data)
@@ -217,9 +221,9 @@ def _put_globally(x: Array, sharding: NamedSharding) -> Array:
 
 
 def local_copy(tree: Any) -> Any:
-    """Return what one device of this process holds: the whole of a replicated tree, on a single device.
+    """Return a replicated tree on a single device of this process.
 
-    Nothing is copied, so the result lives until the tree is donated.
+    Nothing is copied, so the result is valid until the tree is donated.
     """
     return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
@@ -228,8 +232,8 @@ def first_particles(particles: Any, count: int) -> Any:
     """Return the first particles, on a single device.
 
     Args:
-        particles: a member's; their first device must be this process's.
-        count: how many, at most as many as this process holds.
+        particles: the particles of a member; their first device must belong to this process.
+        count: the number of particles, at most as many as this process holds.
     """
     device = jax.local_devices()[0]
 

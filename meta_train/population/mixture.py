@@ -1,8 +1,9 @@
-"""A mixture of tasks: particles for each, and one gradient of them all.
+"""A mixture of tasks: particles for each task, and one gradient.
 
 Theta's gradient is the sum over tasks of weight x (mean over the task's particles of estimate / scale). The
-scale is a running mean of the norms of the task's estimates, so that a task counts by its weight, however
-large its losses are or however noisy its estimates. A single task has no scale: its gradient is its own.
+scale is a running mean of the norms of the task's estimates, so a task counts by its weight, regardless of
+how large its losses or how noisy its estimates are. A single task has no scale: its gradient is not
+normalised.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from .mesh import Devices
 from .tally import Counts, Metrics, Moments, Ratio, Tally
 
 MEMORY = 0.99
-"""What a scale keeps of itself in a meta-step, once it is settled."""
+"""Decay of a scale per meta-step, once it is settled."""
 OUTLIER = 16.0
-"""A meta-step's mean norm counts for the scale as this many times the present one at most.
+"""Bound on a meta-step's mean norm in the update of a scale, relative to the current scale.
 
-So one meta-step raises a settled scale by 15 % at most. The scale is the true mean as long as more than one
-in so many meta-steps has an estimate that is not zero; below that it would be too small, and shrink.
+So one meta-step raises a settled scale by at most 15 %. The scale is the true mean if more than one in 16
+meta-steps has a nonzero estimate; otherwise it would be too small, and shrink.
 """
 ONLY = "only"
-"""The task's name where a run has one that needs none."""
+"""The task's name in a run of a single system."""
 _TINY = 1e-30
 _PER_TASK = ("loss", "diverged", "particle_norm")
 
@@ -42,40 +43,40 @@ class Scale(struct.PyTreeNode):
     """The running size of a task's estimates."""
 
     value: Float[Array, ""]
-    """Mean norm; 0 while it is not known."""
+    """Mean norm; 0 until it is known."""
     seen: Int[Array, ""]
-    """Meta-steps that it is a mean of."""
+    """Number of meta-steps in the mean."""
 
     @classmethod
     def unknown(cls) -> Scale:
-        """Return the scale of a task that gave no estimate yet."""
-        return cls(jnp.zeros(()), jnp.zeros((), jnp.int32))
+        """Return the scale of a task without any estimate so far."""
+        return cls(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32))
 
     @property
     def known(self) -> Bool[Array, ""]:
-        """Whether there was an estimate that was not zero."""
+        """Whether there was a nonzero estimate."""
         return self.value > _TINY
 
     @property
     def inverse(self) -> Float[Array, ""]:
-        """What estimates are multiplied by: 0 while the scale is not known."""
+        """Factor of the task's estimates: 0 until the scale is known."""
         return jnp.where(self.known, 1 / jnp.maximum(self.value, _TINY), 0)
 
     def updated(self, norm: Float[Array, ""], share: Float[Array, ""]) -> Scale:
-        """Take in a meta-step; one in which no estimate tells anything leaves the scale as it is.
+        """Return the scale updated by a meta-step; without a usable estimate it stays unchanged.
 
-        Zeros count, once there was something else: where few episodes are alive, the mean is small.
+        Zero estimates count once the scale is known: if few episodes are alive, the mean is small.
 
-        Early on a meta-step weighs more, and the very first are soon forgotten: estimates are smaller before
-        the first episodes have grown old. The mean over particles is bounded, not each particle's norm: if
-        most of these are zero, the others are many times the mean, and a bound on them would lower it without
-        end.
+        The first meta-steps have a larger weight and are soon forgotten, because estimates are smaller before
+        the first episodes have grown old. The bound applies to the mean over particles, not to each
+        particle's norm: if most norms are zero, the others are many times the mean, and bounding them would
+        lower the scale indefinitely.
 
         Args:
             norm: sum of the norms over the task's particles, divided by their number.
-            share: of the particles whose estimates are finite and not silent.
+            share: fraction of the particles with estimates that are finite and not silent.
         """
-        mean = norm / jnp.maximum(share, _TINY)
+        mean = (norm / jnp.maximum(share, _TINY)).astype(self.value.dtype)
         tells = (share > 0) & jnp.isfinite(mean) & (self.known | (mean > _TINY))
         mean = jnp.where(self.known, jnp.minimum(mean, OUTLIER * self.value), mean)
         rate = jnp.where(self.known, jnp.maximum(1 - MEMORY, 2 / (self.seen + 2)), 1.0)
@@ -88,9 +89,9 @@ class Member:
     """A task of a mixture.
 
     Attributes:
-        name: of the task.
-        particles: how many; each is an antithetic pair, for estimators that run pairs.
-        weight: what share of the gradient it has, before weights are divided by their sum.
+        name: the task's name.
+        particles: number of particles; each is an antithetic pair, for estimators that run pairs.
+        weight: its share of the gradient, before weights are divided by their sum.
     """
 
     name: str
@@ -100,18 +101,18 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """The tasks of a run and how they are weighed; their particles share the devices.
+    """The tasks of a run and their weights; their particles share the devices.
 
-    A run of a single task is a mixture of one. Particles are numbered through, in the order of the members.
-    Weights are divided by their sum.
+    A run of a single task is a mixture of one. Particles are numbered consecutively, in the order of the
+    members. Weights are divided by their sum.
 
     Attributes:
         members: the tasks.
-        devices: where all particles live.
+        devices: the devices of all particles.
 
     Raises:
-        UsageError: when there is no member, when two have a name in common, for a weight that is not
-            positive, and for a number of particles that does not fit the devices.
+        UsageError: if there is no member, if two have the same name, for a weight that is not positive, and
+            for a number of particles that does not fit the devices.
     """
 
     members: tuple[Member, ...]
@@ -131,11 +132,11 @@ class Mixture:
 
     @classmethod
     def of(cls, particles: int, devices: Devices | None = None) -> Mixture:
-        """Return the mixture of a single system whose name does not matter: it is called "only".
+        """Return the mixture of a single system, which is called "only".
 
         Args:
-            particles: how many.
-            devices: where they live; None for all devices.
+            particles: number of particles.
+            devices: their devices; None for all devices.
         """
         return cls((Member(ONLY, particles),), devices or Devices())
 
@@ -146,7 +147,7 @@ class Mixture:
 
     @property
     def particles(self) -> int:
-        """Particles in all."""
+        """Total number of particles."""
         return sum(member.particles for member in self.members)
 
     @property
@@ -156,31 +157,31 @@ class Mixture:
         return {member.name: member.weight / total for member in self.members}
 
     def numbered(self) -> Iterator[tuple[int, Member]]:
-        """Yield the members, each with the number of its first particle."""
+        """Yield each member with the number of its first particle."""
         first = 0
         for member in self.members:
             yield first, member
             first += member.particles
 
     def unknown_scales(self) -> dict[str, Scale]:
-        """Return the scales at the start of a run: none for a single task."""
+        """Return the scales at the start of a run; empty for a single task."""
         return {name: Scale.unknown() for name in self.names} if len(self.members) > 1 else {}
 
     def contribution(self, member: Member, gradient: Theta) -> Theta:
-        """Return a normalised estimate so that the mean over the particles of all tasks is the gradient."""
+        """Weight a normalised estimate so that the mean over the particles of all tasks is the gradient."""
         share = self.weights[member.name] * self.particles / member.particles
         return jax.tree.map(lambda g: share * g, gradient)
 
     def reduce(
         self, contributions: Mapping[str, Theta], counts: Mapping[str, Counts]
     ) -> tuple[Theta, dict[str, Counts]]:
-        """Average over all particles, and each task's numbers over its own, by one all-reduce.
+        """Average gradients over all particles, and counts over each task's own, by one all-reduce.
 
         Called inside the per-device function.
 
         Args:
-            contributions: by task; the first axis is this device's particles.
-            counts: by task, the same.
+            contributions: gradients by task; the first axis is this device's particles.
+            counts: counts by task, with the same first axis.
 
         Returns:
             Theta's gradient, and the means by task.
@@ -197,18 +198,19 @@ class Mixture:
         return jax.tree.map(lambda g: g / self.particles, gradient), means
 
     def tally(self, gradient: Theta, means: Mapping[str, Counts], scales: Mapping[str, Scale]) -> Tally:
-        """Make a meta-step's numbers of its tasks': weighted means, and in a mixture each task's own.
+        """Combine the tasks' numbers of a meta-step: weighted means, and in a mixture also each task's own.
 
         Args:
             gradient: the mean of all particles' estimates.
-            means: by task, as `reduce` gives them.
-            scales: of the tasks; empty for a single one.
+            means: means by task, as returned by `reduce`.
+            scales: the tasks' scales; empty for a single task.
         """
         shown = {name: _relative(found.shown, scales.get(name)) for name, found in means.items()}
         pooled = {member.name: member.particles / self.particles for member in self.members}
 
         def mean(shares: Mapping[str, float], values: Mapping[str, Array]) -> Array:
-            return sum((shares[name] * values[name] for name in self.names), jnp.zeros(()))
+            parts = [shares[name] * values[name] for name in self.names]
+            return sum(parts[1:], parts[0])
 
         first = shown[self.names[0]]
         weighed = {m: mean(self.weights, {name: shown[name][m] for name in self.names}) for m in first}
@@ -224,30 +226,31 @@ class Mixture:
         return Tally(weighed, ratios, moments, agreement(gradient, moments.square, self.particles))
 
     def _moments(self, means: Mapping[str, Counts]) -> Iterator[tuple[Array, ...]]:
-        """Yield each of the moments, of all tasks in order."""
+        """Yield, for each moment, its values for all tasks in order."""
         return zip(*(means[name].moments for name in self.names), strict=True)
 
 
 def _relative(shown: Metrics, scale: Scale | None) -> Metrics:
-    """Give norms in units of the scale, so that they can be averaged over tasks."""
+    """Return norms in units of the scale, so that they can be averaged over tasks."""
     return shown if scale is None else shown | {"particle_norm": shown["particle_norm"] * scale.inverse}
 
 
 def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[Theta, Metrics, Array]:
-    """Drop an estimate that is not finite, normalise one that is, clip what is large then, and count.
+    """Normalise and clip an estimate, or drop it if it is not finite.
 
     Args:
-        estimate: a particle's.
-        scale: its task's; None for a single task, whose estimates stay as they are.
+        estimate: the estimate of a particle.
+        scale: the scale of its task; None for a single task, whose estimates are not normalised.
         clip: bound on the norm of a normalised estimate; None for no bound.
 
     Returns:
-        The estimate, the particle's metrics, and 1 where it tells anything: it is finite and not silent.
+        The gradient, the particle's metrics, and 1 if the estimate counts, that is, if it is finite and not
+        silent.
     """
     norm = optax.tree.norm(estimate.gradient)
     usable = jnp.isfinite(norm)
-    inverse = jnp.ones(()) if scale is None else scale.inverse
-    kept = jnp.ones(()) if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
+    inverse = 1.0 if scale is None else scale.inverse
+    kept = 1.0 if clip is None else jnp.minimum(1.0, clip / jnp.maximum(norm * inverse, _TINY))
     gradient = jax.tree.map(lambda g: jnp.where(usable, g * (inverse * kept), 0), estimate.gradient)
     metrics = {
         "particle_norm": jnp.where(usable, norm, 0),
@@ -259,7 +262,7 @@ def guard(estimate: Estimate, scale: Scale | None, clip: float | None) -> tuple[
 
 
 def follow(scales: Mapping[str, Scale], means: Mapping[str, Counts]) -> dict[str, Scale]:
-    """Return the scales after a meta-step whose numbers, by task, are given."""
+    """Return the scales after a meta-step with the given means by task."""
     return {
         name: scale.updated(means[name].shown["particle_norm"], means[name].telling)
         for name, scale in scales.items()
@@ -267,13 +270,13 @@ def follow(scales: Mapping[str, Scale], means: Mapping[str, Counts]) -> dict[str
 
 
 def informed(scales: Mapping[str, Scale], means: Mapping[str, Counts]) -> Bool[Array, ""]:
-    """Tell whether a meta-step's gradient says anything: whether any task has an estimate that counts.
+    """Return whether any task of a meta-step has an estimate that counts.
 
-    Those don't that are not finite, that are silent, or whose task's scale is not known.
+    Estimates don't count if they are not finite, silent, or of a task whose scale is not known yet.
 
     Args:
-        scales: before the meta-step; empty for a single task.
-        means: numbers by task.
+        scales: the scales before the meta-step; empty for a single task.
+        means: means by task.
     """
     counts = [
         (found.telling > 0) & (scales[name].known if name in scales else True)

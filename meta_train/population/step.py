@@ -1,4 +1,4 @@
-"""The meta-step: every particle runs a window, the estimates are averaged, theta moves."""
+"""The meta-step: every particle runs a window, the estimates are averaged, and theta is updated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tally import Counts, Metrics, Tally
 
 
 class MetaState(struct.PyTreeNode):
-    """All that decides the future of a meta-training run, but for its particles."""
+    """The complete state of a meta-training run, except for its particles."""
 
     theta: Theta
     """The meta-parameters."""
@@ -28,9 +28,9 @@ class MetaState(struct.PyTreeNode):
     meta_step: Int[Array, ""]
     """Meta-steps done."""
     key: Key[Array, ""]
-    """The run's randomness; it never changes."""
+    """The run's PRNG key; it never changes."""
     scales: dict[str, Scale] = struct.field(default_factory=dict)
-    """In a mixture, the running size of each task's estimates."""
+    """In a mixture, the scale of each task's estimates."""
 
 
 Step = Callable[[MetaState, Any, Any], tuple[MetaState, Any, Metrics]]
@@ -48,15 +48,15 @@ def init_run(
     """Return the state and the particles of a run at meta-step 0, on their devices.
 
     Args:
-        dynamics: by the task's name, as the mixture has them.
-        estimator: gives each particle's estimate.
+        dynamics: the dynamics by task name, as in the mixture.
+        estimator: the gradient estimator.
         outer: the outer optimizer.
-        mixture: the tasks, and where their particles live.
-        theta: the meta-parameters at the start.
-        key: the run's randomness.
+        mixture: the tasks, and the devices of their particles.
+        theta: the initial meta-parameters.
+        key: the run's PRNG key.
 
     Returns:
-        The state, and the particles by the task's name, as the first axis of each leaf.
+        The state, and the particles by task name, as the first axis of each leaf.
     """
 
     def start(dynamics: Dynamics, particles: int) -> Any:
@@ -78,24 +78,25 @@ def make_meta_step(
     """Compile the meta-step.
 
     Args:
-        estimator: gives each particle's estimate.
+        estimator: the gradient estimator.
         outer: the outer optimizer, an optax transformation of theta.
-        mixture: the tasks, and where their particles live.
+        mixture: the tasks, and the devices of their particles.
         particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
-            scale; None for no bound. It is a bias: what is clipped counts for less.
+            scale; None for no bound. It adds bias, because clipped estimates count for less.
         gradient_clip: bound on the norm of the mean gradient; None for no bound.
 
     Returns:
         A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
-        without returning to the host. Particles and dynamics are dicts by the task's name. It donates the
-        first two arguments and returns their successors and the call's metrics: a flat dict of scalars,
-        averages over its meta-steps.
+        without returning to the host. Particles and dynamics are dicts by task name. It donates the first two
+        arguments and returns their new values and the call's metrics: a flat dict of scalars, averaged over
+        its meta-steps.
 
-        Theta and the outer optimizer stay as they are, while the particles go on, in a meta-step that is
-          * `skipped`: theta would not stay finite, or no particle has a finite estimate;
-          * `silent`: there is nothing to go by yet. With phase "random" these are as many as the longest
-            episode has windows; in a mixture the first one, which measures the scales.
-        So the outer optimizer's schedule begins after the silence, and warm-up is not used up in it.
+        Theta and the outer optimizer's state stay unchanged, while the particles advance, in a meta-step that
+        is
+          * `skipped`: theta would become non-finite, or no particle has a finite estimate;
+          * `silent`: there are no usable estimates yet. With phase "random" these are as many meta-steps as
+            the longest episode has windows; in a mixture, the first meta-step, which measures the scales.
+        So the outer optimizer's schedule, with its warm-up, begins after the silent meta-steps.
     """
     one = _one(estimator, outer, mixture, particle_clip, gradient_clip)
     return mixture.devices.compile(_repeat(one, mixture.particles))
@@ -108,10 +109,10 @@ def _one(
     particle_clip: float | None,
     gradient_clip: float | None,
 ) -> _OneStep:
-    """Return one meta-step, as it is run on each device; particles and dynamics are by task."""
+    """Return one meta-step, as run on each device; particles and dynamics are by task."""
 
     def run(first: int, member: Member, state: MetaState, particles: Any, dynamics: Dynamics) -> Any:
-        """Let a task's particles do a window."""
+        """Run a window of a task's particles."""
         step_key = jax.random.fold_in(state.key, state.meta_step)
 
         def particle(index: Array, particle: Any) -> tuple[Any, Theta, Counts]:
@@ -138,14 +139,14 @@ def _one(
         tells = informed(state.scales, means)
         moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
         silent = ~tells & ~broken
-        outcome |= {"skipped": outcome["skipped"] * ~silent, "silent": silent.astype(jnp.float32)}
+        outcome |= {"skipped": jnp.where(silent, 0, outcome["skipped"]), "silent": silent.astype(jnp.float32)}
         return moved.replace(scales=scales), particles, tally._replace(shown=tally.shown | outcome)
 
     return one
 
 
 def _repeat(one: _OneStep, size: int) -> Step:
-    """Return as many meta-steps as the constants, (dynamics, count), say; `size` particles in all."""
+    """Return a function that runs `count` meta-steps, given in the constants (dynamics, count)."""
 
     def several(state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         dynamics, count = constants
@@ -155,11 +156,12 @@ def _repeat(one: _OneStep, size: int) -> Step:
             state, particles, tally = one(state, particles, dynamics)
             return state, particles, jax.tree.map(jnp.add, totals, tally)
 
-        # A loop of traced length, so that a run's last call may be shorter without compiling anew.
+        # A loop of traced length, so that a run's last call may be shorter without recompilation.
         shapes = jax.eval_shape(one, state, particles, dynamics)[-1]
         totals = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         state, particles, totals = jax.lax.fori_loop(0, count, body, (state, particles, totals))
-        return state, particles, diagnose(jax.tree.map(lambda total: total / count, totals), size)
+        means = jax.tree.map(lambda total: total / count.astype(total.dtype), totals)
+        return state, particles, diagnose(means, size)
 
     return several
 
@@ -171,13 +173,14 @@ def _move(
     state: MetaState,
     tells: Array,
 ) -> tuple[MetaState, Metrics]:
-    """Let the outer optimizer move theta, if the gradient tells anything and theta stays finite."""
-    # Under jax_enable_x64 a task may be float64; theta and what moves it are not.
+    """Update theta by the outer optimizer, if the gradient counts and theta stays finite."""
+    # Under jax_enable_x64 a task may be float64; theta and the outer optimizer are not.
     gradient = optax.tree.cast_like(gradient, state.theta)
     norm = optax.tree.norm(gradient)
     if clip is not None:
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
-    updates, outer_state = outer.update(gradient, state.outer, state.theta)
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
+        updates, outer_state = outer.update(gradient, state.outer, state.theta)
     theta = optax.apply_updates(state.theta, updates)
     ok = tells & jnp.isfinite(optax.tree.norm(theta))
     choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731

@@ -1,1 +1,1 @@
-"""What a run can be about: what theta is, what it is trained on, judged on and published as."""
+"""Problems: what theta is, what it is trained and validated on, and how it is exported."""

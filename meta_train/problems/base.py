@@ -1,4 +1,4 @@
-"""What a run is about: what theta is, what it is trained on, judged on, and published as.
+"""The interface of problems: what theta is, what it is trained and validated on, and how it is exported.
 
 Importing this module imports nothing heavy, so that `--help` is quick.
 """
@@ -18,67 +18,67 @@ if TYPE_CHECKING:
 
 
 class Training(NamedTuple):
-    """What theta is trained on, or one part of it."""
+    """One of the systems that theta is trained on."""
 
     dynamics: Dynamics
     weight: float = 1.0
-    """Its share of the gradient, over the sum of all."""
+    """Its share of the gradient, relative to the sum of all weights."""
 
 
 class Trial(NamedTuple):
-    """What theta is judged on, or one part of it."""
+    """One of the systems that theta is validated on."""
 
     label: str
-    """Its name among the metrics."""
+    """Its name in metrics."""
     dynamics: Dynamics
     horizon: int
     """Inner steps; a multiple of the window."""
     weight: float = 1.0
-    """Those of a run sum to 1."""
+    """The weights of a run sum to 1."""
 
 
 class Rival(NamedTuple):
-    """What theta is compared with: the best of some candidates, for each trial."""
+    """A reference that theta is compared with: the best of some candidates, for each trial."""
 
     name: str
-    """In metrics, such as tuned_adam."""
+    """Its name in metrics, such as tuned_adam."""
     title: str
-    """In words."""
+    """Its name in plots."""
     thetas: Theta
-    """The candidates, stacked: each leaf has them as its first axis."""
+    """The stacked candidates: they are the first axis of each leaf."""
     settings: tuple[float, ...]
-    """What tells them apart, such as a learning rate."""
+    """The setting of each candidate, such as its learning rate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem(abc.ABC):
-    """What a run is about; a frozen dataclass, and so its own configuration.
+    """A problem; a frozen dataclass, and so its own configuration.
 
-    Its fields are options of `lopt-train`; they hold strings, numbers, and tuples of them. A user's own is
-    registered with `PROBLEMS.register("its-name")`, and chosen with `--problem its-name`.
+    Its fields are options of `lopt-train`; they hold strings, numbers, and tuples of them. A user's own
+    problem is registered with `PROBLEMS.register("its-name")`, and chosen with `--problem its-name`.
     """
 
     @property
     @abc.abstractmethod
     def names(self) -> tuple[str, ...]:
-        """The names of the members, in order: what theta is trained on. Reads no data."""
+        """The names of the members that theta is trained on, in order. Reads no data."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of `trials`, in order: what theta is judged on. Reads no data."""
+        """The labels of the `trials` that theta is validated on, in order. Reads no data."""
         return self.names
 
     @abc.abstractmethod
     def members(self) -> dict[str, Training]:
-        """Return what theta is trained on, by name: one, or several, a mixture.
+        """Return the systems that theta is trained on, by name; several make a mixture.
 
         Raises:
-            ValueError: for what is unknown, in one sentence.
+            ValueError: for unknown names, in one sentence.
         """
 
     @abc.abstractmethod
     def theta(self, key: Any) -> Theta:
-        """Return theta as it is at the start, a tree of float arrays. Reads no data.
+        """Return the initial theta, a tree of float arrays. Reads no data.
 
         Args:
             key: a typed PRNG key.
@@ -88,24 +88,24 @@ class Problem(abc.ABC):
         """
 
     def trials(self, estimator: Estimator) -> tuple[Trial, ...]:
-        """Return what theta is judged on: by default what it is trained on, at the longest horizon."""
+        """Return the trials that theta is validated on: by default the members, at the longest horizon."""
         longest, members = estimator.horizon.bounds()[1], self.members()
         total = sum(member.weight for member in members.values())
         return tuple(Trial(n, m.dynamics, longest, m.weight / total) for n, m in members.items())
 
     def rivals(self, candidates: int) -> tuple[Rival, ...]:
-        """Return what theta is compared with on the same episodes: nothing by default.
+        """Return the references to compare theta with on the same episodes; none by default.
 
         Args:
-            candidates: how many of each to choose the best from.
+            candidates: number of candidates of each to choose the best from.
         """
         return ()
 
     def check(self, estimator: Estimator) -> None:  # noqa: B027 (most have nothing to check)
-        """Refuse what does not go with an estimator, or with windows of its length.
+        """Check that the problem fits an estimator and its window.
 
         Raises:
-            ValueError: saying what to choose instead.
+            ValueError: if it does not; the message says what to choose instead.
         """
 
     def describe(self, theta: Theta) -> dict[str, float]:
@@ -116,29 +116,29 @@ class Problem(abc.ABC):
         return {}
 
     def keep(self, run_dir: Path, theta: Theta) -> None:  # noqa: B027 (most read nothing from elsewhere)
-        """Keep in a run's directory what `theta` read from elsewhere; the first copy stays.
+        """Copy files that `theta` read from elsewhere to a run's directory; an existing copy stays.
 
         Args:
             run_dir: the run's directory.
-            theta: as it was at the start.
+            theta: the initial theta.
         """
 
     def kept_in(self, run_dir: Path) -> Problem:
-        """Return the problem with what `keep` kept in the place of what it was read from."""
+        """Return the problem with its files replaced by the copies made by `keep`."""
         return self
 
     def about(self) -> dict[str, Any]:
-        """Return, in JSON's types, what a published theta says of what it was trained on."""
+        """Return a description of the training problem for exported thetas, in JSON's types."""
         return {"trained_on": list(self.names)}
 
     @abc.abstractmethod
     def publish(self, theta: Theta, directory: Path, origin: dict[str, Any]) -> Path:
-        """Write theta where others can use it.
+        """Export theta to a directory.
 
         Args:
-            theta: shaped like `theta`'s.
-            directory: where to; made where it does not exist.
-            origin: where theta comes from, in JSON's types.
+            theta: a tree like the result of `theta`.
+            directory: the target; created if necessary.
+            origin: theta's provenance, in JSON's types.
 
         Returns:
             The directory.
@@ -146,4 +146,4 @@ class Problem(abc.ABC):
 
 
 PROBLEMS: Registry[Problem] = Registry("problem", Problem)
-"""What runs can be about, by name."""
+"""All problems by name."""

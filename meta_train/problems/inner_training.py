@@ -31,8 +31,8 @@ class InnerTraining(Dynamics):
     """Train one instance of a task with a learned optimizer.
 
     The loss of a step is, by `measured_on`:
-      * "train": the loss that the gradient was taken of, before the update; it costs nothing more;
-      * any other split: the loss of a fresh batch of that split after the update, one more forward pass.
+      * "train": the training loss before the update, from the gradient computation, at no extra cost;
+      * any other split: the loss of a fresh batch of that split after the update, by one more forward pass.
     """
 
     task: Task
@@ -48,7 +48,7 @@ class InnerTraining(Dynamics):
     def step(
         self, theta: LearnedOptimizer, state: InnerState, key: Key[Array, ""]
     ) -> tuple[InnerState, Float[Array, ""]]:
-        """Do one inner step: draw a batch, take the gradient, let the optimizer update the parameters."""
+        """Do one inner step: draw a batch, compute the gradient, and update the parameters."""
         batch_key, loss_key, measure_key = jax.random.split(key, 3)
         params, instance = state.params, state.instance
         batch = self.task.batch(instance, batch_key, "train")
@@ -61,7 +61,7 @@ class InnerTraining(Dynamics):
 
     @property
     def ceiling(self) -> float:
-        """The task's own."""
+        """The task's ceiling."""
         return self.task.ceiling
 
     def _measure(self, instance: Any, params: Any, key: Key[Array, ""]) -> Float[Array, ""]:

@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 
 _START = "start"
-"""Where a run keeps what it started from."""
+"""Folder of a run for the optimizer that it started from."""
 
 
 @PROBLEMS.register("learned-optimizer")
 @dataclasses.dataclass(frozen=True)
 class LearnedOptimizerTraining(Problem):
-    """Meta-train a learned optimizer on the training of some networks."""
+    """Meta-train a learned optimizer on inner tasks."""
 
     task: tuple[str, ...] = ("digits-mlp-family",)
-    """Inner task or family to train on, or several, a mixture; `lopt-train --list` shows all."""
+    """Inner task or family to train on; several make a mixture; `lopt-train --list` shows all."""
     task_weights: tuple[float, ...] = ()
-    """Weight of each task in a mixture, in the order of the tasks; default: all the same."""
+    """Weight of each task in a mixture, in the order of the tasks; default: equal weights."""
     optimizer: str = "star"
     """Architecture of the learned optimizer."""
     optimizer_options: tuple[str, ...] = ()
     """Static fields of the architecture, as NAME=VALUE."""
     init_from: str | None = None
-    """Published optimizer (name or directory) whose theta to start from; default: a random theta."""
+    """Published optimizer (name or directory) whose theta is the initial theta; default: a random theta."""
     measured_on: Literal["train", "inner_valid"] = "train"
-    """Which data the losses are measured on; inner_valid costs a forward pass per inner step."""
+    """Data that the losses are measured on; inner_valid costs one more forward pass per inner step."""
     validate_on: tuple[str, ...] = ()
-    """Tasks to judge theta on, held-out ones say, as NAME or NAME:HORIZON (inner steps), all with the same
-    weight: what is best on these is the best checkpoint. Default: the tasks trained on, by their weights, at
-    the longest horizon."""
+    """Tasks to validate theta on, such as held-out ones, as NAME or NAME:HORIZON (inner steps), all with the
+    same weight; they decide the best checkpoint. Default: the training tasks, by their weights, at the
+    longest horizon."""
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str):
@@ -72,17 +72,17 @@ class LearnedOptimizerTraining(Problem):
 
     @property
     def validations(self) -> tuple[Validation, ...]:
-        """What theta is judged on, in order."""
+        """The validations, in order."""
         given = parse_validations(self.validate_on)
         return given or tuple(Validation(*pair) for pair in self.weights.items())
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The tasks to be judged on, with their horizons where they have their own."""
+        """The labels of the validation tasks, which include their horizons if given."""
         return tuple(one.label for one in self.validations)
 
     def check(self, estimator: Estimator) -> None:
-        """Refuse a horizon to be judged at that is no multiple of the window."""
+        """Check that the horizons of validations are multiples of the window."""
         for entry in self.validations:
             entry.check(estimator.window)
 
@@ -90,18 +90,18 @@ class LearnedOptimizerTraining(Problem):
         """Return the tasks' inner trainings.
 
         Raises:
-            UsageError: for an unknown task, with the nearest ones.
-            tasks.DatasetNotPreparedError: when a task needs data that is not on this machine.
+            UsageError: for an unknown task, with similar ones.
+            tasks.DatasetNotPreparedError: if a task needs data that is not on this machine.
         """
         return {name: Training(self._made[name], weight) for name, weight in self.weights.items()}
 
     def trials(self, estimator: Estimator) -> tuple[Trial, ...]:
-        """Return the inner trainings of --validate-on, or of the tasks trained on at the longest horizon."""
+        """Return the inner trainings of --validate-on, or of the training tasks at the longest horizon."""
         longest, made = estimator.horizon.bounds()[1], self._made
         return tuple(Trial(e.label, made[e.task], e.horizon or longest, e.weight) for e in self.validations)
 
     def rivals(self, candidates: int) -> tuple[Rival, ...]:
-        """Return Adam at so many learning rates, evenly spaced in their logarithm from 1e-4 to 1."""
+        """Return Adam with so many learning rates, logarithmically spaced from 1e-4 to 1."""
         if not candidates:
             return ()
         import jax
@@ -112,7 +112,7 @@ class LearnedOptimizerTraining(Problem):
         return (Rival("tuned_adam", "tuned Adam", create(jnp.asarray(rates)), rates),)
 
     def theta(self, key: Any) -> LearnedOptimizer:
-        """Return the learned optimizer that a run starts from: a published one, or one of random weights."""
+        """Return the learned optimizer that a run starts from: a published one, or one drawn at random."""
         if self.init_from is not None:
             return lopt.load(self.init_from)
         options = parse_options(self.optimizer_options, "--optimizer-options")
@@ -122,22 +122,22 @@ class LearnedOptimizerTraining(Problem):
             raise UsageError(f"optimizer {self.optimizer}: {error}") from error
 
     def keep(self, run_dir: Path, theta: LearnedOptimizer) -> None:
-        """Keep the published optimizer of `init_from`, so that the original may move or change.
+        """Copy the published optimizer of `init_from`, so that the original may be moved or changed.
 
         Raises:
-            lopt.PublishedOptimizerError: when it can't be written.
+            lopt.PublishedOptimizerError: if it can't be written.
         """
         if self.init_from is not None and not _is_kept(run_dir):
             lopt.save(theta, run_dir / _START, lopt.read_config(self.init_from)["provenance"])
 
     def kept_in(self, run_dir: Path) -> LearnedOptimizerTraining:
-        """Return the problem that starts from the copy, where there is one."""
+        """Return the problem that starts from the copy, if there is one."""
         if self.init_from is None or not _is_kept(run_dir):
             return self
         return dataclasses.replace(self, init_from=str((run_dir / _START).resolve()))
 
     def about(self) -> dict[str, Any]:
-        """Return the tasks, and their weights where they are several."""
+        """Return the tasks, and their weights if there are several."""
         several = {"task_weights": list(self.weights.values())} if self.task[1:] else {}
         return {"tasks": list(self.task)} | several
 
@@ -145,13 +145,13 @@ class LearnedOptimizerTraining(Problem):
         """Write config.json and theta.safetensors, which `lopt.load` and `lopt.as_optax` read.
 
         Raises:
-            lopt.PublishedOptimizerError: when the directory holds something else, or can't be written.
+            lopt.PublishedOptimizerError: if the directory holds something else, or can't be written.
         """
         return lopt.save(theta, directory, origin)
 
     @functools.cached_property
     def _made(self) -> dict[str, InnerTraining]:
-        """The inner trainings of all tasks, each made once: what is trained on may be judged on, too."""
+        """The inner training of each task, made once even if a task is trained and validated on."""
         from .inner_training import InnerTraining
 
         names = dict.fromkeys((*self.task, *(entry.task for entry in self.validations)))
@@ -159,5 +159,5 @@ class LearnedOptimizerTraining(Problem):
 
 
 def _is_kept(run_dir: Path) -> bool:
-    """Tell whether the copy of what a run started from is whole: its config is written last."""
+    """Return whether the copy of the initial optimizer is complete: its config is written last."""
     return (run_dir / _START / "config.json").exists()

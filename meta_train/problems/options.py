@@ -1,4 +1,4 @@
-"""How options of `lopt-train` are written that are lists of names, numbers, or NAME=VALUE pairs."""
+"""Parsing of options of `lopt-train` that are lists of names, numbers or NAME=VALUE pairs."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, str]:
 
 
 def check_names(names: Sequence[str], flag: str) -> None:
-    """Refuse a list of names that is empty, or has one twice.
+    """Check that a list of names is not empty and has no duplicates.
 
     Raises:
-        UsageError: saying what to type.
+        UsageError: if it is or has; the message says what to type.
     """
     if not names:
         raise UsageError(f"{flag} takes at least one name: `lopt-train --list` shows all")
@@ -59,10 +59,10 @@ def check_names(names: Sequence[str], flag: str) -> None:
 
 
 def check_numbers(numbers: Sequence[float], tasks: int, flag: str) -> None:
-    """Refuse numbers that are not positive, or not one for each task; there may be none.
+    """Check that numbers are positive, and either none or one for each task.
 
     Raises:
-        UsageError: saying what to type.
+        UsageError: if they are not; the message says what to type.
     """
     if numbers and len(numbers) != tasks:
         raise UsageError(

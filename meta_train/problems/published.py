@@ -1,4 +1,4 @@
-"""Theta of any kind in a directory: `theta.safetensors`, and `config.json` that says what it is."""
+"""Any theta in a directory: `theta.safetensors`, and a `config.json` that describes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "lopt-theta 1"
 
 
 def named_arrays(theta: Theta) -> dict[str, np.ndarray]:
-    """Return theta's leaves by their paths, such as "cell.kernel"; a leaf that is all of theta is "theta"."""
+    """Return theta's leaves by their paths, such as "cell.kernel"; a single leaf is called "theta"."""
     leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(theta))
     named = ((jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves)
     return {name or "theta": np.array(leaf, order="C") for name, leaf in named}
@@ -36,22 +36,22 @@ def save_theta(
     origin: dict[str, Any],
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Publish theta.
+    """Write theta to a directory.
 
     Args:
         theta: a tree of arrays.
-        directory: where to; made where it does not exist.
-        problem: the registered name of what it is for.
-        about: what the problem says of itself, in JSON's types.
-        origin: where theta comes from, in JSON's types.
+        directory: the target; created if necessary.
+        problem: the registered name of its problem.
+        about: the problem's description of itself, in JSON's types.
+        origin: theta's provenance, in JSON's types.
         files: texts to write beside theta, by file name.
 
     Returns:
         The directory.
 
     Raises:
-        OSError: when it can't be written.
-        UsageError: when the directory holds something else, or theta is not finite.
+        OSError: if it can't be written.
+        UsageError: if the directory holds something else, or theta is not finite.
     """
     arrays = named_arrays(theta)
     for name, array in arrays.items():
@@ -77,10 +77,10 @@ def save_theta(
 
 
 def load_theta(directory: str | Path) -> dict[str, np.ndarray]:
-    """Return what `save_theta` wrote: theta's leaves by their paths.
+    """Read a theta written by `save_theta`: its leaves by their paths.
 
     Raises:
-        UsageError: when the directory holds no such theta, or one that was altered.
+        UsageError: if the directory holds no such theta, or one that was altered.
     """
     place = Path(directory)
     try:

@@ -45,12 +45,12 @@ class SystemProblem(Problem):
         """Return the system.
 
         Raises:
-            UsageError: for an unknown system, with the nearest ones, or an option that it does not take.
+            UsageError: for an unknown system, with similar ones, or an unknown option.
         """
         return {self.system: Training(self._made[0])}
 
     def theta(self, key: Any) -> Theta:
-        """Return theta as the system's published experiments start it."""
+        """Return the initial theta of the system's published experiments."""
         return self._made[1](key)
 
     def about(self) -> dict[str, Any]:
@@ -79,10 +79,10 @@ class SystemProblem(Problem):
 
 
 def _check(default: Any, value: Any, what: str) -> None:
-    """Refuse a value of another kind than the default's: a whole number above 0, or a finite one.
+    """Check that a value is of the default's kind, and, if a number, finite; integers must be above 0.
 
     Raises:
-        UsageError: saying what it must be.
+        UsageError: if it is not; the message says what it must be.
     """
     if isinstance(default, bool) or not isinstance(default, (int, float)):
         fits, kind = type(value) is type(default), type(default).__name__

@@ -1,4 +1,4 @@
-"""What `--validate-on` names: tasks that theta is judged on."""
+"""The entries of `--validate-on`: tasks that theta is validated on."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from .options import check_names
 
 
 class Validation(NamedTuple):
-    """A task that theta is judged on."""
+    """A task that theta is validated on."""
 
     task: str
     weight: float
-    """Those of a run sum to 1."""
+    """The weights of a run sum to 1."""
     horizon: int | None = None
-    """Inner steps; None for the longest that is trained on."""
+    """Inner steps; None for the longest horizon in training."""
 
     @property
     def label(self) -> str:
-        """Its name among the metrics: NAME, or NAME-HORIZON where a horizon was given."""
+        """Its name in metrics: NAME, or NAME-HORIZON if a horizon was given."""
         return self.task if self.horizon is None else f"{self.task}-{self.horizon}"
 
     def check(self, window: int) -> None:
-        """Refuse a horizon that is no multiple of the window.
+        """Check that the horizon is a multiple of the window.
 
         Raises:
-            UsageError: with the nearest ones that are.
+            UsageError: if it is not; the message names the nearest multiples.
         """
         if self.horizon is not None and self.horizon % window:
             below = max(self.horizon // window, 1) * window
@@ -39,13 +39,13 @@ class Validation(NamedTuple):
 
 
 def parse_validations(entries: Sequence[str]) -> tuple[Validation, ...]:
-    """Read NAME and NAME:HORIZON entries; they have the same weight.
+    """Parse NAME and NAME:HORIZON entries, which get equal weights.
 
     Args:
-        entries: what `--validate-on` was given.
+        entries: the values of `--validate-on`.
 
     Raises:
-        UsageError: for an entry of another form, and for what is there twice.
+        UsageError: for an entry of another form, and for duplicates.
     """
     found = []
     for entry in entries:

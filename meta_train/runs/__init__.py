@@ -1,1 +1,1 @@
-"""A run in its directory: the loop, its checkpoints, and how theta is judged on the way."""
+"""A run and its directory: the loop, its checkpoints, and the validation of theta."""

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: a thin module over orbax, so that nothing else knows it.
+"""Checkpoints of a run: a thin layer over orbax, which almost no other module uses.
 
-A checkpoint holds everything that decides the future: theta, the outer optimizer, every particle, the key and
-the meta-step; and whose it is. Saves are asynchronous; an error of one surfaces at the next. Every process of
-a job calls every method.
+A checkpoint holds the complete training state: theta, the outer optimizer, every particle, the key and the
+meta-step; and the run's id. Saves are asynchronous; an error in one is raised at the next. Every process of a
+job calls every method.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        directory: where they are; made when it is not there.
-        keep_last: how many of the newest to keep. The best by validation is kept too.
-        keep_hours: hours between checkpoints that are kept for good; 0 for none.
-        warn: told when a damaged checkpoint is set aside.
+        directory: the directory of the checkpoints; created if necessary.
+        keep_last: number of newest checkpoints to keep; the best by validation is kept, too.
+        keep_hours: hours between checkpoints that are kept permanently; 0 for none.
+        warn: called with a message if a damaged checkpoint is set aside.
     """
 
     def __init__(self, directory: Path, keep_last: int, keep_hours: float, warn: Warn) -> None:
@@ -48,7 +48,7 @@ class Checkpoints:
         self._saving: int | None = None
         if is_main():
             self._set_damaged_aside()
-        from_main(0)  # the others look when that is done
+        from_main(0)  # the other processes wait until that is done
         self._manager = ocp.CheckpointManager(literal(self._directory), options=self._options)
 
     def latest(self) -> int | None:
@@ -56,7 +56,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> float:
-        """Return the lowest validation objective of a checkpoint; infinity where there is none."""
+        """Return the lowest validation objective of a checkpoint; infinity if there is none."""
         step = self._manager.best_step()
         metrics = None if step is None else self._manager.metrics(step)
         return math.inf if not metrics else metrics[SCORE]
@@ -69,17 +69,17 @@ class Checkpoints:
         about: dict[str, Any],
         valid: float | None = None,
     ) -> None:
-        """Save in the background; what is saved may be donated at once.
+        """Save in the background; the arrays may be donated immediately.
 
         Args:
             meta_step: the checkpoint's name.
             state: the run's state.
             particles: its particles.
-            about: what else is to be known about it, as JSON.
-            valid: validation objective of this very theta, where it was measured.
+            about: further information about the run, as JSON.
+            valid: validation objective of this theta, if it was measured.
 
         Raises:
-            CheckpointError: when this save, or the one before, can't be written.
+            CheckpointError: if this save, or the one before, can't be written.
         """
         if meta_step == self.latest():
             return
@@ -93,15 +93,15 @@ class Checkpoints:
             self._manager.save(meta_step, args=items, metrics=metrics, force=True)
 
     def restore(self, state: MetaState, particles: Any) -> tuple[MetaState, Any] | None:
-        """Restore the newest checkpoint that can be, with the structure, dtypes and placement of given trees.
+        """Restore the newest sound checkpoint, with the structure, dtypes and placement of the given trees.
 
-        A damaged one is set aside with a warning, and the one before is taken.
+        A damaged one is set aside with a warning, and the previous one is used.
 
         Returns:
-            The state and the particles, or None where there is no checkpoint at all.
+            The state and the particles, or None if there is no checkpoint at all.
 
         Raises:
-            CheckpointError: when there are checkpoints, and none can be restored; when a whole one can't be.
+            CheckpointError: if there are checkpoints and none can be restored, or an intact one can't be.
         """
         abstract = jax.tree.map(shape_of, {"run": state, "particles": particles})
         failed = None
@@ -112,7 +112,7 @@ class Checkpoints:
                 return restored["run"], restored["particles"]
             except Exception as error:  # orbax raises bare exceptions on damaged files
                 if has_checksums(self._directory / str(step)):
-                    # They were right: it is not the checkpoint that is damaged, nor are those before it.
+                    # The checksums were right: neither this checkpoint nor earlier ones are damaged.
                     raise CheckpointError(
                         f"checkpoint {step} of {self._directory.parent} is whole, and can't be restored: "
                         f"{reason(error)}; it may be another version's"
@@ -120,7 +120,7 @@ class Checkpoints:
                 failed = error
                 self._set_aside(step, reason(error))
                 if jax.process_count() > 1:
-                    # The others may have read it well, and wait: go down, and start without it.
+                    # The other processes may have read it and be waiting: end, and restart without it.
                     raise CheckpointError(f"checkpoint {step} is damaged: start the job again") from error
                 self._reload()
         if failed is not None or self._aside().exists():
@@ -131,16 +131,16 @@ class Checkpoints:
         return None
 
     def about(self) -> dict[str, Any]:
-        """Return what the newest checkpoint knows about its run; nothing where there is none."""
+        """Return the information in the newest checkpoint about its run; empty if there is none."""
         if self.latest() is None:
             return {}
         return self._manager.restore(None, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
 
     def close(self) -> None:
-        """Wait for the save in flight, and finish.
+        """Wait for the save in flight, and close.
 
         Raises:
-            CheckpointError: when it can't be written.
+            CheckpointError: if it can't be written.
         """
         with _told(self._directory):
             self._finish_saving()
@@ -156,7 +156,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(literal(self._directory), options=self._options)
 
     def _before_commit(self) -> None:
-        """Write checksums beside what was written, under its temporary name."""
+        """Write checksums into the new checkpoint, which still has its temporary name."""
         written = self._directory / f"{self._saving}.orbax-checkpoint-tmp"
         if is_main() and written.is_dir():
             write_checksums(written)
@@ -171,7 +171,7 @@ class Checkpoints:
     def _set_aside(self, step: int, why: str) -> None:
         aside = self._aside() / f"{step}-{time.time_ns() // 10**9}"
         aside.parent.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):  # another process was quicker
+        with suppress(FileNotFoundError):  # another process was faster
             (self._directory / str(step)).rename(aside)
         self._warn(f"checkpoint {step} is damaged ({why}): it is now {aside}, and the one before is taken")
 
@@ -205,7 +205,7 @@ def steps_in(directory: Path) -> list[int]:
 
 @contextmanager
 def _told(directory: Path) -> Iterator[None]:
-    """Turn whatever orbax raises while writing into one sentence."""
+    """Turn errors of orbax while writing into a CheckpointError of one sentence."""
     try:
         yield
     except Exception as error:
@@ -217,7 +217,7 @@ def _told(directory: Path) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in a few words: orbax's own run over many lines."""
+    """Return a short form of an error; orbax's messages have many lines."""
     text = str(error)
     if "No space left on device" in text or "RESOURCE_EXHAUSTED" in text:
         return "no space is left on the device"
@@ -225,5 +225,5 @@ def reason(error: BaseException) -> str:
 
 
 def shape_of(x: jax.Array, sharding: Any = None) -> jax.ShapeDtypeStruct:
-    """Return an array's shape and dtype, with its own placement or another."""
+    """Return an array's shape and dtype, with its own sharding or another."""
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding or x.sharding)

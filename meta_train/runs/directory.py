@@ -51,7 +51,7 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """Where orbax keeps the checkpoints."""
+        """The directory of orbax's checkpoints."""
         return self.path / "checkpoints"
 
     @property
@@ -61,19 +61,19 @@ class RunDirectory:
 
     @property
     def reference(self) -> Path:
-        """The tuned Adam that the run is compared with."""
+        """The results of tuned Adam that the run is compared with."""
         return self.path / "reference.json"
 
     @property
     def lock(self) -> Path:
-        """Who trains here at present, or did last."""
+        """The process that trains here, or the last one that did."""
         return self.path / "lock.json"
 
     def check(self, run: Run) -> None:
-        """Check that a configuration may run here; touch nothing.
+        """Check that a configuration may run here, without changing anything.
 
         Raises:
-            RunDirectoryError: when the directory holds another configuration, or something that is not a run.
+            RunDirectoryError: if the directory holds another configuration, or something that is not a run.
         """
         try:
             names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
@@ -102,8 +102,8 @@ class RunDirectory:
             )
 
     def _check_checkpoints(self) -> None:
-        """Refuse a run that would begin anew, and empty its metrics, because its checkpoints are gone."""
-        damaged = self.path / "damaged"  # what is in there, the restoring says
+        """Refuse to start a run over, which would delete its metrics, because its checkpoints are gone."""
+        damaged = self.path / "damaged"  # `Checkpoints.restore` reports those
         if damaged.exists() or steps_in(self.checkpoints) or not are_lost(self.checkpoints, self.metrics):
             return
         raise RunDirectoryError(
@@ -112,13 +112,13 @@ class RunDirectory:
         )
 
     def open(self, run: Run, command: str) -> str:
-        """Claim the directory for a configuration, or take it up again.
+        """Claim the directory for a configuration, or reopen it.
 
         Returns:
             The run's id.
 
         Raises:
-            RunDirectoryError: as `check` does, and when the directory can't be made.
+            RunDirectoryError: as in `check`, and if the directory can't be created.
         """
         self.check(run)
         self._make()
@@ -130,7 +130,7 @@ class RunDirectory:
         return self.read_id()
 
     def _write_claim(self, run: Run, command: str) -> None:
-        write_whole(self.config, run_to_json(run))  # first: the rest without it would be no run's
+        write_whole(self.config, run_to_json(run))  # first, because it marks the directory as a run's
         mark(self.checkpoints, saved=bool(steps_in(self.checkpoints)))
         if not os.path.lexists(self.identity):
             known = (read_about(self.checkpoints) or {}).get("id")
@@ -139,10 +139,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, command: str) -> Iterator[None]:
-        """Keep other processes from training here, until the end or this process's death.
+        """Keep other processes from training here, until the context or this process ends.
 
         Raises:
-            RunDirectoryError: when another process does; says who.
+            RunDirectoryError: if another process trains here; the message says which.
         """
         self._make()
         try:
@@ -175,7 +175,7 @@ class RunDirectory:
         """Read the run's configuration.
 
         Raises:
-            RunDirectoryError: when it is missing, or is not the configuration of a run.
+            RunDirectoryError: if it is missing, or is not the configuration of a run.
         """
         try:
             return run_from_json(read_whole(self.config))
@@ -189,7 +189,7 @@ class RunDirectory:
             ) from error
 
     def import_hint(self) -> str:
-        """Say what may be missing where the run was trained with a user's own files."""
+        """Return a hint that --import may be missing, if the run was trained with it; otherwise ""."""
         try:
             own = "--import" in read_whole(self.identity)
         except (OSError, ValueError):
@@ -200,11 +200,11 @@ class RunDirectory:
         """Read the run's id and provenance.
 
         Raises:
-            RunDirectoryError: when they are missing or damaged.
+            RunDirectoryError: if they are missing or damaged.
         """
         identity = read_object(self.identity)
         devices = None if identity is None else identity.get("devices", [])
-        # Reports print them, after hours of work.
+        # Reports print them after hours of work, so they are checked here.
         if not isinstance(devices, list) or not all(isinstance(d, str) and d.isprintable() for d in devices):
             raise self._damaged_identity()
         return identity or {}
@@ -213,7 +213,7 @@ class RunDirectory:
         """Read the run's id, eight hexadecimal digits.
 
         Raises:
-            RunDirectoryError: when it is missing or damaged.
+            RunDirectoryError: if it is missing or damaged.
         """
         found = self.read_identity().get("id")
         if not is_run_id(found):

@@ -1,4 +1,4 @@
-"""What a run looks at from time to time: its validation, rivals beside it, hysteresis, theta itself."""
+"""The periodic evaluation of a run: validation, comparison with references, hysteresis, and theta itself."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _BINS = 32
 
 
 class Evaluation:
-    """Evaluates a run's state. Every process calls it; what only trackers want is process 0's work.
+    """Evaluates a run's state. Every process calls it; only process 0 computes values for trackers.
 
     Args:
         run: the run.
-        parts: the run's.
-        directory: the run's; how rivals did is kept there.
+        parts: the parts of the run.
+        directory: the run's directory, where the references' results are stored.
     """
 
     def __init__(self, run: Run, parts: Parts, directory: RunDirectory) -> None:
@@ -44,14 +44,14 @@ class Evaluation:
         self._make_rivals = run.problem.rivals
         self._describe = run.problem.describe
         self._references: dict[str, dict[str, Reference]] = {}
-        # The first ones are on process 0; of a mixture's members, the first.
+        # Only the first member's particles are replayed; the first of them are on process 0.
         member = parts.mixture.members[0]
         self._first, self._dynamics = member.name, parts.dynamics[member.name]
         self._replayed = min(run.loop.hysteresis_particles, member.particles // jax.process_count())
         self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
 
     def __call__(self, state: MetaState, particles: Any) -> dict[str, Value]:
-        """Return values by their metrics; the validation's are process 0's numbers in all processes."""
+        """Return values by metric; those of the validation are process 0's in all processes."""
         judged = from_main({label: judge(state.theta) for label, judge in self._judges.items()})
         values: dict[str, Value] = {
             metrics.VALID_OBJECTIVE.name: self._mean({label: one.objective for label, one in judged.items()}),
@@ -67,7 +67,7 @@ class Evaluation:
         return float(sum(self._weights[label] * float(value) for label, value in of.items()))
 
     def _compare(self, judged: Mapping[str, Judgement]) -> dict[str, Value]:
-        """Return curves and final losses, beside the rivals'; where trials are several, objectives too."""
+        """Return curves and final losses, with the references'; for several trials also objectives."""
         if self._rivals is None:
             self._rivals = {rival.name: rival for rival in self._make_rivals(self._loop.reference_rates)}
             self._references = self._judge_rivals(self._rivals)
@@ -88,7 +88,7 @@ class Evaluation:
         return values
 
     def _judge_rivals(self, rivals: Mapping[str, Rival]) -> dict[str, dict[str, Reference]]:
-        """Judge rivals once in a run's life, and again when the validation's options have changed."""
+        """Evaluate the references once per run, and again if the validation's options have changed."""
         options = {"episodes": self._loop.validation_episodes, "rates": self._loop.reference_rates}
         points = {label: len(judge.steps) for label, judge in self._judges.items()}
         kept = read_references(self._directory.reference, options, rivals, points)
@@ -109,7 +109,7 @@ class Evaluation:
 
 
 def describe(theta: Any) -> dict[str, Value]:
-    """Return each leaf of theta: its value where it is one number, and otherwise its distribution."""
+    """Return the value of each leaf of theta that is a single number, and the histogram of the others."""
     values: dict[str, Value] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(local_copy(theta))):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

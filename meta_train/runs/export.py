@@ -1,4 +1,4 @@
-"""What a run has found: its theta, with where it comes from, as a value or published."""
+"""The theta of a run with its provenance, as a value or exported to a directory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def load_run_optimizer(run_dir: str | Path, step: int | None = None, best: bool 
 def read_run(
     run_dir: str | Path, step: int | None = None, best: bool = False
 ) -> tuple[LearnedOptimizer, dict[str, Any]]:
-    """Return the learned optimizer of a run, and where it comes from; as `read_theta`, for one kind of run.
+    """Return the learned optimizer of a run and its provenance, like `read_theta`.
 
     Raises:
-        RunDirectoryError: also when the run is about something else.
+        RunDirectoryError: also if the run trains something else.
     """
     theta, origin = read_theta(run_dir, step, best)
     if not isinstance(theta, LearnedOptimizer):
@@ -40,39 +40,39 @@ def read_run(
 def read_theta(
     run_dir: str | Path, step: int | None = None, best: bool = False
 ) -> tuple[Theta, dict[str, Any]]:
-    """Return the theta of a run, and where it comes from.
+    """Return the theta of a run and its provenance.
 
     Args:
-        run_dir: what `lopt-train` wrote.
-        step: meta-step of the checkpoint to take theta from; None for the newest.
-        best: take the best checkpoint by validation instead.
+        run_dir: a directory written by `lopt-train`.
+        step: meta-step of the checkpoint to read; None for the newest.
+        best: whether to read the best checkpoint by validation instead.
 
     Returns:
-        Theta and its provenance: what `provenance` gives, what the problem says of itself, the estimator, the
-        horizon (least and most inner steps), and what it took up to that checkpoint: meta-steps, inner steps
-        and seconds.
+        Theta and its provenance: the result of `provenance`, the problem's description of itself, the
+        estimator, the horizon (the fewest and the most inner steps), and the meta-steps, inner steps and
+        seconds up to that checkpoint.
 
     Raises:
-        RunDirectoryError: when it is no run directory.
-        CheckpointError: when it holds no checkpoint.
-        UsageError: when the structure of theta can't be made here, with what to do.
+        RunDirectoryError: if it is not a run directory.
+        CheckpointError: if it holds no checkpoint.
+        UsageError: if the structure of theta can't be created here; the message says what to do.
     """
     theta, origin, _ = _read(run_dir, step, best)
     return theta, origin
 
 
 def export_run(run_dir: str | Path, out_dir: str | Path, step: int | None = None, best: bool = False) -> Path:
-    """Publish a run's theta, as its problem does: a learned optimizer is one that `lopt.load` reads.
+    """Export a run's theta in the form of its problem: `lopt.load` reads a learned optimizer.
 
     Args:
-        run_dir: what `lopt-train` wrote.
-        out_dir: where to; a directory of its own, which may be inside the run's.
-        step: meta-step of the checkpoint to take theta from; None for the newest.
-        best: take the best checkpoint by validation instead.
+        run_dir: a directory written by `lopt-train`.
+        out_dir: the target; a separate directory, which may be inside the run's.
+        step: meta-step of the checkpoint to export; None for the newest.
+        best: whether to export the best checkpoint by validation instead.
 
     Raises:
-        RunDirectoryError: when `out_dir` is the run's own.
-        lopt.PublishedOptimizerError: when it holds something else, or can't be written.
+        RunDirectoryError: if `out_dir` belongs to the run.
+        lopt.PublishedOptimizerError: if it holds something else, or can't be written.
     """
     if belongs_to_run(Path(run_dir), Path(out_dir)):
         other = Path(run_dir, "optimizer")
@@ -86,7 +86,7 @@ def _read(run_dir: str | Path, step: int | None, best: bool) -> tuple[Theta, dic
     run, identity = directory.read_config(), directory.read_identity()
     method, estimator = run.method, run.method.estimator
     try:
-        # Theta's structure alone: neither the run's data nor its devices need be on this machine.
+        # Only theta's structure: the run's data and devices need not be on this machine.
         structure = run.problem.kept_in(directory.path).theta(jax.random.key(method.seed))
     except ValueError as error:
         raise UsageError(f"{run_dir} can't be read: {error}{directory.import_hint()}") from error

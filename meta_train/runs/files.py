@@ -1,4 +1,4 @@
-"""Which files are a run's."""
+"""The files that belong to a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def belongs_to_run(run_dir: Path, path: Path) -> bool:
-    """Tell whether a path is a run's directory, or in a part of it that others write, however it is spelt."""
+    """Return whether a path, in any spelling, is a run's directory or in one of its subfolders."""
     run, real = (Path(os.path.realpath(one)) for one in (run_dir, path))
     if not real.is_relative_to(run):
         return False

@@ -1,4 +1,4 @@
-"""What a run's lock says: which process trains there."""
+"""The contents of a run's lock: which process trains there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 2**20
 
 
 def this_process(command: str) -> dict[str, Any]:
-    """Return who this process is, and since when, as JSON."""
+    """Return a description of this process and the current time, as JSON."""
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -28,10 +28,10 @@ def this_process(command: str) -> dict[str, Any]:
 
 
 def open_lock(path: Path) -> IO[str]:
-    """Open a lock's file, or make it; a link or a pipe in its place is left alone.
+    """Open or create a lock's file; a link or a pipe in its place is left alone.
 
     Raises:
-        OSError: when it can't be opened, or is no regular file.
+        OSError: if it can't be opened, or is not a regular file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o666)
@@ -42,10 +42,10 @@ def open_lock(path: Path) -> IO[str]:
 
 
 def holder(file: IO[str]) -> str:
-    """Return in words who wrote a lock's file."""
+    """Return a description of the process that wrote a lock's file."""
     file.seek(0)
     try:
         who = json.loads(file.read(_MOST))
         return "process {pid} of {user} on {host}, since {since}: {command}".format(**who)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return "another process"  # it has the lock, and has not written yet
+        return "another process"  # it has the lock, but has not written yet

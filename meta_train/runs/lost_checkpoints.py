@@ -1,7 +1,7 @@
-"""Tell a run that has not saved yet from one whose checkpoints were deleted, or are not mounted.
+"""Distinguishes a run that has not saved yet from one whose checkpoints were deleted or not mounted.
 
-`checkpoints/` holds a mark from the run's first start on. Where neither a checkpoint nor the mark is there,
-but meta-steps were done, the directory is not the one that the run wrote to.
+`checkpoints/` holds a mark from the run's first start on. If there is neither a checkpoint nor the mark, but
+meta-steps were done, it is not the directory that the run wrote to.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _NOT_YET, _SAVED = "This run has not saved yet.\n", "This run has saved.\n"
 
 
 def mark(checkpoints: Path, saved: bool = False) -> None:
-    """Make the directory of a run's checkpoints and its mark, or say in it that there is a checkpoint."""
+    """Create the directory of a run's checkpoints and its mark, or record in it that the run has saved."""
     checkpoints.mkdir(parents=True, exist_ok=True)
     file = checkpoints / _NAME
-    # A run says so at every save; what is said already is not written again.
+    # This is called at every save; an up-to-date mark is not written again.
     if not file.exists() or (saved and _said(file) != _SAVED):
         write_whole(file, _SAVED if saved else _NOT_YET)
 
 
 def are_lost(checkpoints: Path, metrics: Path) -> bool:
-    """Tell whether a run has saved, or was somewhere else than here, though it holds no checkpoint.
+    """Return whether checkpoints are missing: the run has saved, or has run in another directory.
 
     Args:
-        checkpoints: the directory, where no checkpoint is.
+        checkpoints: the directory, which holds no checkpoint.
         metrics: the run's `metrics.jsonl`.
     """
     said = _said(checkpoints / _NAME)
@@ -36,7 +36,7 @@ def are_lost(checkpoints: Path, metrics: Path) -> bool:
 
 
 def _said(file: Path) -> str | None:
-    """Return what a mark says; None where it can't be read."""
+    """Return the text of a mark; None if it can't be read."""
     try:
         return read_whole(file)
     except (OSError, ValueError):
@@ -44,7 +44,7 @@ def _said(file: Path) -> str | None:
 
 
 def _has_begun(metrics: Path) -> bool:
-    """Tell whether a line says that a meta-step was done."""
+    """Return whether a line reports a meta-step after 0."""
     if not metrics.is_file():
         return False
     with metrics.open("rb") as lines:

@@ -1,4 +1,4 @@
-"""What orbax and tensorstore print when a checkpoint fails: our errors say it in one sentence."""
+"""Suppresses what orbax and tensorstore print if a checkpoint fails: lopt reports it in one sentence."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 @functools.cache
 def leave_errors_to_us() -> None:
-    """Keep what they log, and what becomes of their unfinished work, off the terminal from now on.
+    """Keep their log messages and the errors of their unfinished tasks off the terminal from now on.
 
-    A save that fails leaves an event loop behind, with tasks that nobody awaits; tensorstore, in a thread of
-    its own, goes on telling that loop of files. Everything that is not theirs is printed as before.
+    A failed save leaves an event loop with tasks that are never awaited, and tensorstore's thread keeps
+    calling that loop. Messages of other code are printed as before.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

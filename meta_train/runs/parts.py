@@ -1,4 +1,4 @@
-"""From a run's configuration to the objects that do the work."""
+"""Creates the objects of a run from its configuration."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from ..problems.base import Trial
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What a run is made of."""
+    """The objects of a run."""
 
     dynamics: dict[str, Dynamics]
-    """What theta is trained on, by the member's name."""
+    """The systems that theta is trained on, by member name."""
     trials: tuple[Trial, ...]
-    """What theta is judged on."""
+    """The trials that theta is validated on."""
     estimator: Estimator
     outer: optax.GradientTransformation
     mixture: Mixture
-    """The members, with their particles and weights; a single one too."""
+    """The members, with their particles and weights; also for a single member."""
     theta: Theta
-    """Theta at the start."""
+    """The initial theta."""
     key: Any
-    """The run's key."""
+    """The run's PRNG key."""
 
 
 def build(run: Run) -> Parts:
-    """Make the parts of a run.
+    """Create the parts of a run.
 
     Raises:
         ValueError: for unknown names and numbers that don't fit together, in one sentence.
-        tasks.DatasetNotPreparedError: when a task needs data that is not on this machine.
+        tasks.DatasetNotPreparedError: if a task needs data that is not on this machine.
     """
     estimator, members = run.method.estimator, run.problem.members()
     populations = run.method.populations(run.problem.names)
@@ -51,7 +51,7 @@ def build(run: Run) -> Parts:
     dynamics = {name: member.dynamics for name, member in members.items()}
     theta_key, key = jax.random.split(jax.random.key(run.method.seed))
     theta = run.problem.theta(theta_key)
-    # Estimators that can't carry such a state say so here, before anything is written.
+    # Estimators that can't carry such a state raise here, before anything is written.
     jax.eval_shape(lambda: [estimator.init(one, theta) for one in dynamics.values()])
     trials = run.problem.trials(estimator)
     outer = make_outer(run.method, run.loop.steps)
@@ -59,12 +59,12 @@ def build(run: Run) -> Parts:
 
 
 def make_outer(method: Method, steps: int) -> optax.GradientTransformation:
-    """Make the outer optimizer: Adam with warm-up and cosine decay. The meta-step clips its gradient.
+    """Create the outer optimizer: Adam with warm-up and cosine decay. The meta-step clips its gradient.
 
     Args:
-        method: the run's.
-        steps: meta-steps of the whole run. The schedule begins after those in which theta does not move
-            (`Estimator.silence`), so it is shorter by as many, and the run ends at the final rate.
+        method: the run's method.
+        steps: meta-steps of the whole run. The schedule begins after the silent meta-steps
+            (`Estimator.silence`) and is shorter by their number, so the run ends at the final rate.
     """
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0 if method.warmup else method.learning_rate,

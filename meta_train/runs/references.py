@@ -1,4 +1,4 @@
-"""How rivals did on a run's trials, kept in its directory: `reference.json`."""
+"""The results of references on a run's trials, stored in its directory: `reference.json`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..host.files import read_object, write_whole
 from .validation import Reference
 
 References = dict[str, dict[str, Reference]]
-"""By the rival's name, and then by the trial's label."""
+"""Results by the reference's name, and then by the trial's label."""
 
 
 def write_references(file: Path, options: Mapping[str, Any], found: References) -> None:
-    """Keep what was found under given options of the validation."""
+    """Store results with the validation's options."""
     rivals = {
         name: {label: one._asdict() for label, one in by_trial.items()} for name, by_trial in found.items()
     }
@@ -28,16 +28,16 @@ def write_references(file: Path, options: Mapping[str, Any], found: References) 
 def read_references(
     file: Path, options: Mapping[str, Any], rivals: Iterable[str], points: Mapping[str, int]
 ) -> References | None:
-    """Read what was kept, if it is of the same options, rivals and trials.
+    """Read stored results, if they are of the same options, references and trials.
 
     Args:
-        file: where it was kept.
-        options: of the validation.
-        rivals: their names.
-        points: how many points the curve of each trial has, by its label.
+        file: the file.
+        options: the options of the validation.
+        rivals: the references' names.
+        points: number of points of each trial's curve, by label.
 
     Returns:
-        None where it is not, or where the file is damaged or not there: then they are judged anew.
+        The results, or None if they are of others, or the file is damaged or missing.
     """
     try:
         kept = read_object(file) or {}
@@ -53,10 +53,10 @@ def read_references(
 
 
 def _reference(values: Any, points: int) -> Reference:
-    """Make a reference of JSON's values.
+    """Create a reference from JSON values.
 
     Raises:
-        ValueError, KeyError, TypeError: for what is none.
+        ValueError, KeyError, TypeError: for values of another form.
     """
     curve = values["curve"]
     numbers = (values["setting"], values["objective"], *curve)

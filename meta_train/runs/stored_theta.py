@@ -1,4 +1,4 @@
-"""Read what a checkpoint holds without going on with its run: theta alone, and what is said about it."""
+"""Reading of theta and of the run's information from a checkpoint, without resuming the run."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .literal_path import literal
 def restore_theta(
     directory: Path, theta: Any, step: int | None = None, best: bool = False
 ) -> tuple[Any, int]:
-    """Read theta alone.
+    """Read only theta.
 
     Args:
         directory: the run's checkpoints.
         theta: a tree of theta's structure, shapes and dtypes.
         step: the checkpoint's meta-step; None for the newest.
-        best: take the best by validation instead.
+        best: whether to read the best by validation instead.
 
     Returns:
         Theta and its meta-step.
 
     Raises:
-        CheckpointError: when there is none, or it does not fit.
+        CheckpointError: if there is none, or it does not fit.
     """
     run = directory.parent
     if not directory.is_dir():
@@ -56,7 +56,7 @@ def restore_theta(
 
 
 def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | None:
-    """Read what a checkpoint, by default the newest, knows about its run; None where it can't be read."""
+    """Read a checkpoint's information about its run, by default of the newest; None if it can't be read."""
     if not steps_in(directory):
         return None
     with ocp.CheckpointManager(literal(directory)) as manager:

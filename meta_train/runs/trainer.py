@@ -1,4 +1,4 @@
-"""The host's part of meta-training: a loop that yields records."""
+"""The host loop of meta-training, which yields records."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .parts import Parts, build
 
 
 class Record(NamedTuple):
-    """What a call of the meta-step gave."""
+    """The results of a call of the meta-step."""
 
     meta_step: int
     """Meta-steps done."""
     values: dict[str, Value]
-    """By the names in `metrics.METRICS`."""
+    """Values by the names in `metrics.METRICS`."""
 
 
 class _Call(NamedTuple):
-    """A call of the meta-step, on its way on the devices."""
+    """A dispatched call of the meta-step."""
 
     meta_step: int
     count: int
@@ -47,19 +47,19 @@ def tell(message: str) -> None:
 
 
 class Trainer:
-    """A meta-training run, resumed from the newest checkpoint of its directory where there is one.
+    """A meta-training run, resumed from the newest checkpoint of its directory if there is one.
 
-    Every process of a job makes one, and goes through its records.
+    Every process of a job creates one and iterates over its records.
 
     Args:
-        run: what to run.
-        directory: where; claimed already (`RunDirectory.open`).
-        parts: what `build(run)` gave, where that was done already.
-        run_id: whose checkpoints these are.
-        warn: told what does not stop the run.
+        run: the run.
+        directory: its directory, already opened (`RunDirectory.open`).
+        parts: the result of `build(run)`, if it exists already.
+        run_id: the run's id, stored in checkpoints.
+        warn: called with messages that don't stop the run.
 
     Raises:
-        CheckpointError: when there are checkpoints, and none can be restored.
+        CheckpointError: if there are checkpoints, and none can be restored.
     """
 
     def __init__(
@@ -96,20 +96,20 @@ class Trainer:
 
     @property
     def theta(self) -> Any:
-        """The present theta."""
+        """The current theta."""
         return self._state.theta
 
     def records(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
-        """Run until the configured number of meta-steps, or until `stop` says so anywhere; save at the end.
+        """Run until the configured number of meta-steps, or until `stop` is true in any process; then save.
 
         Yields:
-            A record per call of the meta-step, and one of theta at the start. Each is fetched after the next
-            call was dispatched, so that the device never waits for the host; and yielded before its theta is
-            saved, so that no checkpoint is ahead of the log.
+            A record per call of the meta-step, and one of the initial theta. Each is fetched after the next
+            call was dispatched, so the device never waits for the host, and yielded before its theta is
+            saved, so no checkpoint is ahead of the log.
 
         Raises:
-            DivergedError: when theta has not moved for long; the newest checkpoint is older.
-            CheckpointError: when a checkpoint can't be written.
+            DivergedError: if theta has not been updated for long; the newest checkpoint is older.
+            CheckpointError: if a checkpoint can't be written.
         """
         if self.meta_step == 0:
             yield Record(0, self._evaluate())
@@ -137,7 +137,7 @@ class Trainer:
         """Wait for checkpoints in flight.
 
         Raises:
-            CheckpointError: when one can't be written.
+            CheckpointError: if one can't be written.
         """
         self._checkpoints.close()
 
@@ -158,14 +158,14 @@ class Trainer:
         return Record(call.meta_step, grouped(found) | (self._evaluate() if validate else {}))
 
     def _evaluate(self) -> dict[str, Value]:
-        """Judge the present theta; that does not count as time for inner steps."""
+        """Evaluate the current theta; this does not count as time for inner steps."""
         with self._clock.aside("validation_seconds"):
             values = self._evaluation(self._state, self._particles)
         self._valid = float(values[VALID_OBJECTIVE.name])  # type: ignore[arg-type]
         return values
 
     def _save_due(self) -> bool:
-        """Tell whether it is time to save, in the process whose clock counts."""
+        """Return whether it is time to save, by the clock of process 0."""
         every = self._loop.checkpoint_seconds
         return is_main() and every > 0 and time.monotonic() - self._saved_at >= every
 
@@ -182,5 +182,5 @@ class Trainer:
 
 
 def _passed(call: _Call, every: int) -> bool:
-    """Tell whether a call passed a multiple of `every`, which may be 0 for never."""
+    """Return whether a call passed a multiple of `every`; 0 means never."""
     return every > 0 and call.meta_step // every > (call.meta_step - call.count) // every

@@ -1,4 +1,4 @@
-"""Judge theta, unperturbed, on fixed episodes, and its rivals on the same ones."""
+"""Validation of the unperturbed theta on fixed episodes, and of references on the same episodes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..unroll import run_episode
 
 _CURVE_POINTS = 100
 _EPISODES = np.uint32(2**32 - 1)
-"""Folded into a run's key for the episodes of its validation; meta-steps count below it."""
+"""Folded into a run's key for the episodes of its validation; meta-steps are always below it."""
 
 
 class Judgement(NamedTuple):
-    """What fixed episodes say of a theta, averaged over them."""
+    """The results of a theta, averaged over the fixed episodes."""
 
     objective: Float[Array, ""]
     """The run's objective."""
@@ -37,26 +37,26 @@ class Reference(NamedTuple):
     """The best of a rival's candidates on a trial."""
 
     setting: float
-    """What tells it from the others, such as its learning rate."""
+    """The candidate's setting, such as its learning rate."""
     objective: float
     curve: tuple[float, ...]
 
 
 class Judge:
-    """Judges thetas on the same episodes of a trial, on one device of this process.
+    """Evaluates thetas on the same episodes of a trial, on one device of this process.
 
     Args:
         trial: the system and the horizon.
-        estimator: the run's; what it estimates the gradient of is measured.
-        episodes: how many.
-        key: the run's.
+        estimator: the run's estimator, whose objective is measured.
+        episodes: number of episodes.
+        key: the run's PRNG key.
     """
 
     def __init__(self, trial: Trial, estimator: Estimator, episodes: int, key: Key[Array, ""]) -> None:
         horizon, window = trial.horizon, estimator.window
         ends = np.arange(window, horizon + 1, window)
         self.steps = tuple(float(piece[-1]) for piece in _pieces(ends))
-        """The curve's axis: inner steps done at the end of what a point averages."""
+        """The curve's axis: inner steps done at the end of the range that a point averages."""
         keys = jax.random.split(jax.random.fold_in(key, _EPISODES), episodes)
         self._dynamics = trial.dynamics
 
@@ -74,17 +74,17 @@ class Judge:
         )
 
     def __call__(self, theta: Any) -> Judgement:
-        """Judge a theta, as it is on the run's devices; return numpy values."""
+        """Evaluate a theta that is placed on the run's devices; return numpy values."""
         judged = jax.device_get(self._judge(local_copy(theta), self._dynamics))
         return judged._replace(curve=_thinned(judged.curve))
 
     def each(self, thetas: Any) -> Judgement:
-        """Judge several thetas, stacked along the first axis of each leaf; return numpy values, stacked."""
+        """Evaluate thetas that are stacked along the first axis of each leaf; return numpy values, stacked."""
         judged: Any = jax.device_get(self._judge_each(thetas, self._dynamics))
         return judged
 
     def best_of(self, rival: Rival) -> Reference:
-        """Judge each of a rival's candidates, and return the best; one that is not finite is the worst."""
+        """Evaluate a reference's candidates, and return the best; non-finite objectives are the worst."""
         judged = self.each(rival.thetas)
         best = lowest(np.asarray(judged.objective))
         curve = tuple(float(x) for x in _thinned(np.asarray(judged.curve[best])))

@@ -1,4 +1,4 @@
-"""Systems to try estimators on that are no inner training: networks over sequences, control, closed forms."""
+"""Systems other than inner training: networks over sequences, control, closed forms."""
 
 from .cart_pole import CartPole, Swinging
 from .catalogue import SYSTEMS, System, register_system

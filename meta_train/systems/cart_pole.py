@@ -16,9 +16,9 @@ class Swinging(NamedTuple):
     """A cart and its pole between two steps."""
 
     position: Float[Array, ""]
-    """Of the cart, in metres."""
+    """Position of the cart, in metres."""
     angle: Float[Array, ""]
-    """Of the pole, in radians; 0 is upright."""
+    """Angle of the pole, in radians; 0 is upright."""
     speed: Float[Array, ""]
     """Metres per second."""
     spin: Float[Array, ""]
@@ -29,18 +29,19 @@ class CartPole(Dynamics):
     """Swing a pole up and balance it: theta is a linear policy's weights for six features.
 
     The features are the sine and the cosine of the angle, the spin, the cart's position and speed, and one;
-    the force is `strength` times the clipped product with theta, whose usual beginning is zeros. A step is
-    one of Runge and Kutta's fourth order. Its loss is (1 - cos angle) / 2, which is 0 upright and 1 hanging,
-    plus a tenth of x^2 / (4 + x^2), which keeps the cart near. Episodes begin hanging, almost at rest.
+    the force is `strength` times their product with theta, clipped to [-1, 1]; theta usually starts at zero.
+    A step is a fourth-order Runge-Kutta step. Its loss is (1 - cos angle) / 2, which is 0 upright and 1
+    hanging, plus a tenth of x^2 / (4 + x^2), which keeps the cart near the origin. Episodes begin with the
+    pole hanging, almost at rest.
 
     Attributes:
         seconds: length of a step.
         strength: largest force, in newtons.
         cart: mass in kilograms.
         pole: mass in kilograms, all of it at the tip.
-        length: of the pole, in metres.
+        length: length of the pole, in metres.
         friction: force on the cart per metre per second.
-        spread: the initial state is uniform within it about hanging.
+        spread: the initial state is uniform within this range around hanging.
 
     References: Barto, Sutton, Anderson 1983 (the system); Deisenroth, Rasmussen 2011 (swing-up).
     """
@@ -54,14 +55,14 @@ class CartPole(Dynamics):
     spread: float = struct.field(pytree_node=False, default=0.1)
 
     def init(self, theta: Float[Array, "6"], horizon: Int[Array, ""], key: Key[Array, ""]) -> Swinging:
-        """Hang, almost at rest."""
+        """Return a state with the pole hanging, almost at rest."""
         draws = jax.random.uniform(key, (4,), theta.dtype, -self.spread, self.spread)
         return Swinging(draws[0], jnp.pi + draws[1], draws[2], draws[3])
 
     def step(
         self, theta: Float[Array, "6"], state: Swinging, key: Key[Array, ""]
     ) -> tuple[Swinging, Float[Array, ""]]:
-        """Push the cart as the policy says."""
+        """Push the cart by the policy's force."""
         moved = self.push(state, self.strength * jnp.clip(theta @ features(state), -1.0, 1.0))
         away = moved.position**2 / (4 + moved.position**2)
         return moved, (1 - jnp.cos(moved.angle)) / 2 + 0.1 * away
@@ -84,7 +85,7 @@ class CartPole(Dynamics):
         return kinetic + self.pole * _GRAVITY * self.length * jnp.cos(state.angle)
 
     def _rates(self, state: Swinging, force: Float[Array, ""]) -> Swinging:
-        """Return the state's derivative by time."""
+        """Return the state's time derivative."""
         cos, sin = jnp.cos(state.angle), jnp.sin(state.angle)
         free = force - self.friction * state.speed
         swing = self.pole * sin * (self.length * state.spin**2 - _GRAVITY * cos)
@@ -97,7 +98,7 @@ _GRAVITY = 9.81
 
 
 def features(state: Swinging) -> Float[Array, "6"]:
-    """Return what the policy sees."""
+    """Return the policy's features."""
     one = jnp.ones_like(state.angle)
     sincos = (jnp.sin(state.angle), jnp.cos(state.angle))
     return jnp.stack([*sincos, state.spin, state.position, state.speed, one])

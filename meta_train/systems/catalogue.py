@@ -1,6 +1,7 @@
-"""Systems by name, each with the theta that a run on it starts from: what `lopt-train --problem NAME` takes.
+"""Systems by name, each with the initial theta of a run on it, for `lopt-train --problem NAME`.
 
-A function makes the dynamics and gives a function of a key that makes theta; its arguments are options.
+A system is a function that returns the dynamics, and a function from a key to theta; its arguments are
+options.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from .toy_regression import ToyRegression
 
 System = tuple[Dynamics, Callable[[Key[Array, ""]], Theta]]
 SYSTEMS: dict[str, Callable[..., System]] = {}
-"""Functions that make a system, by its name."""
+"""Functions that create a system, by name."""
 
 M = Callable[..., System]
 
 
 def register_system(name: str) -> Callable[[M], M]:
-    """Return a decorator that registers a function which makes a system and its first theta.
+    """Return a decorator that registers a function which creates a system and its initial theta.
 
     Raises:
-        UsageError: when the name is taken.
+        UsageError: if the name is taken.
     """
 
     def add(make: M) -> M:

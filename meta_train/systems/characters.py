@@ -12,19 +12,19 @@ from jaxtyping import Array, Int, Key
 from lopt import UsageError
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,:'\"()[]*+-="
-"""The 50 symbols; a symbol's number is its place here."""
+"""The 50 symbols; a symbol's number is its index here."""
 
 
 def real_characters(steps: int) -> Int[Array, "1 length"]:
-    """Return the beginning of an English text that every Python has: what `heapq` says about itself.
+    """Return the beginning of an English text that comes with every Python: `heapq.__about__`.
 
-    Lower case, one space between words, accents and symbols outside of `ALPHABET` left out.
+    In lower case, with single spaces between words, without accents and symbols outside `ALPHABET`.
 
     Args:
-        steps: characters to predict; the text is one longer.
+        steps: number of characters to predict; the text is one longer.
 
     Raises:
-        UsageError: when the text is not that long.
+        UsageError: if the text is not that long.
     """
     text: str = heapq.__about__  # pyright: ignore[reportAttributeAccessIssue]
     plain = " ".join(unicodedata.normalize("NFKD", text.lower()).split())
@@ -35,14 +35,14 @@ def real_characters(steps: int) -> Int[Array, "1 length"]:
 
 
 def random_characters(steps: int, key: Key[Array, ""]) -> Int[Array, "1 length"]:
-    """Return `steps` + 1 independent characters, each symbol as likely as any other."""
+    """Return `steps` + 1 independent, uniformly distributed characters."""
     return jax.random.randint(key, (1, steps + 1), 0, len(ALPHABET), jnp.int32)
 
 
 def repeated_character(steps: int, symbol: str = "a") -> Int[Array, "1 length"]:
-    """Return `steps` + 1 times the same character.
+    """Return the same character `steps` + 1 times.
 
     Raises:
-        UsageError: when the symbol is not of `ALPHABET`.
+        UsageError: if the symbol is not in `ALPHABET`.
     """
     return jnp.full((1, steps + 1), ALPHABET.index(symbol), jnp.int32)

@@ -1,4 +1,4 @@
-"""The copy task: remember a sequence of bits, then write it down."""
+"""The copy task: memorise a sequence of bits, then reproduce it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Copyist(struct.PyTreeNode):
 
 
 class Copying(NamedTuple):
-    """A batch of sequences in the middle of being copied."""
+    """A batch of sequences that are being copied."""
 
     memory: Memory
     bits: Int[Array, "batch longest"]
-    """Those to copy; changes every episode."""
+    """The bits to copy; change every episode."""
     length: Int[Array, ""]
-    """How many of them are copied; changes every episode."""
+    """Number of bits that are copied; changes every episode."""
     age: Int[Array, ""]
     """Steps done."""
 
@@ -47,16 +47,16 @@ class CopyTask(Dynamics):
     """Show `length` random bits one by one, then ask for them, one by one and in the same order.
 
     An episode of horizon T copies T / 2 bits: the input of the first half is the bits, that of the second
-    half says "write", and the target at step t is the input of step t - T / 2. So the longest dependency is
-    T / 2 steps, and it is out of sight of a method that looks back over fewer.
+    half says "write", and the target at step t is the input of step t - T / 2. So dependencies are T / 2
+    steps long, and a method that looks back over fewer steps can't learn them.
 
-    The loss of a step is the cross entropy in bits, averaged over the batch, and doubled, so that its mean
-    over an episode is bits per character; it is zero in the first half. Guessing costs 1. Theta is a
-    `Copyist`.
+    The loss of a step is the cross entropy in bits, averaged over the batch and doubled, so that its mean
+    over an episode is in bits per character; it is zero in the first half. Random guessing has a loss of 1.
+    Theta is a `Copyist`.
 
     Attributes:
         batch: sequences copied side by side.
-        longest: the most bits that an episode can have; its horizon must not be above twice this.
+        longest: largest number of bits in an episode; its horizon must be at most twice this.
 
     References: Mujika, Meier, Steger 2018, Approximating real-time recurrent learning with random
         Kronecker factors (arXiv 1805.10842); Vicol, Kolter, Swersky 2023 (arXiv 2304.11153).

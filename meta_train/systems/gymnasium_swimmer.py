@@ -1,4 +1,4 @@
-"""MuJoCo's Swimmer, by way of gymnasium, steered by a linear policy."""
+"""MuJoCo's Swimmer from gymnasium, controlled by a linear policy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GymnasiumUnavailableError(UsageError, RuntimeError):
 
 
 class Body(NamedTuple):
-    """MuJoCo's state of the swimmer: all that a step depends on."""
+    """MuJoCo's complete state of the swimmer."""
 
     positions: Float[Array, "5"]
     """x and y in metres, then the angles of the front link and the two joints in radians."""
@@ -34,15 +34,15 @@ class GymnasiumSwimmer(Dynamics):
     """Swim along the x axis in MuJoCo: theta is the 2 x 8 matrix of a linear policy, zeros at first.
 
     Gymnasium's Swimmer-v5: 0.04 seconds a step; the observation is all of the state but x and y; actions are
-    clipped to [-1, 1]; the loss of a step is minus its reward, which is velocity along x less 1e-4 of the
-    action's squared norm. Horizons of 1000 steps are usual. Each episode begins from the key's own state,
-    uniform within 0.1, so pairs start alike.
+    clipped to [-1, 1]; the loss of a step is minus its reward, which is the velocity along x minus 1e-4 times
+    the action's squared norm. Horizons of 1000 steps are usual. An episode's initial state is drawn from its
+    key, uniform within 0.1, so the members of a pair start from the same state.
 
-    Physics runs on the host, outside of XLA, one swimmer after the other: it is no faster on an accelerator,
+    The physics runs on the host, outside XLA, one swimmer after the other: it is no faster on an accelerator,
     and has no derivative.
 
     Attributes:
-        spread: the initial positions and velocities are uniform within it.
+        spread: the initial positions and velocities are uniform within this range.
 
     References: Coulom 2002; Towers et al. 2024, Gymnasium (arXiv 2407.17032).
     """
@@ -50,10 +50,10 @@ class GymnasiumSwimmer(Dynamics):
     spread: float = struct.field(pytree_node=False, default=0.1)
 
     def init(self, theta: Float[Array, "2 8"], horizon: Int[Array, ""], key: Key[Array, ""]) -> Body:
-        """Lie almost straight along the x axis, almost at rest.
+        """Return a state almost straight along the x axis, almost at rest.
 
         Raises:
-            GymnasiumUnavailableError: when gymnasium or MuJoCo is not installed.
+            GymnasiumUnavailableError: if gymnasium or MuJoCo is not installed.
         """
         _environment()
         draws = jax.random.uniform(key, (2, 5), jnp.float32, -self.spread, self.spread)
@@ -62,12 +62,12 @@ class GymnasiumSwimmer(Dynamics):
     def step(
         self, theta: Float[Array, "2 8"], state: Body, key: Key[Array, ""]
     ) -> tuple[Body, Float[Array, ""]]:
-        """Let MuJoCo simulate four of its own steps under the policy's action."""
+        """Let MuJoCo simulate four of its own steps with the policy's action."""
         observation = jnp.concatenate([state.positions[2:], state.velocities])
         action = jnp.clip(theta @ observation, -1.0, 1.0)
         five, scalar = jax.ShapeDtypeStruct((5,), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)
         arguments = (state.positions, state.velocities, action)
-        # One call to the host for a whole population: a call each would cost more than the physics.
+        # One call to the host for a whole population: separate calls would cost more than the physics.
         result = jax.pure_callback(_simulate, (five, five, scalar), *arguments, vmap_method="broadcast_all")
         positions, velocities, reward = result
         return Body(positions, velocities), -reward
@@ -75,7 +75,7 @@ class GymnasiumSwimmer(Dynamics):
 
 @functools.cache
 def _environment() -> Any:
-    """Make the environment once a process; its state is set anew before each step."""
+    """Create the environment, once per process; its state is set before each step."""
     try:
         importlib.import_module("mujoco")
         gymnasium: Any = importlib.import_module("gymnasium")

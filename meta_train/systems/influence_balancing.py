@@ -1,4 +1,4 @@
-"""Influence balancing: short-term influence has the wrong sign, and the exact answers are known."""
+"""Influence balancing: short-term influence has the wrong sign, and exact solutions are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..dynamics import Dynamics
 
 STATES, POSITIVE = 23, 10
 OPTIMUM = -1 / 6
-"""The theta of the least long-term loss, which is 0."""
+"""The theta with the smallest long-term loss, which is 0."""
 
 _MIXING = 0.5 * (np.eye(STATES) + np.eye(STATES, k=1))
 _DRIVE = np.where(np.arange(STATES) < POSITIVE, 1.0, -1.0)
@@ -22,9 +22,10 @@ BalancingState = tuple[Float[Array, " 23"], Int[Array, ""]]
 class InfluenceBalancing(Dynamics):
     """s' = A s + theta v with loss (s_1 - 1)^2 / 2, where v is +1 ten times and -1 thirteen times.
 
-    A moves influence from each unit to the one before it, so the first unit feels the near ones soon, which
-    push it up with theta, and the far ones late, which push it down and win: a method that looks back over
-    fewer than 41 steps follows the wrong sign. Theta is a scalar; the episode starts from ones.
+    A moves influence from each unit to the one before it. The first unit is soon affected by the near units,
+    which push it up with theta, and later by the far ones, which push it down and outweigh the others: a
+    method that looks back over fewer than 41 steps has a gradient of the wrong sign. Theta is a scalar; the
+    episode starts from ones.
 
     Attributes:
         every: steps per block; the loss is reported at the step that completes a block, and is 0 elsewhere.
@@ -39,7 +40,7 @@ class InfluenceBalancing(Dynamics):
     summed: bool = struct.field(pytree_node=False, default=False)
 
     def init(self, theta: Float[Array, ""], horizon: Int[Array, ""], key: Key[Array, ""]) -> BalancingState:
-        """Start from ones, whatever the key."""
+        """Start from ones; the key is not used."""
         return jnp.ones(STATES, theta.dtype), jnp.zeros((), jnp.int32)
 
     def step(
@@ -47,7 +48,7 @@ class InfluenceBalancing(Dynamics):
     ) -> tuple[BalancingState, Float[Array, ""]]:
         """Advance by one step."""
         s, age = state
-        # The product with A, without a matrix.
+        # The product with A, without forming the matrix.
         s = 0.5 * (s + jnp.append(s[1:], jnp.zeros(1, s.dtype))) + theta * jnp.asarray(_DRIVE, s.dtype)
         loss = (s[0] - 1) ** 2 / 2
         if not self.summed:
@@ -56,12 +57,12 @@ class InfluenceBalancing(Dynamics):
 
 
 def long_term_loss(theta: Float[Array, ""]) -> Float[Array, ""]:
-    """Return the loss of the fixed point under a constant theta: s_1 = -6 theta, so (6 theta + 1)^2 / 2."""
+    """Return the loss at the fixed point for constant theta: s_1 = -6 theta, so (6 theta + 1)^2 / 2."""
     return (6 * theta + 1) ** 2 / 2
 
 
 def influence(steps: int) -> np.ndarray:
-    """Return D_k for k = 1 .. steps: the derivative of s_1 by a theta applied in the last k steps."""
+    """Return D_k for k = 1 .. steps: the derivative of s_1 with respect to theta in the last k steps."""
     powers, term = np.empty(steps), _DRIVE
     for k in range(steps):
         powers[k] = term[0]
@@ -75,9 +76,9 @@ def spectral_radius(learning_rate: float, window: int | None = None) -> float:
     Above 1, training diverges; below, the loss shrinks by its square per update.
 
     Args:
-        learning_rate: of the descent on the loss at a window's end.
-        window: steps that backpropagation is truncated to; None for RTRL, which updates at every step with
-            the whole derivative, -6.
+        learning_rate: learning rate of the descent on the loss at a window's end.
+        window: truncation length of backpropagation; None for RTRL, which updates at every step with the full
+            derivative, -6.
     """
     steps = 1 if window is None else window
     slope = -6.0 if window is None else influence(window)[-1]

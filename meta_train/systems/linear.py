@@ -1,4 +1,4 @@
-"""A linear system with quadratic losses: its gradient is known in closed form."""
+"""A linear system with quadratic losses, whose gradient is known in closed form."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LinearState = tuple[Float[Array, " S"], Int[Array, ""]]
 class Linear(Dynamics):
     """s' = A s + B_t theta + c_t, with loss |s' - target|^2 / 2.
 
-    Theta is a vector. The losses are quadratic in it, so that every unbiased estimator, smoothing or not, has
-    `gradients` as its expectation. An episode must not be longer than the B_t given.
+    Theta is a vector. The losses are quadratic in it, so every unbiased estimator, smoothing or not, has
+    `gradients` as its expectation. An episode must not be longer than the number of B_t.
     """
 
     a: Float[Array, "S S"]
@@ -35,7 +35,7 @@ class Linear(Dynamics):
             steps: the longest episode, in steps.
             states: size S of the state.
             parameters: size P of theta.
-            memory: modulus of all eigenvalues of A, which is a rotation shrunk by it.
+            memory: modulus of all eigenvalues of A, which is a rotation scaled by it.
         """
         a_key, b_key, c_key, target_key, start_key = jax.random.split(key, 5)
         rotation, _ = jnp.linalg.qr(jax.random.normal(a_key, (states, states)))
@@ -48,7 +48,7 @@ class Linear(Dynamics):
         )
 
     def init(self, theta: Float[Array, " P"], horizon: Int[Array, ""], key: Key[Array, ""]) -> LinearState:
-        """Start from `start`, whatever the key."""
+        """Start from `start`; the key is not used."""
         return self.start, jnp.zeros((), jnp.int32)
 
     def step(
@@ -60,14 +60,14 @@ class Linear(Dynamics):
         return (s, age + 1), jnp.sum((s - self.target) ** 2) / 2
 
     def gradients(self, theta: Float[Array, " P"], window: int, steps: int | None = None) -> Array:
-        """Return the exact gradient of each window's sum of losses, in closed form and not by autodiff.
+        """Return the exact gradient of each window's sum of losses, in closed form, without autodiff.
 
         The derivative of the state obeys D' = A D + B_t, and a step's gradient is D'^T (s' - target).
 
         Args:
             theta: the meta-parameters.
             window: steps per window.
-            steps: length of the episode, a multiple of `window`; None for all that the system has.
+            steps: length of the episode, a multiple of `window`; None for the longest one.
 
         Returns:
             An array [windows, P], whose sum is the gradient of the whole episode.

@@ -14,9 +14,9 @@ LorenzState = tuple[Float[Array, " 3"], Int[Array, ""]]
 DT, B = 0.005, 8 / 3
 INITIAL = (1.2, 1.3, 1.6)
 TRUTH = (float(np.log(10.0)), float(np.log(28.0)))
-"""The theta that made the trajectory which is to be matched."""
+"""The theta of the target trajectory."""
 GUESS = (3.116, 3.7)
-"""The theta that the published experiment starts from."""
+"""The initial theta of the published experiment."""
 
 
 class Lorenz(Dynamics):
@@ -25,8 +25,9 @@ class Lorenz(Dynamics):
         x' = a (y - x),    y' = x (r - z) - y,    z' = x y - 8 z / 3,
 
     by Euler steps of 0.005. The loss of a step is the squared difference of the heights. Neighbouring
-    trajectories part exponentially, and so does the derivative by theta grow: exact gradients of long
-    episodes say nothing, those of a smoothed objective do. Runs in the precision that it was created in.
+    trajectories diverge exponentially, and the derivative with respect to theta grows exponentially, too:
+    exact gradients of long episodes are useless, those of a smoothed objective are not. Runs in the precision
+    that it was created in.
 
     References: Li, Harrison, Sohl-Dickstein, Smith, Metz 2023, Noise-reuse in online evolution strategies
         (arXiv 2304.12180).
@@ -36,7 +37,7 @@ class Lorenz(Dynamics):
 
     @classmethod
     def create(cls, steps: int = 2000) -> Lorenz:
-        """Compute the trajectory to match: `steps` steps of a = 10, r = 28."""
+        """Compute the target trajectory: `steps` steps with a = 10, r = 28."""
 
         def record(state: Array, _: None) -> tuple[Array, Array]:
             state = _euler(jnp.asarray(TRUTH), state)
@@ -45,7 +46,7 @@ class Lorenz(Dynamics):
         return cls(jax.lax.scan(record, jnp.asarray(INITIAL), None, steps)[1])
 
     def init(self, theta: Float[Array, " 2"], horizon: Int[Array, ""], key: Key[Array, ""]) -> LorenzState:
-        """Start where the trajectory to match started, whatever the key."""
+        """Start where the target trajectory starts; the key is not used."""
         return jnp.asarray(INITIAL, theta.dtype), jnp.zeros((), jnp.int32)
 
     def step(

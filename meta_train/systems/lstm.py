@@ -1,4 +1,4 @@
-"""A long short-term memory as dynamics: its parameters are theta, its memory is the state."""
+"""An LSTM as dynamics: its parameters are theta, its memory is the state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..dynamics import Dynamics
 
 
 class Memory(NamedTuple):
-    """What an LSTM cell carries from step to step."""
+    """The state of an LSTM cell."""
 
     hidden: Float[Array, "batch hidden"]
     cell: Float[Array, "batch hidden"]
@@ -28,8 +28,8 @@ class Memory(NamedTuple):
 class Cell(struct.PyTreeNode):
     """The parameters of an LSTM cell, gates in the order input, forget, candidate, output.
 
-    There is a bias for the inputs and one for the hidden state, as in cuDNN; only their sum matters to the
-    function, but gradients count both.
+    There is a bias for the inputs and one for the hidden state, as in cuDNN; the output depends only on their
+    sum, but theta has both.
 
     References: Hochreiter, Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000 (the forget gate).
     """
@@ -49,7 +49,8 @@ class Cell(struct.PyTreeNode):
     def __call__(self, inputs: Float[Array, "batch inputs"], memory: Memory) -> Memory:
         """Advance the memory by one step."""
         drive = inputs @ self.input_weights.T + memory.hidden @ self.hidden_weights.T
-        admit, keep, candidate, show = jnp.split(drive + self.input_bias + self.hidden_bias, 4, axis=-1)
+        drive = drive + self.input_bias[None] + self.hidden_bias[None]
+        admit, keep, candidate, show = jnp.split(drive, 4, axis=-1)
         cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(admit) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(show) * jnp.tanh(cell), cell)
 
@@ -81,13 +82,13 @@ class LanguageModel(struct.PyTreeNode):
     def predict(
         self, symbols: Int[Array, " batch"], memory: Memory
     ) -> tuple[Float[Array, "batch symbols"], Memory]:
-        """Return the logits of the next symbols, and the memory after these."""
+        """Return the logits of the next symbols, and the memory after the given ones."""
         memory = self.cell(self.embedding[symbols], memory)
-        return memory.hidden @ self.decoder.T + self.decoder_bias, memory
+        return memory.hidden @ self.decoder.T + self.decoder_bias[None], memory
 
 
 class Reading(NamedTuple):
-    """A language model in the middle of its text."""
+    """The state of a language model while it reads its text."""
 
     memory: Memory
     position: Int[Array, ""]
@@ -97,8 +98,8 @@ class Reading(NamedTuple):
 class LanguageModelling(Dynamics):
     """Read a text character by character; a step's loss is the next character's cross entropy, in nats.
 
-    Theta is a `LanguageModel`, the state its memory, which begins as zeros. A text shorter than the episode
-    is read again from its beginning. No step is random.
+    Theta is a `LanguageModel`, and the state is its memory, initially zero. A text shorter than the episode
+    is read again from its beginning. Steps are deterministic.
 
     References: Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835), the experiment on variance.
     """
@@ -106,7 +107,7 @@ class LanguageModelling(Dynamics):
     text: Int[Array, "batch length"]
 
     def init(self, theta: LanguageModel, horizon: Int[Array, ""], key: Key[Array, ""]) -> Reading:
-        """Return a blank memory at the text's beginning."""
+        """Return a memory of zeros at the text's beginning."""
         return Reading(Memory.blank(self.text.shape[0], theta.decoder), jnp.zeros((), jnp.int32))
 
     def step(

@@ -1,4 +1,4 @@
-"""A planar swimmer of three links in a viscous fluid, steered by a linear policy."""
+"""A planar swimmer of three links in a viscous fluid, controlled by a linear policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..dynamics import Dynamics
 
 
 class Swimming(NamedTuple):
-    """A swimmer between two steps; it has no inertia but that of its joints."""
+    """A swimmer between two steps; only its joints have inertia."""
 
     position: Float[Array, "2"]
     """Centre of the middle link, in link lengths."""
@@ -24,36 +24,36 @@ class Swimming(NamedTuple):
     joint_rates: Float[Array, "2"]
     """Radians per second."""
     velocity: Float[Array, "2"]
-    """Of the centre in the step before, in link lengths per second."""
+    """Velocity of the centre in the previous step, in link lengths per second."""
     turn: Float[Array, ""]
-    """Of the heading in the step before, in radians per second."""
+    """Angular velocity of the heading in the previous step, in radians per second."""
 
 
 class Swimmer(Dynamics):
     """Swim along the x axis by bending: theta is the matrix of a linear policy.
 
     The torque at a joint is `gear` times an entry of theta @ observation, clipped to [-1, 1]; theta is 2 x 8,
-    and zeros are where to begin. The observation is the two joint angles, their rates, the heading, the
-    velocity in x and y, and the turn. Joints have inertia, are damped, and are pushed back softly beyond
-    their limit. The fluid is so viscous that the body has no inertia: drag along and across each link is
-    proportional to velocity (resistive-force theory), and the body moves just so that total force and torque
-    vanish. Hence a stroke that is undone the way it was done leads nowhere (the scallop theorem), and it
-    takes both joints out of phase to swim. Each step moves the body by the mean of its old and its new
-    shape, so the theorem holds for steps of any length.
+    initially zero. The observation is the two joint angles, their rates, the heading, the velocity in x and
+    y, and the turn. Joints have inertia, are damped, and are pushed back softly beyond their limit. The fluid
+    is so viscous that the body's inertia is negligible: drag along and across each link is proportional to
+    velocity (resistive-force theory), and the body moves such that total force and torque vanish. Hence a
+    stroke that is reversed exactly gives no net motion (the scallop theorem), and swimming requires both
+    joints out of phase. Each step moves the body by the mean of its old and new shape, so the theorem holds
+    for steps of any length.
 
     The loss of a step is minus the velocity along x in link lengths per second. Episodes begin almost
-    straight and at rest, along x. After the Swimmer of MuJoCo, with other physics: its returns are not
-    comparable.
+    straight and at rest, along x. Modelled after MuJoCo's Swimmer, but with different physics, so returns are
+    not comparable.
 
     Attributes:
         seconds: length of a step.
-        gear: largest torque; with unit inertia, radians per second squared.
+        gear: largest torque; with unit inertia, in radians per second squared.
         damping: torque per radian per second.
-        inertia: of a joint.
-        limit: joint angle from which on it is pushed back, in radians.
+        inertia: inertia of a joint.
+        limit: joint angle beyond which the joint is pushed back, in radians.
         stiffness: torque per radian beyond the limit.
-        drag_ratio: drag across a link over drag along it.
-        spread: the initial angles and rates are uniform within it.
+        drag_ratio: ratio of the drag across a link to the drag along it.
+        spread: the initial angles and rates are uniform within this range.
 
     References: Purcell 1977, Life at low Reynolds number; Coulom 2002, Reinforcement learning using neural
         networks (the swimmer as a control task).
@@ -69,7 +69,7 @@ class Swimmer(Dynamics):
     spread: float = struct.field(pytree_node=False, default=0.1)
 
     def init(self, theta: Float[Array, "2 8"], horizon: Int[Array, ""], key: Key[Array, ""]) -> Swimming:
-        """Lie almost straight along the x axis."""
+        """Return a state almost straight along the x axis."""
         draws = jax.random.uniform(key, (5,), theta.dtype, -self.spread, self.spread)
         still = jnp.zeros(2, theta.dtype)
         return Swimming(still, draws[0], draws[1:3], draws[3:5], still, jnp.zeros((), theta.dtype))
@@ -77,7 +77,7 @@ class Swimmer(Dynamics):
     def step(
         self, theta: Float[Array, "2 8"], state: Swimming, key: Key[Array, ""]
     ) -> tuple[Swimming, Float[Array, ""]]:
-        """Observe, bend, and be moved by the fluid."""
+        """Apply the policy's torques, and move the body."""
         moved = self.bend(state, jnp.clip(theta @ observe(state), -1.0, 1.0))
         return moved, -moved.velocity[0]
 
@@ -91,11 +91,11 @@ class Swimmer(Dynamics):
         return self.reshape(state, state.joints + self.seconds * rates)
 
     def reshape(self, state: Swimming, joints: Float[Array, "2"]) -> Swimming:
-        """Take the joints to new angles in one step, and move the body as the fluid makes it."""
+        """Move the joints to new angles in one step, and the body accordingly."""
         bent = joints - state.joints
         middle = (joints + state.joints) / 2
         forward, sideways, turned = self.connection(middle) @ bent
-        # The mean heading makes the step back the exact inverse of the step forth.
+        # With the mean heading, the reverse step is the exact inverse.
         heading = state.heading + turned / 2
         cos, sin = jnp.cos(heading), jnp.sin(heading)
         shift = jnp.stack([cos * forward - sin * sideways, sin * forward + cos * sideways])
@@ -109,9 +109,9 @@ class Swimmer(Dynamics):
         )
 
     def connection(self, joints: Float[Array, "2"]) -> Float[Array, "3 2"]:
-        """Return how the body moves per radian of each joint: forward, sideways, and turning.
+        """Return the motion of the body per radian of each joint: forward, sideways, and turning.
 
-        In the middle link's frame. It is where total force and torque vanish.
+        It is in the middle link's frame, and makes total force and torque vanish.
         """
         resistance = sum(
             (self._resistance(links) for links in _link_velocities(joints)), start=jnp.zeros((5, 5))
@@ -120,13 +120,13 @@ class Swimmer(Dynamics):
 
     def _resistance(self, velocities: Float[Array, "3 5"]) -> Float[Array, "5 5"]:
         """Return a link's drag, given its velocities (along, across, turning) per generalised velocity."""
-        # A rod of unit length that turns about its centre has 1/12 of the drag across it as its torque.
+        # The rotational drag of a rod of unit length about its centre is 1/12 of its drag across.
         drags = jnp.array([1.0, self.drag_ratio, self.drag_ratio / 12])
         return velocities.T @ (drags[:, None] * velocities)
 
 
 def observe(state: Swimming) -> Float[Array, "8"]:
-    """Return what the policy sees."""
+    """Return the policy's observation."""
     scalars = jnp.stack([state.heading, *state.velocity, state.turn])
     return jnp.concatenate([state.joints, state.joint_rates, scalars])
 
@@ -137,7 +137,7 @@ def _link_velocities(joints: Float[Array, "2"]) -> list[Float[Array, "3 5"]]:
     Per unit of the body's velocity forward, sideways and turning, and of the joints' rates.
     """
     links = [jnp.eye(3, 5)]
-    for joint, side in enumerate((0.5, -0.5)):  # The front link is half a length before the centre.
+    for joint, side in enumerate((0.5, -0.5)):  # The hinges are half a length before and behind the centre.
         cos, sin = jnp.cos(joints[joint]), jnp.sin(joints[joint])
         zero = jnp.zeros_like(cos)
         turning = jnp.eye(5)[2] + jnp.eye(5)[3 + joint]
@@ -149,7 +149,7 @@ def _link_velocities(joints: Float[Array, "2"]) -> list[Float[Array, "3 5"]]:
 
 
 def _solve(matrix: Float[Array, "3 3"], right: Float[Array, "3 n"]) -> Float[Array, "3 n"]:
-    """Solve a 3 x 3 system by Cramer's rule: a batch of LAPACK calls would take most of a step."""
+    """Solve a 3 x 3 system by Cramer's rule, because a batch of LAPACK calls would dominate a step."""
     rows = matrix
     cofactors = jnp.stack([jnp.cross(rows[(i + 1) % 3], rows[(i + 2) % 3]) for i in range(3)])
     return cofactors.T @ right / (rows[0] @ cofactors[0])

@@ -1,4 +1,4 @@
-"""A toy problem in two dimensions whose learning-rate schedule is tuned."""
+"""A toy problem in two dimensions, with a learning-rate schedule as theta."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ class Descent(NamedTuple):
 
 
 class ToyRegression(Dynamics):
-    """Gradient descent on a bumpy valley, by a schedule between two learning rates.
+    """Gradient descent in a bumpy valley, with a schedule between two learning rates.
 
     At step t of T the rate is exp(theta_0) (1 - t/T) + exp(theta_1) t/T. The loss of a step is that of the
-    point after it, f(x) = sqrt(x_0^2 + 5) - sqrt(5) + sin(x_1)^2 exp(-5 x_0^2) + |x_1 - 100| / 4. The optimum
-    at x_1 = 100 is far, behind bumps: within a few steps small rates do best, over 100 steps large ones.
+    point after the step, f(x) = sqrt(x_0^2 + 5) - sqrt(5) + sin(x_1)^2 exp(-5 x_0^2) + |x_1 - 100| / 4. The
+    optimum at x_1 = 100 is far away, behind bumps: small rates are best over a few steps, large ones over 100
+    steps.
 
     References: Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
     """
 
     def init(self, theta: Float[Array, " 2"], horizon: Int[Array, ""], key: Key[Array, ""]) -> Descent:
-        """Start from (1, 1), whatever the key."""
+        """Start from (1, 1); the key is not used."""
         return Descent(jnp.ones(2, theta.dtype), jnp.zeros((), jnp.int32), jnp.asarray(horizon, jnp.int32))
 
     def step(

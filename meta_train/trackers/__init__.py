@@ -1,4 +1,4 @@
-"""Where numbers go."""
+"""Trackers and displays of a run's metrics."""
 
 from .base import NoTracker, Several, Tracker
 from .json_lines import JsonLines, read_json_lines

@@ -1,4 +1,4 @@
-"""What a program prints while something is drawn at the bottom of the terminal."""
+"""Printing above a live display at the bottom of the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Above:
     def __init__(self, console: Console, stream: Any) -> None:
         self._console, self._stream = console, stream
         self._begun = ""
-        self._lock = threading.RLock()  # a signal's handler may print in the midst of a write
+        self._lock = threading.RLock()  # a signal handler may print during a write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -34,12 +34,12 @@ class _Above:
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Do nothing: half a line has no place above the display."""
+        """Do nothing: an incomplete line can't be printed above the display."""
 
 
 @contextlib.contextmanager
 def printed_above(console: Console, name: str) -> Iterator[None]:
-    """Let what is printed to a standard stream go above the display, if both are on a terminal."""
+    """Print text for a standard stream above the display, if both are on a terminal."""
     stream = getattr(sys, name)
     if not (console.file.isatty() and stream.isatty()):
         yield

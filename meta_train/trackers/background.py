@@ -1,4 +1,4 @@
-"""Work that must never hold up its caller."""
+"""Background work that never blocks its caller."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Call = Callable[[], object]
 
 
 class Background:
-    """Makes calls one after another, in a thread of its own that ends with the process.
+    """Makes calls one after another, in a separate thread that ends with the process.
 
-    The first call that raises, or one that finds `capacity` others waiting, ends it: `complain` is told why,
-    once, and further calls are dropped.
+    The first call that raises, or that finds `capacity` others waiting, ends it: `complain` is called once
+    with the reason, and further calls are dropped.
 
     Args:
-        complain: told the reason, in either thread.
-        capacity: calls that may wait.
+        complain: called with the reason, in either thread.
+        capacity: largest number of waiting calls.
     """
 
     def __init__(self, complain: Callable[[str], None], capacity: int) -> None:
@@ -35,7 +35,7 @@ class Background:
         return self._over
 
     def submit(self, call: Call) -> None:
-        """Have a call made some time; return at once."""
+        """Schedule a call; return immediately."""
         if self._over:
             return
         try:
@@ -44,14 +44,14 @@ class Background:
             self._give_up(f"it is {self._capacity} records behind")
 
     def finish(self, call: Call, seconds: float) -> bool:
-        """Have a last call made, whatever came before.
+        """Schedule a last call, which is made even if earlier calls failed, and wait.
 
         Args:
-            call: the last one.
-            seconds: how long to wait for it, and for all before it.
+            call: the last call.
+            seconds: how long to wait for it, and for all calls before it.
 
         Returns:
-            Whether everything was done in time; if not, the thread is left to itself.
+            Whether all calls were done in time; if not, the thread keeps running.
         """
         deadline = time.monotonic() + seconds
         try:
@@ -69,7 +69,7 @@ class Background:
                 continue
             try:
                 call()
-            except Exception as error:  # whatever it is, the caller's own work matters more
+            except Exception as error:  # no error may affect the caller's own work
                 self._give_up(str(error) or type(error).__name__)
 
     def _give_up(self, reason: str) -> None:

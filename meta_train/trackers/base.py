@@ -1,4 +1,4 @@
-"""What a tracker is, and the two that hold nothing themselves."""
+"""The tracker interface, and the trackers without a destination of their own."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from .values import Values
 
 
 class Tracker(abc.ABC):
-    """A place for numbers; as a context manager, it closes itself."""
+    """A destination of metrics; as a context manager, it closes itself."""
 
     @abc.abstractmethod
     def log(self, step: int, values: Values) -> None:
-        """Record the values of meta-step `step`; NaN means that there is no value this time."""
+        """Record the values of meta-step `step`; NaN means that there is no value."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Finish; nothing is logged after."""
+        """Finish; nothing may be logged afterwards."""
 
-    def log_artifact(  # noqa: B027 (to pass it over is a fine default)
+    def log_artifact(  # noqa: B027 (ignoring it is a fine default)
         self, path: Path, name: str, type: str, metadata: Mapping[str, Any] | None = None
     ) -> None:
-        """Keep a file or a directory; a tracker that has no place for files passes it over.
+        """Store a file or a directory; a tracker that can't store files ignores it.
 
         Args:
-            path: what to keep. It may be read until `close` returns.
-            name: what it is called; the same name again is a new version of it.
-            type: what kind of thing it is, such as "optimizer".
-            metadata: what to say about it, in JSON's types.
+            path: the file or directory. It may be read until `close` returns.
+            name: the artifact's name; the same name again makes a new version.
+            type: the artifact's kind, such as "optimizer".
+            metadata: a description, in JSON's types.
         """
 
     def __enter__(self) -> Self:
-        """Give the tracker itself."""
+        """Return the tracker itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -43,7 +43,7 @@ class Tracker(abc.ABC):
 
 
 class NoTracker(Tracker):
-    """Forgets everything."""
+    """A tracker that discards everything."""
 
     def log(self, step: int, values: Values) -> None:
         """Do nothing."""
@@ -53,7 +53,7 @@ class NoTracker(Tracker):
 
 
 class Several(Tracker):
-    """Passes everything to several trackers, in order."""
+    """A tracker that passes everything to several others, in order."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
@@ -66,7 +66,7 @@ class Several(Tracker):
     def log_artifact(
         self, path: Path, name: str, type: str, metadata: Mapping[str, Any] | None = None
     ) -> None:
-        """Give it to each."""
+        """Pass it to each."""
         for tracker in self._trackers:
             tracker.log_artifact(path, name, type, metadata)
 

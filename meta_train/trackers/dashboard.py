@@ -1,6 +1,6 @@
 """The W&B dashboard as data: sections of panels over the names of `metrics.METRICS`.
 
-A name with {task} or {leaf} stands for a metric of each task, or leaf of theta.
+A name with {task} or {leaf} stands for the metrics of all tasks, or of all leaves of theta.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..objectives import MeanLogLoss
 from .metrics import METRICS, TUNED_ADAM, Scope, names_of
 from .wandb_start import default_project
 
-META_STEP = "meta_step"  # every record has it: the axis of all panels but one
+META_STEP = "meta_step"  # every record has it: the axis of all panels except one
 REFERENCE = TUNED_ADAM.name
 
 
@@ -32,8 +32,8 @@ class Panel:
     """A panel.
 
     Attributes:
-        title: what stands above it.
-        metrics: what it shows.
+        title: the title.
+        metrics: the metrics that it shows.
         kind: `lines` for numbers in one chart, `each` for a chart per metric, `media` for pictures.
         log: whether the y axis is logarithmic.
         x: the x axis.
@@ -48,7 +48,7 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A titled group of panels, with a sentence on what to look for."""
+    """A titled group of panels, with a sentence that explains it."""
 
     name: str
     about: str
@@ -60,7 +60,7 @@ _META_LOSS = ("meta/loss", "meta/valid_objective", REFERENCE)
 SECTIONS = (
     Section(
         "meta",
-        "What theta is judged by: the validation should get below the line of tuned Adam.",
+        "The meta-objective: the validation should get below the line of tuned Adam.",
         (
             Panel("Meta-loss: train, validation, tuned Adam", _META_LOSS, log=True),
             Panel("The same over inner steps", _META_LOSS, log=True, x="inner_steps"),
@@ -71,8 +71,8 @@ SECTIONS = (
     ),
     Section(
         "tasks",
-        "How theta trains each task, beside tuned Adam, and in a mixture what each task gives: where the "
-        "objective is no mean of logarithms, tasks with large losses decide the averages in meta.",
+        "How theta trains each task, beside tuned Adam, and in a mixture each task's numbers: unless the "
+        "objective is a mean of logarithms, tasks with large losses dominate the averages in meta.",
         (
             Panel("Curves", ("tasks/{task}/curve",), "media"),
             Panel("Final losses", ("tasks/{task}/final_loss",), log=True),
@@ -87,8 +87,8 @@ SECTIONS = (
     ),
     Section(
         "estimator",
-        "Whether the estimates of the meta-gradient are worth following: a signal-to-noise ratio far below 1 "
-        "asks for more particles or another sigma, variance that grows with age for shorter episodes.",
+        "The quality of the meta-gradient's estimates: a signal-to-noise ratio far below 1 "
+        "calls for more particles or another sigma, variance that grows with age for shorter episodes.",
         (
             Panel("Signal-to-noise ratio", ("estimator/signal_to_noise",)),
             Panel("Norms", ("estimator/gradient_norm", "estimator/particle_norm"), log=True),
@@ -100,7 +100,7 @@ SECTIONS = (
     ),
     Section(
         "theta",
-        "Where theta is, and how far a meta-step moves it.",
+        "Theta, and its change per meta-step.",
         (
             Panel("Norm", ("theta/norm",)),
             Panel("Norm of an update", ("theta/update_norm",), log=True),
@@ -120,7 +120,7 @@ SECTIONS = (
     ),
     Section(
         "robust",
-        "What was clipped or left out: whatever rises here needs a look.",
+        "What was clipped or left out: look into anything that rises here.",
         (
             Panel("Diverged episodes", ("robust/diverged", "robust/valid_diverged")),
             Panel("Particles clipped or dropped", ("robust/clipped", "robust/dropped")),
@@ -128,19 +128,19 @@ SECTIONS = (
         ),
     ),
 )
-"""The dashboard, in the order in which it is read."""
+"""The sections of the dashboard, in order."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What a dashboard is about.
+    """The project and run of a dashboard.
 
     Attributes:
         project: W&B's project.
-        entity: who owns it; W&B's default where it is empty.
-        known: the metrics that a name with {task} or {leaf} stands for, as far as they are known.
-        run_id: the run whose line of tuned Adam is dashed.
-        positive: whether objectives are positive, and so have logarithms.
+        entity: the project's owner; W&B's default if empty.
+        known: the known metrics that a name with {task} or {leaf} stands for.
+        run_id: the run whose tuned Adam is drawn as a dashed line.
+        positive: whether objectives are positive, so that logarithmic axes are possible.
     """
 
     project: str = "lopt"
@@ -150,7 +150,7 @@ class Subject:
     positive: bool = True
 
     def with_names(self, templates: Iterable[str], tasks: Iterable[str]) -> Subject:
-        """Add what templates with {task} stand for: nothing, where there are no tasks."""
+        """Add the names that templates with {task} stand for; none if there are no tasks."""
         known, tasks = dict(self.known), tuple(tasks)
         for template in templates:
             added = (template.format(task=task) for task in tasks)
@@ -158,33 +158,33 @@ class Subject:
         return dataclasses.replace(self, known=known)
 
     def with_tasks(self, tasks: Sequence[str]) -> Subject:
-        """Add tasks that theta is judged on to what is known, if there are any."""
+        """Add the names for tasks that theta is validated on, if there are any."""
         return self.with_names(names_of(Scope.TRIAL), tasks) if tasks else self
 
     def of_run(self, run: Run) -> Subject:
-        """Add what a run logs for its tasks; nothing stands for what it does not log."""
+        """Add the names that a run logs for its tasks; templates that it does not log expand to nothing."""
         tasks, judged = run.problem.names, run.problem.labels
         subject = self.with_names(names_of(Scope.MEMBER), tasks[1:] and tasks)
         subject = subject.with_names(names_of(Scope.TRIAL), judged)
         return subject.with_names(names_of(Scope.TRIALS), judged[1:] and judged)
 
     def expand(self, metrics: Iterable[str]) -> tuple[str, ...]:
-        """Put what is known for names with {task} or {leaf}; the others stay."""
+        """Replace names with {task} or {leaf} by the known ones; the others stay."""
         return tuple(known for name in metrics for known in self.known.get(name, (name,)))
 
 
 def panel_metrics(subject: Subject = Subject(), sections: Sequence[Section] = SECTIONS) -> set[str]:
-    """Return every metric that panels show or have as their axis, with {task} or {leaf} where not known."""
+    """Return all metrics of panels and axes; names with {task} or {leaf} stay if they are not known."""
     panels = [panel for section in sections for panel in section.panels]
     shown = {name for panel in panels for name in subject.expand(panel.metrics)}
     return shown | {panel.x for panel in panels} - {META_STEP}
 
 
 def read_subject(run_dir: Path) -> Subject:
-    """Read what a run's dashboard is about: its configuration, its id, and the names that it logged so far.
+    """Read the subject of a run's dashboard from its configuration, its id, and the names logged so far.
 
     Raises:
-        UsageError: when it is no run directory.
+        UsageError: if it is not a run directory.
     """
     try:
         run = run_from_json(read_whole(run_dir / "config.json"))
@@ -202,7 +202,7 @@ def read_subject(run_dir: Path) -> Subject:
 
 
 def match_templates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Sort metrics by the name with {task} or {leaf} that stands for them."""
+    """Group metrics by the name with {task} or {leaf} that stands for them."""
     names = sorted(names)
     matched = {t: tuple(n for n in names if re.fullmatch(pattern(t), n)) for t in METRICS if "{" in t}
     return {template: found for template, found in matched.items() if found}
@@ -220,6 +220,6 @@ def _logged(metrics: Path) -> set[str]:
             for line in lines:
                 with contextlib.suppress(
                     ValueError, AttributeError, RecursionError
-                ):  # cut short, or no record
+                ):  # cut short, or not a record
                     names |= json.loads(line).keys()
     return names

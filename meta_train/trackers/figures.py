@@ -1,4 +1,4 @@
-"""Numbers for the eye: in few characters, and in about as many whatever their size."""
+"""Compact formats of numbers, of similar length for all magnitudes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def figure(value: float) -> str:
-    """Write a number with four decimals or fewer, in at most eight characters.
+    """Format a number with four decimals or fewer, in at most eight characters.
 
     >>> [figure(x) for x in (0.41234, -12.3456, 1234.56, 1e-5, -3.2e-7)]
     ['0.4123', '-12.346', '1234.6', '1.0e-05', '-3.2e-07']
@@ -21,7 +21,7 @@ def figure(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Write a large number in at most six characters.
+    """Format a large number in at most six characters.
 
     >>> [count(x) for x in (0.25, 999.4, 12_345, 999_960, 2.5e9)]
     ['0.2', '999.4', '12.3k', '1.0M', '2.5G']
@@ -33,7 +33,7 @@ def count(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share as a percentage, in at most four characters; little is not nothing, nor nearly all all.
+    """Format a share as a percentage, in at most four characters; only 0 is 0%, and only 1 is 100%.
 
     >>> [share(x) for x in (0, 0.001, 0.256, 0.999, 1)]
     ['0%', '<1%', '26%', '>99%', '100%']
@@ -44,7 +44,7 @@ def share(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in hours, minutes and seconds; in days and hours from a day on.
+    """Format a duration in hours, minutes and seconds; from a day on in days and hours.
 
     >>> [duration(x) for x in (5, 4321.9, 200_000)]
     ['0:00:05', '1:12:01', '2d 07h']
@@ -58,8 +58,7 @@ def trend(history: Sequence[float]) -> float | None:
     """Return the relative change from the older half of a history to the newer one.
 
     Returns:
-        The change; 0 where noise may be all there is to it (less than two standard errors); None where there
-        is too little to tell by.
+        The change; 0 if it may be noise (less than two standard errors); None if the history is too short.
     """
     half = len(history) // 2
     if half < 4:
@@ -79,7 +78,7 @@ def _mean(values: Sequence[float]) -> tuple[float, float]:
 
 
 def change_in(history: Sequence[float], down: str, up: str, level: str) -> str:
-    """Write a history's trend, in five characters after its sign; nothing where there is none to tell.
+    """Format a history's trend, in five characters after its sign; "" if there is none.
 
     >>> change_in((4.0, 4.1, 3.9, 4.0, 3.0, 3.1, 2.9, 3.0), "down ", "up ", "level")
     'down 25.0%'
@@ -94,14 +93,14 @@ def change_in(history: Sequence[float], down: str, up: str, level: str) -> str:
 
 
 def sparkline(history: Sequence[float], width: int, seen: int, longest: int) -> str:
-    """Draw a history in one line of blocks, on a logarithmic scale where all of it is positive.
+    """Draw a history in one line of blocks, on a logarithmic scale if all values are positive.
 
     Args:
         history: the newest values, oldest first.
-        width: characters at most.
-        seen: how many values there were in all. A block stands for the same values until it leaves on the
-            left, so that nothing flickers.
-        longest: values that a history grows to.
+        width: largest number of characters.
+        seen: total number of values so far. A block stands for the same values until it leaves on the left,
+            so that nothing flickers.
+        longest: the length up to which a history grows.
     """
     if width < 1 or not history:
         return ""

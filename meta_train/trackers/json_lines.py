@@ -1,4 +1,4 @@
-"""The run's own truth: a line of JSON per record."""
+"""The run's primary log: a line of JSON per record."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STEP = "meta_step"
 
 
 class JsonLines(Tracker):
-    """Writes a line of JSON per record, flushed at once.
+    """Writes a line of JSON per record, flushed immediately.
 
     Args:
-        path: the file; appended to.
-        resume_step: the meta-step that the run goes on from. Lines beyond it were written by a run that was
-            stopped before its next checkpoint; they are removed, because they will be written again. A run
-            that begins, at 0, writes line 0 again too.
+        path: the file, which is appended to.
+        resume_step: the meta-step that the run resumes from. Later lines, written before the run was stopped
+            without a checkpoint, are removed, because they will be written again. A run that starts at 0
+            writes line 0 again, too.
     """
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
@@ -41,7 +41,7 @@ class JsonLines(Tracker):
         """Write one line; values that are not finite are left out.
 
         Raises:
-            OSError: when it can't be written, in one sentence.
+            OSError: if it can't be written, in one sentence.
         """
         line = json.dumps({_STEP: step} | to_json(values)) + "\n"
         try:
@@ -51,19 +51,19 @@ class JsonLines(Tracker):
             raise OSError(f"{self._path} can't be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        """Close the file; each line is written already, or was told of."""
+        """Close the file; each line was written already, or its error raised."""
         with suppress(OSError):
             self._file.close()
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
-    """Read what `JsonLines` wrote, a record at a time; a line that was cut short is passed over.
+    """Read a file written by `JsonLines`, record by record, skipping lines that were cut short.
 
     Yields:
         The meta-step and the values of each record.
 
     Raises:
-        UsageError: for a whole line that is no record.
+        UsageError: for a complete line that is not a record.
     """
     with _open(path) as file:
         for number, line in enumerate(file, 1):
@@ -84,7 +84,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _parse(line: bytes) -> dict | None:
-    """Read a line; return None for one that was cut short, or is no text."""
+    """Parse a line; return None for one that was cut short or is not text."""
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError):
@@ -93,6 +93,6 @@ def _parse(line: bytes) -> dict | None:
 
 
 def _is_due(line: bytes, resume_step: int) -> bool:
-    """Tell whether a line is whole, and not of a later meta-step."""
+    """Return whether a line is complete and not of a later meta-step."""
     step = (_parse(line) or {}).get(_STEP)
     return isinstance(step, int) and step <= resume_step

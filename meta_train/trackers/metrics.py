@@ -1,7 +1,7 @@
-"""The numbers of a run: a row each says its name, what it means, its unit, and what there is one of it for.
+"""The table of a run's metrics: name, meaning, unit and scope of each.
 
-The meta-step and the probes name their numbers plainly; `grouped` gives them the names that trackers see.
-Trackers, the dashboard and the progress display go by the rows; a test holds runs to them.
+The meta-step and the probes use names without groups; `grouped` maps them to the names in trackers. Trackers,
+the dashboard and the progress display use this table; a test checks that runs log exactly its metrics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Scope(enum.Enum):
-    """What there is one number of a metric for."""
+    """The scope of a metric: there is one number for each of these."""
 
     RUN = "a run"
     MEMBER = "each member of a mixture"
@@ -29,11 +29,11 @@ class Metric:
     """A row of the table.
 
     Attributes:
-        name: what trackers see, GROUP/NAME; {task} is a member's or a trial's name, {leaf} a leaf's.
-        about: what it means.
-        unit: what it is counted in; empty for a plain number, and for the objective's unit.
-        scope: what there is one of it for.
-        best: whether a run is told by its lowest value.
+        name: the name in trackers, GROUP/NAME; {task} is a member's or a trial's name, {leaf} a leaf's.
+        about: the meaning.
+        unit: the unit; empty for a plain number, and for the objective's unit.
+        scope: the scope.
+        best: whether a run is summarised by its lowest value.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {}
-"""Every metric that a run can log, by its name.
+"""All metrics that a run can log, by name.
 
-What is judged at a horizon of its own, NAME:HORIZON, is logged as the task NAME-HORIZON.
+A validation with its own horizon, NAME:HORIZON, is logged as the task NAME-HORIZON.
 """
 
 
@@ -66,7 +66,7 @@ def names_of(scope: Scope) -> tuple[str, ...]:
 
 INNER_STEPS = _row(
     "inner_steps",
-    "inner steps done so far, over all particles and members: the other axis",
+    "inner steps done so far, over all particles and members: the other x-axis",
     unit="inner steps",
 )
 LOSS = _row(
@@ -77,8 +77,8 @@ LOSS = _row(
 _row("meta/objective", "mean objective of the episodes that ended; in a mixture, by the tasks' weights")
 _row(
     "meta/silent",
-    "share of meta-steps in which theta stays, as nothing is known yet: the first ones, with "
-    "--phase random; in a mixture the very first",
+    "share of meta-steps without an update, before there are usable estimates: the first ones with "
+    "--phase random; in a mixture the first",
     unit="share",
 )
 _row("meta/finished", "share of episodes that reached their horizon, per window", unit="share")
@@ -90,15 +90,15 @@ VALID_OBJECTIVE = _row(
 )
 TUNED_ADAM = _row(
     "meta/tuned_adam",
-    "the same of Adam with the best of its learning rates: a line to get below",
+    "the same for Adam with the best of its learning rates: a line to get below",
 )
 _row("tasks/{task}/loss", "mean loss of the task's inner steps", scope=Scope.MEMBER)
 _row("tasks/{task}/objective", "mean objective of the task's episodes that ended", scope=Scope.MEMBER)
 _row("tasks/{task}/diverged", "share of the task's episodes that diverged", unit="share", scope=Scope.MEMBER)
 _row("tasks/{task}/particle_norm", "mean norm of an estimate, before it is normalised", scope=Scope.MEMBER)
 _row("tasks/{task}/scale", "running mean of that norm, by which estimates are divided", scope=Scope.MEMBER)
-TRIAL_OBJECTIVE = _row("tasks/{task}/valid_objective", "its objective on the one", scope=Scope.TRIALS)
-TRIAL_TUNED_ADAM = _row("tasks/{task}/tuned_adam", "the same of Adam, tuned on this one", scope=Scope.TRIALS)
+TRIAL_OBJECTIVE = _row("tasks/{task}/valid_objective", "the objective on this task", scope=Scope.TRIALS)
+TRIAL_TUNED_ADAM = _row("tasks/{task}/tuned_adam", "the same for Adam, tuned on it", scope=Scope.TRIALS)
 CURVE = _row(
     "tasks/{task}/curve",
     "loss over inner steps in the validation, of theta and of tuned Adam",
@@ -114,16 +114,16 @@ _row(
 _row(
     "estimator/signal_to_noise",
     "squared norm of the expected gradient over the mean estimate's variance; in a mixture a lower "
-    "bound, as what sets the tasks apart is taken for noise",
+    "bound, because differences between the tasks' gradients count as noise",
 )
 _row("estimator/particle_cosine", "agreement of two particles' estimates, weighted by norms")
 _row("estimator/variance_growth", "elasticity of an estimate's mean square with the age of its episode")
 HYSTERESIS = _row(
     "estimator/hysteresis",
-    "what theta's motion within episodes does to the estimates, relative",
+    "relative change of the estimates due to theta's motion within episodes",
 )
 _row("theta/norm", "norm of theta")
-_row("theta/update_norm", "mean norm of what a meta-step adds to theta")
+_row("theta/update_norm", "mean norm of a meta-step's update of theta")
 THETA_VALUE = _row("theta/value/{leaf}", "a leaf of theta that is a single number", scope=Scope.LEAF)
 THETA_HISTOGRAM = _row("theta/histogram/{leaf}", "distribution of a leaf of theta", scope=Scope.LEAF)
 TUNED = _row("tuned/{leaf}", "value of a hyperparameter that is tuned", scope=Scope.LEAF)
@@ -139,25 +139,25 @@ _row(
 )
 CHECKPOINT_SECONDS = _row(
     "time/checkpoint_seconds",
-    "time that the last checkpoint held up training",
+    "time that the last checkpoint blocked training",
     unit="seconds",
 )
 _row("time/validation_seconds", "time that the last validation and its probes took", unit="seconds")
-ETA_SECONDS = _row("time/eta_seconds", "time to the last meta-step, at the present rate", unit="seconds")
+ETA_SECONDS = _row("time/eta_seconds", "time to the last meta-step, at the current rate", unit="seconds")
 DIVERGED = _row(
     "robust/diverged",
     "share of episodes with a loss that was not finite or at the task's ceiling",
     unit="share",
 )
-VALID_DIVERGED = _row("robust/valid_diverged", "the same of the validation's episodes", unit="share")
+VALID_DIVERGED = _row("robust/valid_diverged", "the same for the validation's episodes", unit="share")
 _row("robust/clipped", "share of particles' estimates that were clipped", unit="share")
 _row("robust/dropped", "share of particles' estimates that were not finite, and left out", unit="share")
 _row("robust/gradient_clipped", "share of meta-steps whose mean gradient was clipped", unit="share")
-_row("robust/skipped", "share of meta-steps left out, since theta would not have stayed finite", unit="share")
+_row("robust/skipped", "share of meta-steps skipped, as theta would have become non-finite", unit="share")
 
 
 def of_rival(rival: str, trial: str | None = None) -> str:
-    """Return the name of a rival's objective, on one of several trials or over all: tuned Adam's, say."""
+    """Return the metric of a reference's objective (such as tuned Adam's), on one trial or over all."""
     return f"meta/{rival}" if trial is None else f"tasks/{trial}/{rival}"
 
 
@@ -166,9 +166,9 @@ _RENAMED = {"theta_norm": "theta/norm", "update_norm": "theta/update_norm"}
 
 
 def grouped(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Give plainly named numbers the names that trackers see.
+    """Map names without groups to the names in trackers.
 
-    What is grouped already stays as it is; what nobody knows is an estimator's own, and goes to `estimator/`.
+    Names with a group stay; unknown names are an estimator's own, and go to `estimator/`.
     """
     known = _GROUPS | _RENAMED
     return {n if "/" in n else known.get(n, f"estimator/{n}"): value for n, value in values.items()}

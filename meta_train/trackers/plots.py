@@ -1,4 +1,4 @@
-"""Curves as a picture."""
+"""Plots of curves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .values import Curves
 
 
 def to_png(name: str, curves: Curves) -> bytes:
-    """Draw curves, on a logarithmic scale where all values are positive; return a PNG file's content.
+    """Plot curves, on a logarithmic scale if all values are positive; return a PNG file's content.
 
     Args:
-        name: what the vertical axis shows.
-        curves: what to draw; NaN leaves a gap.
+        name: label of the vertical axis.
+        curves: the curves; NaN leaves a gap.
     """
-    # Without pyplot, which keeps figures and picks a window system: this runs in a thread of its own.
+    # Without pyplot, which keeps figures and selects a GUI backend: this runs in a separate thread.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

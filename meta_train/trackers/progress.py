@@ -1,4 +1,4 @@
-"""Progress: three lines that stay in place on a terminal, and plain lines elsewhere."""
+"""The progress display: three live lines on a terminal, and plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .values import Values, numbers
 LINES = 20  # plain lines per run, about
 PATIENCE = 600.0  # seconds: the longest time without a plain line, about
 RECORDS = 64  # meta-losses that the sparkline shows, and that the trend compares
-WIDE = 78  # columns from which on words are written out
+WIDE = 78  # columns from which labels are not abbreviated
 
 
 class ProgressBar(Tracker):
-    """Shows how far a run is and how it does; a value stays until there is a newer one.
+    """Shows the progress and the latest values of a run.
 
-    On a terminal it is three lines at the bottom, and what the program prints meanwhile goes above them.
-    Elsewhere it is some twenty plain lines a run, or one every ten minutes if that is more.
+    On a terminal these are three lines at the bottom, with other output above them. Elsewhere they are about
+    twenty plain lines per run, or one every ten minutes if that is more.
 
     Args:
         total: meta-steps of the whole run.
         done: meta-steps done already.
-        console: where to draw, and the clocks to go by; default: standard error.
+        console: the output, and its clocks; default: standard error.
     """
 
     def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        # A console may follow sys.stderr, which soon is a detour to the console itself.
+        # Fixed, because a console may follow sys.stderr, which is about to be redirected to the console.
         self._console.file = self._console.file
         self._facts = _Facts(total, done, self._console)
         self._printed: int | None = None
@@ -50,7 +50,7 @@ class ProgressBar(Tracker):
             self._print(f"meta-step {done:,}/{total:,}  compiling ...")
 
     def log(self, step: int, values: Values) -> None:
-        """Take in a record; without a terminal, print a line when one is due."""
+        """Process a record; without a terminal, print a line if one is due."""
         self._facts.add(step, numbers(values))
         if self._plain and self._due(step):
             self._print_facts()
@@ -66,11 +66,11 @@ class ProgressBar(Tracker):
             _Lines(self._facts),
             console=self._console,
             refresh_per_second=2,
-            redirect_stdout=False,  # other consoles don't take rich's own detour: they would write into the
+            redirect_stdout=False,  # rich's own redirection misses other consoles, which would write into the
             redirect_stderr=False,  # bar
         )
         self._display.enter_context(live)
-        self._console.show_cursor()  # rich hides it, and a run that is killed could not bring it back
+        self._console.show_cursor()  # rich hides it, and a killed run could not restore it
         for name in ("stdout", "stderr"):
             self._display.enter_context(printed_above(self._console, name))
 
@@ -88,7 +88,7 @@ class ProgressBar(Tracker):
 
 
 class _Facts:
-    """What is known of a run. Another thread draws it: nothing is changed in place."""
+    """The latest values of a run. Another thread draws them, so nothing is changed in place."""
 
     def __init__(self, total: int, done: int, console: Console) -> None:
         self.total, self.step = total, done
@@ -117,11 +117,11 @@ class _Facts:
             self._estimate(step)
 
     def _estimate(self, step: int) -> None:
-        """Estimate the time to the end where nobody says it."""
+        """Estimate the time left if records don't have it."""
         if step <= self._done:
             return
         if self._first is None:
-            self._first = (self._now(), step)  # until here time went into compiling
+            self._first = (self._now(), step)  # the time before was spent compiling
         elif step > self._first[1]:
             then, first = self._first
             self._eta = (self._now(), (self._now() - then) / (step - first) * (self.total - step))
@@ -141,14 +141,14 @@ class _Facts:
 
     @property
     def compiling(self) -> bool:
-        """Whether meta-steps are to come, and none was heard of yet: a record at the start has none."""
+        """Whether no meta-step was reported yet, but some are to come; the initial record is not one."""
         return self.step == self._done < self.total and not self.losses
 
     def elapsed(self) -> str:
         return duration(self._now() - self._began)
 
     def remaining(self) -> str:
-        """Return the time to the end, running down between records; at the end, what it took."""
+        """Return the time left, counted down between records, or at the end the total time."""
         if self.step >= self.total:
             return f"took {self.elapsed()}"
         if self._eta is None:
@@ -175,7 +175,7 @@ class _Facts:
 
 
 class _Lines:
-    """Three lines; what stands where never changes, only what it says."""
+    """The three lines; their layout never changes, only the values."""
 
     def __init__(self, facts: _Facts) -> None:
         self._facts = facts
@@ -229,7 +229,7 @@ class _Lines:
 
 
 def _cell(label: str, value: float | None, write: Callable[[float], str], size: int) -> str:
-    """Write a labelled number, padded to a constant width: on the left for a negative size."""
+    """Format a labelled number, padded to a constant width: on the left for a negative size."""
     text = "" if value is None else write(value)
     text = f"{text:>{-size}}" if size < 0 else f"{text:<{size}}"
     return f"{label if value is not None else ' ' * len(label)} {text}"

@@ -1,4 +1,4 @@
-"""What can be logged: numbers, curves and histograms, each with a JSON form."""
+"""The values that can be logged: numbers, curves and histograms, with their JSON forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Curves:
 
     Attributes:
         steps: the axis, in inner steps.
-        lines: by name, a value for each step; NaN where there is none.
+        lines: the lines by name, with a value for each step; NaN for a missing value.
     """
 
     steps: tuple[float, ...]
@@ -29,8 +29,8 @@ class Histogram:
     """Counts between edges.
 
     Attributes:
-        edges: ascending, one more than there are counts.
-        counts: how many values lie between two edges.
+        edges: ascending edges, one more than counts.
+        counts: number of values between two edges.
     """
 
     edges: tuple[float, ...]
@@ -42,7 +42,7 @@ Values = Mapping[str, Value]
 
 
 def numbers(values: Values) -> dict[str, float]:
-    """Return the values that are finite numbers, numpy's among them, as Python's own."""
+    """Return the values that are finite numbers, including numpy's, as Python numbers."""
     return {
         name: int(value) if isinstance(value, Integral) else float(value)
         for name, value in values.items()
@@ -51,10 +51,10 @@ def numbers(values: Values) -> dict[str, float]:
 
 
 def to_json(values: Values) -> dict[str, Any]:
-    """Return what JSON can hold: numbers that are not finite are left out, or null within a curve.
+    """Convert values to JSON; numbers that are not finite are left out, or null within a curve.
 
     Raises:
-        TypeError: for what can't be logged, so that nothing is lost silently.
+        TypeError: for values that can't be logged, so that nothing is lost silently.
     """
     for name, value in values.items():
         if not isinstance(value, (Real, Curves, Histogram)):
@@ -65,7 +65,7 @@ def to_json(values: Values) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> dict[str, Value]:
-    """Read what `to_json` gave.
+    """Read a result of `to_json`.
 
     Raises:
         UsageError: for anything else.

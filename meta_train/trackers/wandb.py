@@ -21,35 +21,35 @@ from .wandb_sessions import find_sessions, last_offline_step, set_aside_beyond
 from .wandb_start import WandBOptions, start_run
 
 _MINIMA = tuple(name for name, metric in METRICS.items() if metric.best)
-"""The table of runs shows the lowest value of these."""
-_CAPACITY = 10_000  # records that may wait for W&B: some 50 MB
+"""Metrics whose lowest value is shown in the table of runs."""
+_CAPACITY = 10_000  # records that may wait for W&B: about 50 MB
 
 
 class WandB(Tracker):
-    """Weights & Biases. Nothing there stops or slows a run that began: a failure is told once.
+    """Weights & Biases. Once a run has started, W&B can't stop or slow it: a failure is reported once.
 
-    Whatever is logged goes to a thread of its own. Curves become a picture and, as NAME_table, a table;
-    histograms become W&B's. The axis is `meta_step`.
+    Logging happens in a separate thread. Curves become a picture and, as NAME_table, a table; histograms
+    become W&B's. The axis is `meta_step`.
 
-    With a `history`, W&B holds each of its records once over all sessions of the run, however they ended:
-    what an earlier session did not get through is sent first, and what it did is not sent again. Offline
-    sessions do so when they are synced in order, as `wandb sync DIR/wandb/offline-run-*` does; those that
-    would break or repeat it are moved to `DIR/wandb/superseded`.
+    With a `history`, W&B gets each of its records exactly once over all sessions of the run, however they
+    ended: records that an earlier session failed to send are sent first, and the others are not sent again.
+    For offline sessions this holds if they are synced in order, as `wandb sync DIR/wandb/offline-run-*` does;
+    sessions that would break this are moved to `DIR/wandb/superseded`.
 
     Args:
-        directory: where W&B keeps its files.
+        directory: folder of W&B's files.
         options: the run's place and name, and whether W&B is used online.
         config: the run's configuration.
-        run_id: identity of the run, the same when it is resumed; a new one by default.
-        history: the run's `metrics.jsonl`, without what is beyond `resume_step`; without it, everything that
-            is logged is sent and nothing else.
-        resume_step: the meta-step that the run goes on from.
-        job_type: what kind of run it is.
-        start_timeout: seconds that W&B may take to answer before the session is kept offline.
+        run_id: the run's id, the same when it is resumed; a new one by default.
+        history: the run's `metrics.jsonl`, without lines beyond `resume_step`; without a history, only what
+            is logged is sent.
+        resume_step: the meta-step that the run resumes from.
+        job_type: the kind of run.
+        start_timeout: seconds that W&B may take to answer before the session is stored offline.
         finish_timeout: seconds that `close` may take.
 
     Raises:
-        ValueError: when W&B is not installed or can't start, with what to do.
+        ValueError: if W&B is not installed or can't start; the message says what to do.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class WandB(Tracker):
         finish_timeout: float = 60.0,
     ) -> None:
         earlier = find_sessions(directory, run_id) if run_id and history else []
-        # W&B's own limit comes a little earlier: then it still says what it did.
+        # W&B's own limit is slightly shorter, so that it can still report what it did.
         seconds = (start_timeout, max(0.9 * finish_timeout, 0.1))
         self._run = start_run(directory, options, config or {}, run_id, job_type, seconds, _warn)
         self._finish_timeout = finish_timeout
@@ -80,18 +80,18 @@ class WandB(Tracker):
             self._background.submit(lambda: self._catch_up(history, resume_step, earlier))
 
     def log(self, step: int, values: Values) -> None:
-        """Have one record sent, with `meta_step` as its axis."""
+        """Schedule a record to be sent, with `meta_step` as its axis."""
         record = dict(values)
         self._background.submit(lambda: self._send(step, record))
 
     def log_artifact(
         self, path: Path, name: str, type: str, metadata: Mapping[str, Any] | None = None
     ) -> None:
-        """Have a file or a directory kept as an artifact."""
+        """Schedule a file or a directory to be stored as an artifact."""
         self._background.submit(lambda: self._send_artifact(path, name, type, metadata))
 
     def close(self) -> None:
-        """Finish the W&B run, once all is sent or the time is up."""
+        """Finish the W&B run, when everything is sent or the time is up."""
         if not self._background.finish(self._finish, self._finish_timeout) and not self._background.over:
             self._warn_of_the_rest()
 
@@ -103,7 +103,7 @@ class WandB(Tracker):
             self._run.define_metric(name, step_metric="meta_step", summary="min")
 
     def _catch_up(self, history: Path, resume_step: int, earlier: list[Path]) -> None:
-        """Send what earlier sessions did not, and note what they did."""
+        """Send the records that earlier sessions did not send, and remember the last meta-step sent."""
         if self._run.disabled:
             return
         if self._run.offline:
@@ -113,7 +113,7 @@ class WandB(Tracker):
             self._sent = -math.inf if sent is None else sent
             set_aside_beyond(earlier, self._sent)
         if resume_step == 0:
-            return  # nothing is behind us; the line for 0, if it is there by now, is this session's own
+            return  # there are no earlier records; a line for 0, if already written, is this session's own
         for step, values in read_json_lines(history):
             if step <= resume_step:
                 self._send(step, values)

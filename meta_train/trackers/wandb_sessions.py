@@ -1,4 +1,4 @@
-"""What earlier sessions of a run left on this machine in W&B's own files."""
+"""W&B's own files of a run's earlier sessions on this machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_HEADER = 7  # bytes; all that there is while W&B has not written anything out yet
+_HEADER = 7  # bytes; the file's size before W&B has written any record
 _PATIENCE = 120.0  # seconds; reading takes about 0.3 ms a record
 
 
 class Session(NamedTuple):
-    """What a session's file holds."""
+    """The contents of a session's file."""
 
     last_step: float
-    """The last meta-step that was logged; minus infinity where there is none."""
+    """The last meta-step that was logged; minus infinity if there is none."""
     whole: bool
-    """Whether the file can be read to its end. `wandb sync` stops at one that can't: it sends nothing of
-    the same run's later sessions."""
+    """Whether the file can be read to its end. Otherwise `wandb sync` stops at it, and sends none of the same
+    run's later sessions."""
 
 
 def find_sessions(directory: Path, run_id: str) -> list[Path]:
@@ -32,17 +32,17 @@ def find_sessions(directory: Path, run_id: str) -> list[Path]:
 
 
 def is_offline(file: Path) -> bool:
-    """Tell whether a session's file waits for `wandb sync`: it is offline, and no sync began."""
+    """Return whether a session's file waits for `wandb sync`: it is offline, and no sync has started."""
     return file.parent.name.startswith("offline-") and not any(
         file.with_name(file.name + mark).exists() for mark in (".synced", ".syncstate")
     )
 
 
 def read_session(file: Path) -> Session:
-    """Read a session's file; what can't be read counts as nothing."""
+    """Read a session's file; one that can't be read counts as empty."""
     if file.stat().st_size <= _HEADER:
         return Session(-math.inf, whole=False)
-    # W&B's own reader: the format is its secret. -P, because a run's directory may hold a folder `wandb`.
+    # W&B's own reader, because the format is private. -P, because a run's directory may hold `wandb/`.
     command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(file)]
     with tempfile.TemporaryFile() as output:
         try:
@@ -53,7 +53,7 @@ def read_session(file: Path) -> Session:
             return Session(-math.inf, whole=False)
         output.seek(0)
         steps = list(_steps(output))
-    # It complains of a file that ends in the midst of a record, but its status is 0 all the same.
+    # It prints an error for a file that ends within a record, but its exit status is 0.
     whole = done.returncode == 0 and not done.stderr.strip()
     return Session(max(steps, default=-math.inf), whole)
 
@@ -67,9 +67,9 @@ def _steps(lines: Iterator[bytes]) -> Iterator[float]:
 
 
 def last_offline_step(files: list[Path]) -> float:
-    """Return the last meta-step that a run's earlier sessions hold, if they are synced in order.
+    """Return the last meta-step in a run's earlier sessions, if they are synced in order.
 
-    A session that was killed is set aside unless its file is whole: what it held is to be sent again.
+    A killed session is set aside unless its file is complete; its records will be sent again.
 
     Args:
         files: the sessions' files, oldest first.
@@ -84,7 +84,7 @@ def last_offline_step(files: list[Path]) -> float:
 
 
 def set_aside_beyond(files: list[Path], step: float) -> None:
-    """Set those offline sessions aside that hold meta-steps beyond `step`: they are to be sent again.
+    """Set aside offline sessions with meta-steps beyond `step`, which will be sent again.
 
     Args:
         files: the sessions' files.
@@ -97,7 +97,7 @@ def set_aside_beyond(files: list[Path], step: float) -> None:
 
 
 def set_aside(file: Path) -> None:
-    """Move a session to where `wandb sync` does not look."""
+    """Move a session to a folder that `wandb sync` ignores."""
     folder = file.parent
     target = folder.parent / "superseded" / folder.name
     target.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Start a W&B run: online if it can be reached, and offline if it can't."""
+"""Starting a W&B run: online if W&B can be reached, otherwise offline."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lopt import UsageError
 
 from ..host.home import home
 
-_files_in: str | None = None  # where files of artifacts are kept now, unless the user says
+_files_in: str | None = None  # the current folder for artifact files, unless the user sets one
 
 
 @dataclasses.dataclass(frozen=True)
 class WandBOptions:
-    """Where a run goes in W&B, and what it is called there."""
+    """A run's place and name in W&B."""
 
     mode: Literal["online", "offline", "disabled"] | None = None
     """W&B's mode; default: WANDB_MODE, or else online."""
@@ -29,17 +29,17 @@ class WandBOptions:
     entity: str | None = None
     """W&B user or team; default: WANDB_ENTITY, or else yours."""
     group: str | None = None
-    """W&B group: what runs are compared under, a sweep's name say; default: WANDB_RUN_GROUP."""
+    """W&B group of runs to compare, such as a sweep's name; default: WANDB_RUN_GROUP."""
     name: str | None = None
-    """W&B's name of the run; default: WANDB_NAME, or else W&B makes one up."""
+    """W&B's name of the run; default: WANDB_NAME, or else one chosen by W&B."""
     tags: tuple[str, ...] = ()
-    """W&B tags; default: WANDB_TAGS, with commas between them."""
+    """W&B tags; default: WANDB_TAGS, separated by commas."""
     notes: str | None = None
     """W&B notes; default: WANDB_NOTES."""
 
 
 def default_project() -> str:
-    """Return the project of those who name none: WANDB_PROJECT, or else lopt."""
+    """Return the default project: WANDB_PROJECT, or else lopt."""
     return os.environ.get("WANDB_PROJECT") or "lopt"
 
 
@@ -55,16 +55,16 @@ def start_run(
     """Start or resume a W&B run; offline, with a warning, if W&B can't be reached.
 
     Args:
-        directory: where W&B keeps its files.
+        directory: folder of W&B's files.
         options: the run's place and name.
         config: the run's configuration.
-        run_id: the run's identity; a new one by default.
-        job_type: what kind of run it is.
-        seconds: how long W&B may take to answer at the start, and to send what is left at the end.
-        warn: told that the run is offline.
+        run_id: the run's id; a new one by default.
+        job_type: the kind of run.
+        seconds: time that W&B may take to answer at the start, and to send the rest at the end.
+        warn: called with a message if the run is offline.
 
     Raises:
-        UsageError: when W&B is not installed or can't start, with what to do.
+        UsageError: if W&B is not installed or can't start; the message says what to do.
     """
     try:
         import wandb
@@ -73,15 +73,15 @@ def start_run(
         raise UsageError("--tracker wandb needs W&B: pip install wandb, or leave it out") from error
     _keep_files_in(directory.absolute() / "wandb")
     if home() is None:
-        os.environ["HOME"] = str(directory.absolute() / "wandb")  # it wants one, and fails without
+        os.environ["HOME"] = str(directory.absolute() / "wandb")  # W&B fails without a home directory
     place: dict[str, Any] = {
-        **dataclasses.asdict(options),  # where it says None, W&B looks into the environment
+        **dataclasses.asdict(options),  # for None, W&B uses its environment variables
         **{"project": options.project or default_project(), "tags": options.tags or None},
         **{"dir": directory, "config": dict(config), "job_type": job_type},
         **{"id": run_id, "resume": "allow" if run_id else None},
         "settings": wandb.Settings(
-            quiet=True,  # no summary at the end; and no question who we are, which costs 10 s offline
-            console="off",  # a progress bar is nothing to keep
+            quiet=True,  # no summary at the end, and no login query, which costs 10 s offline
+            console="off",  # progress bars need not be stored
             reinit="create_new",  # never another run of this process
             init_timeout=seconds[0],
             finish_timeout=seconds[1],
@@ -92,13 +92,13 @@ def start_run(
         return wandb.init(**place)
     except (CommError, TimeoutError) as error:
         if isinstance(error, AuthenticationError) or re.search(r"\berror 4\d\d\b", str(error)):
-            raise _can_not_start(error) from error  # it answered, and it said no
+            raise _can_not_start(error) from error  # W&B answered with a refusal
         reason = _sentence(error)
     except Exception as error:
         raise _can_not_start(error) from error
     try:
         with contextlib.suppress(SystemExit):  # W&B's process may have failed too
-            wandb.teardown()  # or else the run's id stays taken; it ends other runs of this process too
+            wandb.teardown()  # otherwise the run's id stays taken; this also ends other runs of this process
         run = wandb.init(**{**place, "mode": "offline"})
     except Exception as error:
         raise _can_not_start(error) from error
@@ -108,9 +108,9 @@ def start_run(
 
 
 def _keep_files_in(folder: Path) -> None:
-    """Keep the files of artifacts where they belong until they are sent, perhaps by `wandb sync` much later.
+    """Keep artifact files in the run's folder until they are sent, perhaps much later by `wandb sync`.
 
-    W&B keeps them in the home directory, which may be gone by then.
+    By default W&B keeps them in the home directory, which may be gone by then.
     """
     global _files_in
     if os.environ.get("WANDB_DATA_DIR") in (None, _files_in):
