@@ -123,10 +123,10 @@ class Bounded(Constraint):
         place = low + (high - low) * jax.nn.sigmoid(free)
         return jnp.exp(place) if self.log else place
 
-    def free(self, value: float) -> float:
+    def free(self, value: float, edge: float = _EDGE) -> float:
         low, high = self._ends
         place = ((math.log(value) if self.log else value) - low) / (high - low)
-        return _logit(min(max(place, _EDGE), 1 - _EDGE))
+        return _logit(min(max(place, edge), 1 - edge))
 
     def allows(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -168,7 +168,7 @@ class Integer(Constraint):
         return jnp.clip(jnp.round(self._around.value(free)), self.low, self.high)
 
     def free(self, value: float) -> float:
-        return self._around.free(value)
+        return self._around.free(value, edge=0.0)
 
     def allows(self, value: float) -> bool:
         return value == round(value) and self.low <= value <= self.high

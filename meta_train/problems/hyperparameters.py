@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..estimators.base import Estimator
     from ..tuning.space import FreeNumbers, Space
     from ..tuning.tuned_training import TunedTraining
+    from ..tuning.written import Tuning
 
 
 @PROBLEMS.register("hyperparameters")
@@ -122,15 +123,11 @@ class HyperparameterTuning(Problem):
 
     def publish(self, theta: Theta, directory: Path, origin: dict[str, Any]) -> Path:
         """Write theta, and hyperparameters.json: the values, and the optimizer as Python."""
-        from ..tuning.expression import expression
         from .published import save_theta
 
-        values = self.space.flat(theta)
-        found = {
-            "values": values,
-            "set": dict(self.fixed),
-            "optax": expression(self, values, origin.get("horizon")),
-        }
+        values, horizon = self.space.flat(theta), origin.get("horizon", [1])
+        text = self.tuning.expression(values, horizon[-1])
+        found = {"values": values, "set": dict(self.tuning.fixed), "optax": text}
         files = {"hyperparameters.json": json.dumps(found, indent=2) + "\n"}
         return save_theta(theta, directory, "hyperparameters", self.about(), origin, files)
 
@@ -163,7 +160,14 @@ class HyperparameterTuning(Problem):
         return {**LOSS, **schedule.hyperparameters, **optimizer.hyperparameters, **own}
 
     @functools.cached_property
-    def fixed(self) -> tuple[tuple[str, float], ...]:
+    def tuning(self) -> Tuning:
+        """What is tuned, of which optimizer under which schedule."""
+        from ..tuning.written import Tuning
+
+        return Tuning(self.space, self.optimizer, self.schedule, self._fixed)
+
+    @functools.cached_property
+    def _fixed(self) -> tuple[tuple[str, float], ...]:
         """Values that are not tuned: those of `set`, and the schedule's."""
         given = {}
         for name, text in parse_pairs(self.set, "--set").items():
@@ -218,15 +222,8 @@ class HyperparameterTuning(Problem):
         from ..tuning.tuned_training import TunedTraining
 
         members = tuple(self.groups.values())
-        shared = {"space": self.space, "optimizer": self.optimizer, "schedule": self.schedule}
+        members = () if members == ((),) else members
         return {
-            name: TunedTraining(
-                task,
-                **shared,
-                fixed=self.fixed,
-                members=() if members == ((),) else members,
-                measured_on=self.measured_on,
-                measure=self.measure,
-            )
+            name: TunedTraining(task, self.tuning, members, self.measured_on, self.measure)
             for name, task in self._tasks.items()
         }

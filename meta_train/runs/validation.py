@@ -79,7 +79,7 @@ class Judge:
         return judged._replace(curve=_thinned(judged.curve))
 
     def each(self, thetas: Any) -> Judgement:
-        """Evaluate thetas that are stacked along the first axis of each leaf; return numpy values, stacked."""
+        """Evaluate thetas stacked along the first axis of each leaf; return numpy values, stacked."""
         judged: Any = jax.device_get(self._judge_each(thetas, self._dynamics))
         return judged
 

@@ -16,7 +16,8 @@ from tasks import Split, Task
 from ..dynamics import Dynamics
 from .optimizers import OPTIMIZERS
 from .schedules import SCHEDULES
-from .space import FreeNumbers, Space
+from .space import FreeNumbers
+from .written import Tuning
 
 Measure = Literal["loss", "error", "loss+error"]
 """What a step is judged by; the error is one minus the accuracy, which has no derivative."""
@@ -48,11 +49,7 @@ class TunedTraining(Dynamics):
     """
 
     task: Task
-    space: Space = struct.field(pytree_node=False)
-    optimizer: str = struct.field(pytree_node=False, default="sgd")
-    schedule: str = struct.field(pytree_node=False, default="constant")
-    fixed: tuple[tuple[str, float], ...] = struct.field(pytree_node=False, default=())
-    """Hyperparameters that are set and not tuned."""
+    tuning: Tuning = struct.field(pytree_node=False)
     members: tuple[tuple[int, ...], ...] = struct.field(pytree_node=False, default=())
     """Which leaves of the parameters each group of the space holds; none where there is one group."""
     measured_on: Split = struct.field(pytree_node=False, default="inner_valid")
@@ -64,10 +61,11 @@ class TunedTraining(Dynamics):
         values = self._values(theta)
         instance = self._instance(self.task.sample(sample_key), values, measured=False)
         params = self.task.init(instance, init_key)
-        optimizer = tuple(
-            self._rule(values, number, jnp.ones((), jnp.float32)).init(leaves)
-            for number, leaves in enumerate(self._split(params))
-        )
+        with jax.numpy_dtype_promotion("standard"):  # which optax relies on
+            optimizer = tuple(
+                self._rule(values, number, jnp.ones((), jnp.float32)).init(leaves)
+                for number, leaves in enumerate(self._split(params))
+            )
         zero = jnp.zeros((), jnp.int32)
         return TunedState(params, optimizer, instance, zero, jnp.asarray(horizon, jnp.int32))
 
@@ -93,8 +91,8 @@ class TunedTraining(Dynamics):
 
     def _values(self, theta: FreeNumbers) -> dict[str, Array]:
         """Return every hyperparameter that is tuned or set, by name."""
-        fixed = {name: jnp.asarray(value, jnp.float32) for name, value in self.fixed}
-        return fixed | self.space.values(theta)
+        fixed = {name: jnp.asarray(value, jnp.float32) for name, value in self.tuning.fixed}
+        return fixed | self.tuning.space.values(theta)
 
     def _instance(self, instance: Any, values: dict[str, Array], measured: bool) -> Any:
         """Return the member with the task's own hyperparameters, as in training or where it is measured."""
@@ -127,11 +125,12 @@ class TunedTraining(Dynamics):
     def _updated(
         self, state: TunedState, grads: Any, values: dict[str, Array], share: Float[Array, ""]
     ) -> tuple[Any, Any]:
-        factor = SCHEDULES[self.schedule].factor(share, values)
+        factor = SCHEDULES[self.tuning.schedule].factor(share, values)
         groups = zip(self._split(state.params), self._split(grads), state.optimizer, strict=True)
         updated, states = [], []
         for number, (params, gradient, optimizer) in enumerate(groups):
-            updates, optimizer = self._rule(values, number, factor).update(gradient, optimizer, params)
+            with jax.numpy_dtype_promotion("standard"):  # which optax relies on
+                updates, optimizer = self._rule(values, number, factor).update(gradient, optimizer, params)
             updated.append(optax.apply_updates(params, updates))
             states.append(optimizer)
         return self._join(updated, state.params), tuple(states)
@@ -140,7 +139,7 @@ class TunedTraining(Dynamics):
         self, values: dict[str, Array], group: int, factor: Float[Array, ""]
     ) -> optax.GradientTransformation:
         """Return the optimizer of a group of tensors, with the values that hold now."""
-        optimizer = OPTIMIZERS[self.optimizer]
+        optimizer = OPTIMIZERS[self.tuning.optimizer]
         own = {
             name: value[group] if value.ndim else value
             for name, value in values.items()
