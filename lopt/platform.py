@@ -66,6 +66,11 @@ def export() -> int:
     return _start("lopt-export", "meta_train.commands.export")
 
 
+def tune() -> int:
+    """Run `lopt-tune`; return its exit status."""
+    return _start("lopt-tune", "meta_train.commands.tune")
+
+
 def evaluate() -> int:
     """Run `lopt-eval`; return its exit status."""
     return _start("lopt-eval", "eval.cli")

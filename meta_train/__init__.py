@@ -46,13 +46,23 @@ if TYPE_CHECKING:
     from .host.provenance import provenance
     from .host.robustness import DivergedError
     from .host.usage import USAGE_ERRORS
-    from .objectives import OBJECTIVES, LastLoss, MeanLogLoss, MeanLoss, MinimumLoss, Objective, SumLoss
+    from .objectives import (
+        OBJECTIVES,
+        LastLoss,
+        MeanLogLoss,
+        MeanLoss,
+        MinimumLoss,
+        Objective,
+        SumLoss,
+        TimeWeightedLoss,
+    )
     from .population.hysteresis import make_hysteresis_probe
     from .population.mesh import Devices
     from .population.mixture import Member, Mixture, Scale
     from .population.step import MetaState, init_run, make_meta_step
     from .problems.base import Problem, Rival, Training, Trial
     from .problems.builtin import PROBLEMS
+    from .problems.hyperparameters import HyperparameterTuning
     from .problems.inner_training import InnerState, InnerTraining
     from .problems.learned_optimizer import LearnedOptimizerTraining
     from .problems.published import load_theta, save_theta
@@ -77,6 +87,11 @@ if TYPE_CHECKING:
         WandBOptions,
     )
     from .trackers.metrics import METRICS
+    from .tuning.known import KNOWN
+    from .tuning.optimizers import OPTIMIZERS, TunableOptimizer, register_optimizer
+    from .tuning.schedules import SCHEDULES, Schedule
+    from .tuning.space import Space, Tuned
+    from .tuning.tuned_training import TunedTraining
     from .unroll import Episode, Length, Window, advance, blank, finished, renew, run_episode, start
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -88,13 +103,16 @@ __all__ = [
     "ESTIMATORS",
     "GPES",
     "HORIZONS",
+    "KNOWN",
     "METRICS",
     "NRES",
     "OBJECTIVES",
+    "OPTIMIZERS",
     "PES",
     "PRESETS",
     "PROBLEMS",
     "RTRL",
+    "SCHEDULES",
     "UORO",
     "USAGE_ERRORS",
     "Backpropagation",
@@ -114,6 +132,7 @@ __all__ = [
     "GuidedES",
     "Histogram",
     "Horizon",
+    "HyperparameterTuning",
     "InnerState",
     "InnerTraining",
     "JsonLines",
@@ -148,16 +167,22 @@ __all__ = [
     "RunDirectory",
     "RunDirectoryError",
     "Scale",
+    "Schedule",
     "Several",
     "Show",
+    "Space",
     "SumLoss",
     "SystemProblem",
+    "TimeWeightedLoss",
     "Tracker",
     "Trainer",
     "Training",
     "Trial",
     "TruncatedBPTT",
     "TruncatedES",
+    "TunableOptimizer",
+    "Tuned",
+    "TunedTraining",
     "WandB",
     "WandBOptions",
     "Window",
@@ -180,6 +205,7 @@ __all__ = [
     "read_run",
     "read_theta",
     "register",
+    "register_optimizer",
     "renew",
     "run_episode",
     "run_from_json",

@@ -98,3 +98,14 @@ class MinimumLoss(Objective):
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add the change of the running minimum."""
         return jnp.where(age == 0, loss, jnp.minimum(loss - so_far, 0))
+
+
+@OBJECTIVES.register("time-weighted")
+@dataclasses.dataclass(frozen=True)
+class TimeWeightedLoss(Objective):
+    """The mean of the step losses in which step t of T counts in proportion to t: late steps matter most."""
+
+    def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
+        """Add 2 t loss / (T (T + 1)), t counting from 1."""
+        steps, last = (age + 1).astype(loss.dtype), horizon.astype(loss.dtype)
+        return 2 * steps / (last * (last + 1)) * loss

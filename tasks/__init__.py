@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .datasets import Dataset, load_dataset
     from .errors import UsageError
     from .friedman import Friedman
+    from .hyperparameters import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive, Real, Share
     from .image_conv import ImageConv, ImageResNet
     from .image_mlp import ImageMLP
     from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .tabular import Table, TabularMLP, load_table
     from .teacher import GaussianMixture, Teacher
     from .text import Text, load_text
+    from .tunable_mlp import TunableMLP
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -41,22 +43,30 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "Batch",
+    "Bounded",
     "CharGRU",
     "CharMLP",
     "CharTransformer",
+    "Choice",
     "Classifier",
+    "Constraint",
     "Dataset",
     "DatasetNotPreparedError",
     "Friedman",
     "GaussianMixture",
+    "Hyperparameter",
     "ImageConv",
     "ImageMLP",
     "ImageResNet",
+    "Integer",
     "NoisyGradient",
     "Perceptron",
+    "Positive",
     "ProceduralCurves",
     "Quadratic",
+    "Real",
     "Reparametrised",
+    "Share",
     "SmallerBatches",
     "Split",
     "Table",
@@ -64,6 +74,7 @@ __all__ = [
     "Task",
     "Teacher",
     "Text",
+    "TunableMLP",
     "UsageError",
     "build",
     "deep_digits_mlp",

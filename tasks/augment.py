@@ -7,6 +7,7 @@ scale=0.3)`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from .base import AnyBatch, Instance, Params, Task
 from .errors import UsageError
+from .hyperparameters import Hyperparameter
 from .layers import check_ranges, log_uniform
 from .prepared import Split
 
@@ -93,6 +95,17 @@ class Reparametrised(Task):
         return self.task.accuracy(instance.task, _times(params, instance.factors), batch, key)
 
     @property
+    def hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """Those of the wrapped task."""
+        return self.task.hyperparameters
+
+    def tuned(
+        self, instance: ReparametrisedInstance, values: Mapping[str, Float[Array, ""]]
+    ) -> ReparametrisedInstance:
+        """Return the member whose wrapped one has given hyperparameters."""
+        return instance._replace(task=self.task.tuned(instance.task, values))
+
+    @property
     def ceiling(self) -> float:
         """That of the wrapped task."""
         return self.task.ceiling
@@ -155,6 +168,15 @@ class NoisyGradient(Task):
     ) -> Float[Array, ""] | None:
         """Return the wrapped task's accuracy."""
         return self.task.accuracy(instance, params, batch, key)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """Those of the wrapped task."""
+        return self.task.hyperparameters
+
+    def tuned(self, instance: Instance, values: Mapping[str, Float[Array, ""]]) -> Instance:
+        """Return the member whose wrapped one has given hyperparameters."""
+        return self.task.tuned(instance, values)
 
     @property
     def ceiling(self) -> float:
@@ -227,6 +249,15 @@ class SmallerBatches(Task):
     ) -> Float[Array, ""] | None:
         """Return the wrapped task's accuracy on the smaller batch."""
         return self.task.accuracy(instance, params, batch, key)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """Those of the wrapped task."""
+        return self.task.hyperparameters
+
+    def tuned(self, instance: Instance, values: Mapping[str, Float[Array, ""]]) -> Instance:
+        """Return the member whose wrapped one has given hyperparameters."""
+        return self.task.tuned(instance, values)
 
     @property
     def ceiling(self) -> float:

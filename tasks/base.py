@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import abc
 import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 from flax import struct
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from .hyperparameters import Hyperparameter
 from .prepared import Split
 
 Instance = Any
@@ -87,6 +89,21 @@ class Task(struct.PyTreeNode, abc.ABC):
             key: PRNG key for random predictions.
         """
         return None
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """What of the model, the loss or the data may be tuned, by name; nothing by default."""
+        return {}
+
+    def tuned(self, instance: Instance, values: Mapping[str, Float[Array, ""]]) -> Instance:
+        """Return the member that has given hyperparameters.
+
+        Args:
+            instance: what `sample` drew.
+            values: some of `hyperparameters`, by name, float32; the others stay what they are. Whole numbers
+                come as floats.
+        """
+        return instance
 
     @property
     @abc.abstractmethod

@@ -12,6 +12,7 @@ from . import (  # noqa: F401  (each registers its tasks)
     procedural,
     tabular,
     teacher,
+    tunable_mlp,
 )
 from .registry import TASKS, build, register
 

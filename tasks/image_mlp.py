@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from .base import Batch
 from .classifier import Classifier
 from .datasets import Dataset
+from .hyperparameters import Bounded, Hyperparameter, Integer
 from .images import count_pixels, draw_images
 from .layers import Layers, check_ranges, log_uniform
 from .perceptron import Perceptron, PerceptronInstance, check_activations
@@ -81,6 +83,28 @@ class ImageMLP(Classifier):
             return batch
         counted = jnp.arange(size, dtype=jnp.int32) < instance.batch_size
         return batch._replace(weights=jnp.where(counted, 1 / instance.batch_size, 0))
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Hyperparameter]:
+        """Each entry of the member whose range is not a single value, but for the activation."""
+        ranges: dict[str, tuple[int, int]] = {
+            "width": self.widths,
+            "depth": self.depths,
+            "batch_size": self.batch_sizes,
+        }
+        whole = {
+            name: Hyperparameter(Integer(*ends, log=name == "batch_size"), ends)
+            for name, ends in ranges.items()
+            if ends[0] < ends[1]
+        }
+        low, high = self.initial_scales
+        scale = {"initial_scale": Hyperparameter(Bounded(low, high, log=True), (low, high))}
+        return whole | (scale if low < high else {})
+
+    def tuned(self, instance: MLPInstance, values: Mapping[str, Float[Array, ""]]) -> MLPInstance:
+        """Return the member of that width, depth, batch size or initial scale."""
+        whole = {name: value.astype(jnp.int32) for name, value in values.items() if name != "initial_scale"}
+        return instance._replace(**dict(values) | whole)
 
     @property
     def num_classes(self) -> int:

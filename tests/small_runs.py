@@ -27,8 +27,13 @@ SMALL_RUN = Options.of(
 
 
 def train_here(*arguments):
-    """Call `lopt-train`; return its exit status. Devices and signals are the tests' own."""
+    """Call `lopt-train`; return its exit status."""
+    return run_here(main, *arguments)
+
+
+def run_here(command, *arguments):
+    """Call a command that trains; return its exit status. Devices and signals are the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "_place", lambda *_: None)
         patch.setattr(session, "StopOnSignal", lambda *_: nullcontext(lambda: False))
-        return main([str(argument) for argument in arguments])
+        return command([str(argument) for argument in arguments])

@@ -57,7 +57,11 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
     Returns:
         The exit status of `lopt-train`.
     """
-    directory = RunDirectory(run_dir)
+    directory, program = RunDirectory(run_dir), line.partition(" ")[0]
+
+    def fail(error: Exception, status: int = 1) -> int:
+        return _fail(program, error, status)
+
     seconds = f"{launch.stop_seconds:g} seconds"
     late = f"not done in {seconds}, and stopped: the newest checkpoint remains; {again(launch, line)}"
     leave_errors_to_us()
@@ -76,26 +80,26 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
                     stack.enter_context(directory.locked(line))
                 trainer, tracker = _begin(run, directory, parts, line)
             except JoinError as error:
-                return _fail(error, CRASHED)
+                return fail(error, CRASHED)
             except CheckpointError as error:
-                return _fail(error, _maybe_of_others())
+                return fail(error, _maybe_of_others())
             except USAGE_ERRORS as error:
-                return _fail(error)
+                return fail(error)
             except OSError as error:
                 if not is_of_the_disk(error):
                     raise
-                return _fail(error)
+                return fail(error)
             try:
                 _train(trainer, tracker, stop)
                 return _end(run, trainer, tracker, directory, launch, line)
             except DivergedError as error:
-                return _fail(error)
+                return fail(error)
             except (CheckpointError, *USAGE_ERRORS) as error:
-                return _fail(error, _maybe_of_others())
+                return fail(error, _maybe_of_others())
             except OSError as error:
                 if not is_of_the_disk(error):
                     raise
-                return _fail(error, _maybe_of_others())
+                return fail(error, _maybe_of_others())
     except BaseException:
         leave_after_crash()
         raise
@@ -106,8 +110,8 @@ def _maybe_of_others() -> int:
     return CRASHED if jax.process_count() > 1 else 1
 
 
-def _fail(error: Exception, status: int = 1) -> int:
-    print(f"lopt-train: {plain(error, 1000)}", file=sys.stderr)
+def _fail(program: str, error: Exception, status: int) -> int:
+    print(f"{program}: {plain(error, 1000)}", file=sys.stderr)
     leave_at_once(status)
     return status
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options, run_dir, launch = parse(arguments)
     except USAGE_ERRORS as error:
-        return _tell(error)
+        return tell("lopt-train", error)
     from .session import run
 
     return run(options, run_dir, launch, "lopt-train " + shlex.join(arguments))
@@ -62,14 +62,25 @@ def parse(arguments: list[str]) -> tuple[Options, Path, Launch]:
         SystemExit: for unknown options, and for --help.
     """
     named = arguments[:1] if not arguments[0].startswith("-") else []
-    preset, rest = get_preset(named[0]) if named else Options(), arguments[len(named) :]
+    preset = get_preset(named[0]) if named else Options()
+    return read(" ".join(("lopt-train", *named)), preset, arguments[len(named) :])
+
+
+def read(program: str, preset: Options, rest: list[str]) -> tuple[Options, Path, Launch]:
+    """Read options that stand on a command line; the others are a preset's. Errors are those of `parse`.
+
+    Args:
+        program: what help and errors call the command.
+        preset: the values of options that are not given.
+        rest: the options.
+    """
     if chosen := _values(rest, "--problem")[-1:]:
         problem = _problem(chosen[0], _values(rest, "--import"))
         if isinstance(problem, SystemProblem) or type(problem) is not type(preset.problem):
             preset = dataclasses.replace(preset, problem=problem)
     command = tyro.cli(
         _command(preset),
-        prog=" ".join(("lopt-train", *named)),
+        prog=program,
         args=rest,
         config=(tyro.conf.AvoidSubcommands,),
         description="Meta-train a learned optimizer, or what --problem says; a run directory that holds a "
@@ -130,10 +141,11 @@ def _problem(name: str, imports: Sequence[str]) -> Problem:
     return lopt.look_up("problem", PROBLEMS | dict.fromkeys(SYSTEMS, SystemProblem), name)()
 
 
-def _tell(error: Exception) -> int:
+def tell(program: str, error: Exception) -> int:
+    """Tell of an error in one sentence; return the exit status for it."""
     from lopt import plain
 
-    print(f"lopt-train: {plain(error, 1000)}", file=sys.stderr)
+    print(f"{program}: {plain(error, 1000)}", file=sys.stderr)
     return 1
 
 
@@ -157,7 +169,7 @@ def _list_names(rest: Sequence[str]) -> int:
     try:
         import_all(rest[1:])
     except USAGE_ERRORS as error:
-        return _tell(error)
+        return tell("lopt-train", error)
     problems = (PROBLEMS.keys() - {"system"}) | SYSTEMS.keys()
     for kind, names in (
         *(("problem", problems), ("task", TASKS), ("optimizer", ARCHITECTURES), ("estimator", ESTIMATORS)),

@@ -68,7 +68,7 @@ class Run:
     show: Show = Show()
 
     def __post_init__(self) -> None:
-        self.problem.check(self.method.estimator.window)
+        self.problem.check(self.method.estimator)
         self.method.populations(self.problem.names)
 
     def kept_in(self, run_dir: Path) -> Run:

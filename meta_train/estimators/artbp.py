@@ -91,6 +91,8 @@ class ARTBP(Estimator):
     References: Tallec and Ollivier 2017, Unbiasing truncated backpropagation through time (arXiv 1705.08209).
     """
 
+    needs_derivatives: ClassVar[bool] = True
+
     length: float | None = None
     alpha: float = 4.0
     rematerialise: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,8 @@ class Backpropagation(Estimator):
         rematerialise: store only the states in the forward pass, and recompute everything else in the
             backward pass: less memory, for about the time of one more forward pass.
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     rematerialise: bool = False
 

@@ -74,6 +74,8 @@ class Estimator(abc.ABC):
 
     whole_episodes: ClassVar[bool] = False
     """Whether a step runs a whole episode instead of one window."""
+    needs_derivatives: ClassVar[bool] = False
+    """Whether it needs derivatives of the losses: an accuracy, or a rounded number, has none."""
 
     def __post_init__(self) -> None:
         if self.window < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +64,8 @@ class DODGE(Estimator):
     References: Silver, Goyal, Danihelka, Hessel, van Hasselt 2022, Learning by directional gradient descent
         (DODGE, ICLR 2022); Baydin et al. 2022, Gradients without backpropagation (arXiv 2202.08587).
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     directions: int = 1
     redraw_windows: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,8 @@ class PESAnalytic(Perturbing):
 
     References: Vicol, Metz, Sohl-Dickstein 2021, PES+Analytic (arXiv 2112.13835).
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     @functools.cached_property
     def _persistent(self) -> PES:

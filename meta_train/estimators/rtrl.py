@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ class RTRL(Estimator):
     References: Williams and Zipser 1989, A learning algorithm for continually running fully recurrent neural
         networks.
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     max_megabytes: float = 32.0
 

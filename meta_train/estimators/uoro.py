@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,8 @@ class UORO(Estimator):
 
     References: Tallec and Ollivier 2017, Unbiased online recurrent optimization (arXiv 1702.05043).
     """
+
+    needs_derivatives: ClassVar[bool] = True
 
     epsilon: float = 1e-7
 

@@ -101,12 +101,19 @@ class Problem(abc.ABC):
         """
         return ()
 
-    def check(self, window: int) -> None:  # noqa: B027 (most have nothing to check)
-        """Check that the problem fits windows of so many inner steps.
+    def check(self, estimator: Estimator) -> None:  # noqa: B027 (most have nothing to check)
+        """Check that the problem fits an estimator and its window.
 
         Raises:
             ValueError: if it does not; the message says what to choose instead.
         """
+
+    def describe(self, theta: Theta) -> dict[str, float]:
+        """Return numbers that tell a reader what theta is, by name: nothing by default.
+
+        They are logged as `tuned/NAME` whenever theta is judged.
+        """
+        return {}
 
     def keep(self, run_dir: Path, theta: Theta) -> None:  # noqa: B027 (most read nothing from elsewhere)
         """Copy files that `theta` read from elsewhere to a run's directory; an existing copy stays.

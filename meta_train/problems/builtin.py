@@ -3,7 +3,7 @@
 Importing this module imports nothing heavy, so that `--help` is quick.
 """
 
-from . import learned_optimizer, system  # noqa: F401  (each registers what it has)
+from . import hyperparameters, learned_optimizer, system  # noqa: F401  (each registers what it has)
 from .base import PROBLEMS
 
 __all__ = ["PROBLEMS"]

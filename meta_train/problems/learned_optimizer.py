@@ -81,10 +81,10 @@ class LearnedOptimizerTraining(Problem):
         """The labels of the validation tasks, which include their horizons if given."""
         return tuple(one.label for one in self.validations)
 
-    def check(self, window: int) -> None:
+    def check(self, estimator: Estimator) -> None:
         """Check that the horizons of validations are multiples of the window."""
         for entry in self.validations:
-            entry.check(window)
+            entry.check(estimator.window)
 
     def members(self) -> dict[str, Training]:
         """Return the tasks' inner trainings.

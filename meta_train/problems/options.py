@@ -28,6 +28,23 @@ def parse_options(pairs: tuple[str, ...], flag: str) -> dict[str, Any]:
     return options
 
 
+def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, str]:
+    """Parse NAME=VALUE pairs whose values stay text.
+
+    Raises:
+        UsageError: for a pair without a name or an equals sign, and a name that comes twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{flag} takes NAME=VALUE, not {pair!r}")
+        if name in found:
+            raise UsageError(f"{flag} names {name} twice: name each once")
+        found[name] = value
+    return found
+
+
 def check_names(names: Sequence[str], flag: str) -> None:
     """Check that a list of names is not empty and has no duplicates.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -27,7 +29,12 @@ def named_arrays(theta: Theta) -> dict[str, np.ndarray]:
 
 
 def save_theta(
-    theta: Theta, directory: Path, problem: str, about: dict[str, Any], origin: dict[str, Any]
+    theta: Theta,
+    directory: Path,
+    problem: str,
+    about: dict[str, Any],
+    origin: dict[str, Any],
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write theta to a directory.
 
@@ -37,6 +44,7 @@ def save_theta(
         problem: the registered name of its problem.
         about: the problem's description of itself, in JSON's types.
         origin: theta's provenance, in JSON's types.
+        files: texts to write beside theta, by file name.
 
     Returns:
         The directory.
@@ -50,7 +58,7 @@ def save_theta(
         if not np.all(np.isfinite(array)):
             raise UsageError(f"theta can't be published: {name} is not finite")
     directory.mkdir(parents=True, exist_ok=True)
-    foreign = {path.name for path in directory.iterdir()} - {"config.json", "theta.safetensors"}
+    foreign = {path.name for path in directory.iterdir()} - {"config.json", "theta.safetensors", *files}
     if foreign:
         raise UsageError(f"{directory} holds {min(foreign)}: take another directory")
     weights = safetensors.numpy.save(arrays)
@@ -62,6 +70,8 @@ def save_theta(
         "provenance": origin,
     }
     write_whole(directory / "theta.safetensors", weights)
+    for name, text in files.items():
+        write_whole(directory / name, text)
     write_whole(directory / "config.json", json.dumps(config, indent=2) + "\n")
     return directory
 

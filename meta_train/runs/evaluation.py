@@ -42,6 +42,7 @@ class Evaluation:
         self._weights = {trial.label: trial.weight for trial in parts.trials}
         self._rivals: Mapping[str, Rival] | None = None
         self._make_rivals = run.problem.rivals
+        self._describe = run.problem.describe
         self._references: dict[str, dict[str, Reference]] = {}
         # Only the first member's particles are replayed; the first of them are on process 0.
         member = parts.mixture.members[0]
@@ -58,7 +59,9 @@ class Evaluation:
         }
         if not is_main():
             return values
-        return values | self._compare(judged) | self._hysteresis(state, particles) | describe(state.theta)
+        values |= self._compare(judged) | self._hysteresis(state, particles) | describe(state.theta)
+        told = self._describe(local_copy(state.theta))
+        return values | {metrics.TUNED.of(name): number for name, number in told.items()}
 
     def _mean(self, of: Mapping[str, Any]) -> float:
         return float(sum(self._weights[label] * float(value) for label, value in of.items()))

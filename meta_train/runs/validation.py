@@ -78,11 +78,16 @@ class Judge:
         judged = jax.device_get(self._judge(local_copy(theta), self._dynamics))
         return judged._replace(curve=_thinned(judged.curve))
 
+    def each(self, thetas: Any) -> Judgement:
+        """Evaluate thetas stacked along the first axis of each leaf; return numpy values, stacked."""
+        judged: Any = jax.device_get(self._judge_each(thetas, self._dynamics))
+        return judged
+
     def best_of(self, rival: Rival) -> Reference:
         """Evaluate a reference's candidates, and return the best; non-finite objectives are the worst."""
-        judged = jax.device_get(self._judge_each(rival.thetas, self._dynamics))
-        best = lowest(judged.objective)
-        curve = tuple(float(x) for x in _thinned(judged.curve[best]))
+        judged = self.each(rival.thetas)
+        best = lowest(np.asarray(judged.objective))
+        curve = tuple(float(x) for x in _thinned(np.asarray(judged.curve[best])))
         return Reference(rival.settings[best], float(judged.objective[best]), curve)
 
 

@@ -126,6 +126,7 @@ _row("theta/norm", "norm of theta")
 _row("theta/update_norm", "mean norm of a meta-step's update of theta")
 THETA_VALUE = _row("theta/value/{leaf}", "a leaf of theta that is a single number", scope=Scope.LEAF)
 THETA_HISTOGRAM = _row("theta/histogram/{leaf}", "distribution of a leaf of theta", scope=Scope.LEAF)
+TUNED = _row("tuned/{leaf}", "value of a hyperparameter that is tuned", scope=Scope.LEAF)
 SPEED = _row(
     "time/inner_steps_per_second",
     "inner steps per second, since the last record",

@@ -129,6 +129,12 @@ class _Facts:
     def get(self, name: str) -> float | None:
         return self._values.get(name)
 
+    def tuned(self) -> str:
+        """Return the hyperparameters' present values, where a run tunes any."""
+        start = metrics.TUNED.of("")
+        found = {name.removeprefix(start): x for name, x in self._values.items() if name.startswith(start)}
+        return ", ".join(f"{name} {value:.3g}" for name, value in found.items())
+
     @property
     def percent(self) -> int:
         return 100 * self.step // self.total
@@ -163,6 +169,8 @@ class _Facts:
         ):
             if (value := self.get(name)) is not None:
                 yield text.format(write(value))
+        if tuned := self.tuned():
+            yield tuned
         yield self.remaining()
 
 
@@ -180,7 +188,8 @@ class _Lines:
         where += f"  {facts.remaining():<13}"
         if width - len(where) >= 4:
             yield Bar(facts.total, facts.step, width=width - len(where))
-        for line in (Text(where), self._training(width, wide, options.ascii_only), self._state(wide)):
+        lines = [Text(where), self._training(width, wide, options.ascii_only), self._state(wide)]
+        for line in (*lines, *([Text(tuned)] if (tuned := facts.tuned()) else [])):
             line.no_wrap, line.overflow = True, "crop" if options.ascii_only else "ellipsis"
             yield line
 

@@ -1,0 +1,1 @@
+"""Tuning hyperparameters: theta is their free numbers."""
