@@ -130,6 +130,7 @@ class Wide(ScalarLinear):
 
 
 @pytest.mark.parametrize("cls", [BPTT, TruncatedBPTT])
+@pytest.mark.usefixtures("optimised")
 def test_rematerialising_takes_less_memory_and_gives_the_same(cls):
     """Counted in the compiled program: bytes of temporaries."""
     steps, window = (64, 8) if cls is BPTT else (64, 64)

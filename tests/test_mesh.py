@@ -115,6 +115,7 @@ def image_training(images):
     return InnerTraining(tasks.ImageMLP(dataset, widths=(8, 8), batch_sizes=(8, 8)))
 
 
+@pytest.mark.usefixtures("optimised")
 def test_memory_grows_linearly_in_particles_and_the_data_set_is_not_copied():
     images = 2**15
     dynamics = image_training(images)

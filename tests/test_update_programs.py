@@ -39,6 +39,7 @@ def test_a_program_grows_with_shapes_and_not_with_tensors(name):
 
 @pytest.mark.parametrize("name", LARGE_RULES)
 @pytest.mark.parametrize("shape", [(20_000, 1), (1, 20_000), (20_000,), (100, 200)], ids=str)
+@pytest.mark.usefixtures("optimised")
 def test_memory_is_linear_in_a_tensors_size(name, shape):
     """A column of 20,000 once took 11 GB, its features being those of a row."""
     memory = lowered(name, {"w": shape}).compile().memory_analysis()
@@ -46,6 +47,7 @@ def test_memory_is_linear_in_a_tensors_size(name, shape):
 
 
 @pytest.mark.parametrize("name", ["adafactor-mlp", "star"])
+@pytest.mark.usefixtures("optimised")
 def test_hardly_anything_is_stored_between_passes(name):
     memory = lowered(name, {"w": (512, 512)}).compile().memory_analysis()
     assert memory.temp_size_in_bytes < (2 if name == "adafactor-mlp" else 10) * 512**2
