@@ -3,7 +3,8 @@
 `tests/data/recorded_updates.npz` holds theta and seven updates of each architecture and of the published
 optimizers, recorded at commit 2f79c45, before the rules' state and their work over tensors were written anew:
 `.venv/bin/python -m tests.test_recorded_updates`. Recording again is right only where a rule's mathematics
-changes on purpose. What was added since is held to what its authors' code does (`test_published_parity_*.py`).
+changes on purpose. Rules that were added since are held to what their authors' code does
+(`test_published_parity_*.py`).
 """
 
 import pathlib
