@@ -201,7 +201,7 @@ def test_when_checkpoints_are_gone_the_run_does_not_begin_anew_by_itself(run, lo
     (run / "metrics.jsonl").write_text('{"meta_step": 0}\n{"meta_step": 2}\n')
     loss(run / "checkpoints")
     for _ in range(2):  # nor the second time
-        with pytest.raises(RunDirectoryError, match=r"no checkpoint of it: .*/checkpoints back, or mount it"):
+        with pytest.raises(RunDirectoryError, match=r"but has no checkpoint: .*/checkpoints, mount it"):
             drive(run)
 
 
@@ -209,7 +209,7 @@ def test_a_run_of_before_the_mark_has_saved_where_it_has_a_checkpoint(run):
     (run / "checkpoints" / "README.txt").unlink()
     RunDirectory(run).open(CONFIG.run(), "lopt-train")
     delete_each(run / "checkpoints")
-    with pytest.raises(RunDirectoryError, match="no checkpoint of it"):
+    with pytest.raises(RunDirectoryError, match="but has no checkpoint"):
         RunDirectory(run).check(CONFIG.run())
 
 

@@ -179,7 +179,7 @@ def test_the_command_goes_on_after_ctrl_c_and_leaves_nothing_behind(tmp_path, mo
         assert main(line) == 130
     out = tmp_path / "runs" / "eval" / "quadratics"
     assert (
-        "what was finished is kept in runs/tuned and runs/eval/quadratics/partial" in capsys.readouterr().err
+        "finished results are kept in runs/tuned and runs/eval/quadratics/partial" in capsys.readouterr().err
     )
     assert [path.name for path in out.iterdir()] == ["partial"]
     ran = []

@@ -153,7 +153,7 @@ def test_its_theta_is_published_and_read(whole, tmp_path):
     read, origin = read_theta(path)
     jax.tree.map(np.testing.assert_array_equal, read, theta)
     assert (origin["trained_on"], origin["estimator"]) == (["parabola-1"], "pes")
-    with pytest.raises(RunDirectoryError, match="is about parabola-1, and holds no learned optimizer"):
+    with pytest.raises(RunDirectoryError, match="trains parabola-1: it holds no learned optimizer"):
         read_run(path)
 
 

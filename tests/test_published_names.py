@@ -101,8 +101,8 @@ def test_a_directory_is_called_by_a_long_name_with_its_middle_left_out():
 
 
 def test_a_tilde_is_explained():
-    assert "write the directory out" in error_of(load, "~/optimizer")
-    assert "write that directory out" in error_of(save, a_rule(), "~/optimizer")
+    assert "write the full path" in error_of(load, "~/optimizer")
+    assert "write the full path" in error_of(save, a_rule(), "~/optimizer")
     assert not os.path.lexists("~")
 
 

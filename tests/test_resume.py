@@ -143,7 +143,7 @@ def test_a_directory_without_a_checkpoint_has_no_optimizer(tmp_path):
     RunDirectory(tmp_path / "run").open(CONFIG.run(), "lopt-train")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_run_optimizer(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match="no run directory"):
+    with pytest.raises(RunDirectoryError, match="not a run directory"):
         load_run_optimizer(tmp_path)
 
 

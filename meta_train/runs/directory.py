@@ -107,7 +107,7 @@ class RunDirectory:
         if damaged.exists() or steps_in(self.checkpoints) or not are_lost(self.checkpoints, self.metrics):
             return
         raise RunDirectoryError(
-            f"{self.path} holds a run that has done meta-steps, and no checkpoint of it: restore "
+            f"{self.path} holds a run that has done meta-steps but has no checkpoint: restore "
             f"{self.checkpoints}, mount it, or take another --run-dir"
         )
 

@@ -33,7 +33,7 @@ def read_run(
     theta, origin = read_theta(run_dir, step, best)
     if not isinstance(theta, LearnedOptimizer):
         about = ", ".join(RunDirectory(Path(run_dir)).read_config().problem.names)
-        raise RunDirectoryError(f"{run_dir} trains {about}, and holds no learned optimizer")
+        raise RunDirectoryError(f"{run_dir} trains {about}: it holds no learned optimizer")
     return theta, origin
 
 
