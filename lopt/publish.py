@@ -21,12 +21,13 @@ import jax
 from . import published_config, published_static, published_theta
 from .architectures import architecture, architecture_name
 from .base import LearnedOptimizer, static_fields
+from .own_optimizers import own_folder
 from .plain_text import plain, quoted, reason
 from .published_directory import CONFIG, THETA, PublishedOptimizerError, read, read_checked_config, write
 
 _PACKAGE = Path(__file__).resolve().parent
 _PUBLISHED = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
-"""Folders of published optimizers: in an installed wheel, and in a source tree."""
+"""Folders of the optimizers that come with lopt: in an installed wheel, and in a source tree."""
 _LONGEST_GUESSED = 100
 
 
@@ -72,9 +73,9 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
     """Load a published optimizer.
 
     Args:
-        name_or_path: the name of an optimizer that comes with lopt, or a directory written by `save` or
-            `lopt-export`. Text that is such a name takes precedence over a directory of the same name: write
-            `./small`, or give a `Path`, for the directory.
+        name_or_path: the name of an optimizer that comes with lopt or was imported, or a directory written by
+            `save` or `lopt-export`. Text that is such a name takes precedence over a directory of that name:
+            write `./small`, or give a `Path`, for the directory.
 
     Raises:
         PublishedOptimizerError: if there is no such optimizer, or its files are truncated, altered or of
@@ -118,13 +119,13 @@ def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def published() -> list[str]:
-    """Return the names of the optimizers that come with lopt."""
+    """Return the names of the optimizers that come with lopt, and of those that were imported."""
     return sorted(_places())
 
 
 def _places() -> dict[str, Path]:
-    """Return the directories of the optimizers that come with lopt, by name; the first folder wins."""
-    found = [path.parent for root in _PUBLISHED for path in root.glob(f"*/{CONFIG}")]
+    """Return the directories of published optimizers by name; the first folder wins."""
+    found = [path.parent for root in (*_PUBLISHED, own_folder()) for path in root.glob(f"*/{CONFIG}")]
     return {path.name: path for path in reversed(found)}
 
 
