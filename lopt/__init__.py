@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .celo_adam import CeloAdam
     from .errors import UsageError
     from .hand_designed import LearnableAdam, LearnableSGD
+    from .hierarchical_rnn import HierarchicalRNN
     from .layout import Layout, layouts
+    from .learnable_nadamw import LearnableNAdamW
     from .lstm import CoordinatewiseLSTM
     from .mlp_optimizer import MLPOptimizer
     from .muon_star import MuonSTAR
@@ -48,8 +50,10 @@ __all__ = [
     "CeloAdam",
     "CoordinatewiseLSTM",
     "Grouped",
+    "HierarchicalRNN",
     "Layout",
     "LearnableAdam",
+    "LearnableNAdamW",
     "LearnableSGD",
     "LearnedOptimizer",
     "MLPOptimizer",

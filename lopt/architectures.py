@@ -7,6 +7,8 @@ from . import (  # noqa: F401  (each registers its rules)
     celo2_base,
     celo_adam,
     hand_designed,
+    hierarchical_rnn,
+    learnable_nadamw,
     lstm,
     mlp_optimizer,
     muon_star,

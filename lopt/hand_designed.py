@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Self
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from .base import LearnedOptimizer, Params, Updates, next_count
+from .base import Params, Updates, next_count
 from .layout import Layout
+from .learned_rates import LearnedRates, rate_options
 from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
@@ -20,10 +21,12 @@ class CountState(NamedTuple):
 
     count: Int[Array, ""]
     """Number of updates so far."""
+    horizon: Int[Array, ""] | None = None
+    """Declared length of the training run, in inner steps, where there is a schedule."""
 
 
 class AdamState(NamedTuple):
-    """State of `LearnableAdam`."""
+    """State of `LearnableAdam` and `LearnableNAdamW`."""
 
     count: Int[Array, ""]
     """Number of updates so far."""
@@ -31,37 +34,62 @@ class AdamState(NamedTuple):
     """Averages of g, a tree like the parameters."""
     second: Params
     """Averages of g^2."""
+    horizon: Int[Array, ""] | None = None
+    """Declared length of the training run, in inner steps, where there is a schedule."""
 
 
 @register("learnable-sgd")
-class LearnableSGD(LearnedOptimizer):
-    """Gradient descent; theta is the logarithm of its learning rate."""
+class LearnableSGD(LearnedRates):
+    """Gradient descent; theta is the logarithm of its learning rate.
+
+    With `schedule_knots`, theta has as many logarithms more, by which the rate is multiplied in the course of
+    a run, linear between knots that divide its horizon evenly. With `rates_by_kind`, it has four more, for
+    matrices, vectors, embeddings and scalars, as the layout tells them apart.
+    """
 
     log_learning_rate: Float[Array, ""]
 
     @classmethod
-    def create(cls, key: Key[Array, ""], learning_rate: float = 0.01) -> Self:
-        """Start at `learning_rate`; `key` is not used."""
-        return cls(jnp.log(jnp.float32(learning_rate)))
+    def create(
+        cls,
+        key: Key[Array, ""],
+        learning_rate: float = 0.01,
+        schedule_knots: int = 0,
+        rates_by_kind: bool = False,
+    ) -> Self:
+        """Start at `learning_rate`, the same throughout; `key` is not used."""
+        return cls(
+            jnp.log(jnp.float32(learning_rate)),
+            **rate_options(schedule_knots, rates_by_kind),
+        )
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> CountState:
-        """Return a zero count; the horizon is not used."""
+        """Return a zero count, and the horizon where there is a schedule.
+
+        Raises:
+            UsageError: if there is a schedule and no horizon.
+        """
         Tensors(params, self.layout)  # checks the parameters, as every rule does at the start
-        return CountState(jnp.zeros((), jnp.int32))
+        return CountState(jnp.zeros((), jnp.int32), self.horizon_of_schedule(horizon))
 
     def update(
         self, grads: Updates, state: CountState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, CountState]:
         """Step against the gradient; the loss is not used."""
-        rate = jnp.exp(self.log_learning_rate)
-        tensors = Tensors(params, self.layout, grads, stack=False)
-        updates, _ = tensors.apply(lambda layout, grad, param, state: (-rate * grad, ()), (), ())
-        return updates, CountState(next_count(state.count))
+        rate = self.scheduled(jnp.exp(self.log_learning_rate), state.count, state.horizon)
+
+        def rule(layout: Layout, grad: Array, param: Array, nothing: tuple[()]) -> tuple[Array, tuple[()]]:
+            return -self.own_rate(rate, layout, grad.shape) * grad, nothing
+
+        updates, _ = Tensors(params, self.layout, grads, stack=False).apply(rule, (), ())
+        return updates, CountState(next_count(state.count), state.horizon)
 
 
 @register("learnable-adam")
-class LearnableAdam(LearnedOptimizer):
+class LearnableAdam(LearnedRates):
     """Adam; theta holds the logarithms of its learning rate, 1 - b1, 1 - b2 and epsilon.
+
+    `schedule_knots` and `rates_by_kind` are as in `LearnableSGD`.
 
     References: Kingma and Ba 2014 (arXiv 1412.6980).
     """
@@ -79,14 +107,26 @@ class LearnableAdam(LearnedOptimizer):
         b1: float = 0.9,
         b2: float = 0.999,
         eps: float = 1e-8,
+        schedule_knots: int = 0,
+        rates_by_kind: bool = False,
     ) -> Self:
-        """Start at the given hyperparameters; `key` is not used."""
-        return cls(*(jnp.log(jnp.float32(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)))
+        """Start at the given hyperparameters, the same throughout; `key` is not used."""
+        return cls(
+            *(jnp.log(jnp.float32(x)) for x in (learning_rate, 1 - b1, 1 - b2, eps)),
+            **rate_options(schedule_knots, rates_by_kind),
+        )
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
-        """Return zero moments; the horizon is not used."""
-        zeros = lambda param, layout: (zeros_like(param),) * 2  # noqa: E731
-        return AdamState(jnp.zeros((), jnp.int32), *Tensors(params, self.layout).start(zeros, (0, 0)))
+        """Return zero moments, and the horizon where there is a schedule.
+
+        Raises:
+            UsageError: when there is a schedule and no horizon.
+        """
+        return AdamState(
+            jnp.zeros((), jnp.int32),
+            *Tensors(params, self.layout).start(zero_moments, (0, 0)),
+            horizon=self.horizon_of_schedule(horizon),
+        )
 
     def update(
         self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
@@ -95,14 +135,23 @@ class LearnableAdam(LearnedOptimizer):
         count = next_count(state.count)
         steps = count.astype(jnp.float32)
         decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
-        rate, eps = jnp.exp(self.log_learning_rate), jnp.exp(self.log_eps)
+        rate = self.scheduled(jnp.exp(self.log_learning_rate), state.count, state.horizon)
+        eps = jnp.exp(self.log_eps)
 
-        def rule(_: Layout, grad: Array, param: Array, moments: tuple[Array, Array]) -> tuple[Array, Any]:
+        def rule(
+            layout: Layout, grad: Array, param: Array, moments: tuple[Array, Array]
+        ) -> tuple[Array, Any]:
             first = decay1 * moments[0] + (1 - decay1) * grad
             second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
             unbiased1, unbiased2 = first / (1 - decay1**steps), second / (1 - decay2**steps)
-            return -rate * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
+            own = self.own_rate(rate, layout, grad.shape)
+            return -own * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
 
         tensors = Tensors(params, self.layout, grads, stack=False)
         updates, moments = tensors.apply(rule, (state.first, state.second), (0, 0))
-        return updates, AdamState(count, *moments)
+        return updates, AdamState(count, *moments, horizon=state.horizon)
+
+
+def zero_moments(param: Array, layout: Layout) -> tuple[Array, Array]:
+    """Return averages of g and g^2 at the start, for one leaf."""
+    return zeros_like(param), zeros_like(param)

@@ -17,7 +17,7 @@ from lopt import ARCHITECTURES, LearnedOptimizer, as_optax, create, static_field
 from meta_train import BPTT, PES, ConstantHorizon, InnerTraining
 
 HORIZON = 20
-NOT_RANDOM = {"learnable-adam", "learnable-sgd"}
+NOT_RANDOM = {"learnable-adam", "learnable-nadamw", "learnable-sgd"}
 """Architectures whose `create` draws nothing."""
 NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3}
 """Sizes of networks, where an architecture has such."""
