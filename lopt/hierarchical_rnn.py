@@ -140,11 +140,12 @@ class HierarchicalRNN(LearnedOptimizer):
             )
 
         tensors = Tensors(params, self.layout)
+        zeros = tensors.zeros
         return HierarchicalState(
             count=jnp.zeros((), jnp.int32),
             parameters=tensors.start(start, _MEMORY),
-            tensors=tensors.zeros + self.tensor_cell["start"][None],
-            whole=self.whole_cell["start"],
+            tensors=zeros + self.tensor_cell["start"][None],
+            whole=jnp.sum(zeros) + self.whole_cell["start"],
         )
 
     def update(

@@ -102,6 +102,22 @@ def test_the_fast_form_is_the_textbook_form_under_vmap():
                 assert_equal_to_rounding(updates[name][member], step)
 
 
+@pytest.mark.parametrize("hidden_size", [8, 16, 17, 32])
+def test_wide_networks_are_the_textbooks_too(hidden_size):
+    """Above 16 units, layers are products of matrices and no longer computed unit by unit."""
+    rng, shapes = np.random.default_rng(0), {"matrix": (4, 2), "vector": (3,)}
+    rule = AdafactorMLP.create(jax.random.key(0), hidden_size=hidden_size, step_scale=1.0)
+    rule = jax.tree.map(lambda x: x + rng.normal(scale=0.05, size=x.shape).astype(np.float32), rule)
+    params, averages = normal_tree(1, shapes), {name: textbook_init(shape) for name, shape in shapes.items()}
+    state = rule.init(params)
+    for time in range(2):
+        grads = normal_tree(2 + time, shapes)
+        updates, state = jitted_update(rule, grads, state, params)
+        for name in shapes:
+            step, averages[name] = textbook_step(rule, averages[name], grads[name], params[name])
+            assert_equal_to_rounding(updates[name], step)
+
+
 def test_three_updates_are_those_of_the_original():
     # Printed by google/learned_optimization's AdafacMLPLOpt(step_mult=1, exp_mult=1) with these numbers.
     original = {

@@ -96,8 +96,9 @@ def test_what_is_not_there_is_an_attribute_error(package):
 def test_the_registry_of_architectures_is_whole_whoever_asks(program):
     names = json.loads(run(f"{program}\nimport json; print(json.dumps(sorted(names)))"))
     assert names == [
-        "adafactor-mlp", "celo", "celo-adam", "coordinatewise-lstm", "learnable-adam", "learnable-sgd",
-        "muon-star", "star", "tensor-lstm", "velo"
+        "adafactor-mlp", "celo", "celo-adam", "celo2", "celo2-base", "coordinatewise-lstm",
+        "hierarchical-rnn", "learnable-adam", "learnable-nadamw", "learnable-sgd", "mlp", "muon-star", "star",
+        "tensor-lstm", "velo"
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import lopt
 from .test_adafactor_mlp import a_rule, assert_equal_to_rounding, normal_tree
 from .textbook_adafactor import textbook_init, textbook_step
 
-LARGE_RULES = ["adafactor-mlp", "star", "muon-star", "celo", "velo"]
+LARGE_RULES = ["adafactor-mlp", "star", "muon-star", "celo", "velo", "celo2"]
 """Those that run equal tensors together: the others' programs are smaller than the copies."""
 
 
