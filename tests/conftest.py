@@ -1,4 +1,4 @@
-"""What every test runs under: eight virtual CPU devices, a compilation cache, a fresh data directory, no W&B.
+"""What every test runs under: eight virtual CPU devices, a compilation cache, fresh folders, no W&B.
 
 JAX raises where a shape would get an axis or a dtype would widen unasked: both hide mistakes.
 
@@ -35,6 +35,7 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not IS_WORKER:
     os.environ["TFDS_DATA_DIR"] = tempfile.mkdtemp(prefix="lopt-tests-")
+    os.environ["LOPT_HOME"] = os.path.join(os.environ["TFDS_DATA_DIR"], "no-optimizers")
 
 import jax  # noqa: E402  (it reads the environment when it is imported)
 import pytest  # noqa: E402
