@@ -73,6 +73,8 @@ class TensorLSTM(LearnedOptimizer):
     square, 14 of its tensor and of time, and what its tensor's LSTM says. The update is -direction *
     exp(magnitude_scale * magnitude) * step_scale. Gradients are clipped to ten times their usual size.
 
+    The MLP is 32 units wide: an update takes some 260 bytes for each parameter of the largest tensor.
+
     References: Metz, Maheswaranathan, Freeman, Poole, Sohl-Dickstein 2020, Tasks, stability, architecture,
         and compute: training more effective learned optimizers, and using them to train themselves
         (arXiv 2009.11243); sizes are those of the authors' published code.
@@ -131,6 +133,7 @@ class TensorLSTM(LearnedOptimizer):
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> TensorLSTMState:
         """Return zero averages and the learned first messages; the horizon is not used."""
         tensors = Tensors(params, self.layout)
+        zeros = tensors.zeros
 
         def start(param: Array, _: Layout) -> Averages:
             zeros = (zeros_like(param),) * len(DECAYS)
@@ -139,10 +142,10 @@ class TensorLSTM(LearnedOptimizer):
         return TensorLSTMState(
             count=jnp.zeros((), jnp.int32),
             losses=start_moments(),
-            gradient_size=jnp.asarray(1 - _SIZE_DECAY, jnp.float32),
-            memory=self.lstm.start(tensors.zeros),
-            from_parameters=self.first_from_parameters[None] + tensors.zeros,
-            from_tensors=self.first_from_tensors,
+            gradient_size=1 - _SIZE_DECAY + jnp.sum(zeros),
+            memory=self.lstm.start(zeros),
+            from_parameters=self.first_from_parameters[None] + zeros,
+            from_tensors=self.first_from_tensors + jnp.sum(zeros, axis=0),
             averages=tensors.start(start, _AVERAGES),
         )
 
@@ -184,11 +187,9 @@ class TensorLSTM(LearnedOptimizer):
         # What is the same for every parameter is part of the bias.
         bias = self.layers[0]["bias"] + jnp.concatenate([shared, norm, size, told]) @ constants_kernel
         hidden = linear_stacked(kernel * scales[:, None], bias, jnp.stack(planes))
-        hidden = jax.nn.relu(apply_stacked(self.layers[1:-1], hidden))
-        kernel, bias = self.layers[-1]["kernel"], self.layers[-1]["bias"]
-        direction, magnitude = linear_stacked(kernel[:, :2], bias[:2], hidden)
-        message = means(list(hidden)) @ kernel[:, 2:] + bias[2:]
-        return -direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale, message
+        direction, magnitude, *messages = apply_stacked(self.layers[1:], hidden)
+        step = direction * jnp.exp(self.magnitude_scale * magnitude) * self.step_scale
+        return -step, means(messages)
 
 
 def _clip(

@@ -19,7 +19,7 @@ from meta_train import BPTT, PES, ConstantHorizon, InnerTraining
 HORIZON = 20
 NOT_RANDOM = {"learnable-adam", "learnable-nadamw", "learnable-sgd"}
 """Architectures whose `create` draws nothing."""
-NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3}
+NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3, "from_tensors_size": 4}
 """Sizes of networks, where an architecture has such."""
 
 SHAPES = {"w": (3, 2), "b": (2,)}

@@ -126,8 +126,11 @@ def test_a_static_field_out_of_its_range_is_neither_saved_nor_loaded(tmp_path, n
     """On pain of an optimizer that is NaN, or stands still, from the first step."""
     rule = a_rule(name)
     assert default > 0  # or else the values below are not the wrong ones
-    bad = [math.nan, math.inf, -math.inf, -default, True, None, "1", [1], {}, 10**400]
-    bad += [0.0] if isinstance(default, float) else [1.5, 10**9]
+    bad = [math.nan, math.inf, -math.inf, -default, None, "1", [1], {}, 10**400]
+    if isinstance(default, bool):
+        bad += [0, 1, 1.0]
+    else:
+        bad += [True, 0.0] if isinstance(default, float) else [True, 1.5, 10**9]
     for value in bad:
         directory = save(rule, tmp_path)
         edit(directory, static=static_fields(rule) | {field: value})
