@@ -16,7 +16,7 @@ from .layout import Layout
 from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
-from .sizes import means, sqrt
+from .sizes import sqrt
 
 NUM_SCALES = 4
 NUM_FEATURES = 2 * NUM_SCALES + 1
@@ -54,6 +54,8 @@ class HierarchicalState(NamedTuple):
     """Updates done so far."""
     parameters: ParameterMemory
     """Trees of what each parameter has."""
+    mean_log_rates: Float[Array, " tensors"]
+    """Means over the tensors of their parameters' log rates."""
     tensors: Float[Array, "tensors units"]
     """States of the tensors' networks."""
     whole: Float[Array, " units"]
@@ -144,6 +146,7 @@ class HierarchicalRNN(LearnedOptimizer):
         return HierarchicalState(
             count=jnp.zeros((), jnp.int32),
             parameters=tensors.start(start, _MEMORY),
+            mean_log_rates=zeros[:, 0] + self.log_rate,
             tensors=zeros + self.tensor_cell["start"][None],
             whole=jnp.sum(zeros) + self.whole_cell["start"],
         )
@@ -154,28 +157,35 @@ class HierarchicalRNN(LearnedOptimizer):
         """Advance the networks of every level by one step; the loss is not used."""
         bias = state.tensors @ self.tensor_to_parameter + (state.whole @ self.whole_to_parameter)[None]
 
-        def rule(_: Layout, grad: Array, memory: ParameterMemory, bias: Array) -> tuple[Array, Any, Array]:
+        def rule(
+            _: Layout, grad: Array, memory: ParameterMemory, bias: Array, mean_log_rate: Array
+        ) -> tuple[Array, Any, Array]:
             scaled, momentum, second = _scaled_averages(grad, memory)
-            features = _features(scaled, second, memory.log_rate)
-            hidden = step_gru(
-                self.parameter_cell, features, memory.hidden, bias.reshape(*[1] * grad.ndim, -1)
-            )
-            update, decays, log_rate = self._read_out(hidden, scaled, memory.log_rate)
-            memory = ParameterMemory(hidden, momentum, second, *decays, log_rate)
-            both = jnp.concatenate([hidden, features], axis=-1)
-            return update, memory, jnp.mean(both, axis=range(grad.ndim))
+            features = _features(scaled, second, memory.log_rate - mean_log_rate)
+            bias = bias.reshape(*[1] * grad.ndim, -1)
+            hidden = step_gru(self.parameter_cell, features, memory.hidden, bias)
+            direction, decays, now = self._read_out(hidden, scaled, memory.log_rate)
+            kept = jax.nn.sigmoid(self.rate_decay)
+            log_rate = kept * memory.log_rate + (1 - kept) * now
+            # All that is measured of a tensor is measured at once: where it is divided, its parts meet here.
+            columns = jnp.stack([jnp.square(direction), log_rate], axis=-1)
+            summary = jnp.mean(jnp.concatenate([hidden, features, columns], axis=-1), axis=range(grad.ndim))
+            update = -jnp.exp(now + self.offset) * direction / jnp.sqrt(summary[-2] + _EPS)
+            return update, ParameterMemory(hidden, momentum, second, *decays, log_rate), summary
 
         tensors = Tensors(params, self.layout, grads)
         before = tensors.states(state.parameters, _MEMORY)
-        results = tensors.map(rule, tensors.grads, before, tensors.spread(bias))
-        updates, memories, heard = ([result[n] for result in results] for n in range(3))
-        heard = tensors.gather(heard, self.hidden_size + NUM_FEATURES)
+        told = tensors.spread(bias), tensors.spread(state.mean_log_rates)
+        results = tensors.map(rule, tensors.grads, before, *told)
+        updates, memories, summaries = ([result[n] for result in results] for n in range(3))
+        summary = tensors.gather(summaries, self.hidden_size + NUM_FEATURES + 2)
         from_whole = (state.whole @ self.whole_to_tensor)[None]
-        below = step_gru(self.tensor_cell, heard, state.tensors, from_whole)
+        below = step_gru(self.tensor_cell, summary[:, :-2], state.tensors, from_whole)
         mean = jnp.sum(below, axis=0) / max(len(tensors), 1)
         return tensors.updates(updates), HierarchicalState(
             count=next_count(state.count),
             parameters=tensors.states_back(memories, state.parameters, _MEMORY),
+            mean_log_rates=summary[:, -1],
             tensors=below,
             whole=step_gru(self.whole_cell, mean, state.whole),
         )
@@ -183,15 +193,12 @@ class HierarchicalRNN(LearnedOptimizer):
     def _read_out(
         self, hidden: Array, scaled: list[Array], log_rate: Array
     ) -> tuple[Array, tuple[Array, Array], Array]:
-        """Return the update, the decays of the next step, and the average of the log rate after this one."""
+        """Return the direction, the decays of the next step, and the logarithm of this one's rate."""
         direction, *others = (hidden @ self.readout[:, n] for n in range(4))
         direction = direction + sum(weight * x for weight, x in zip(self.shortcut, scaled, strict=True))
         to_input, to_scale, change = (x + self.readout_bias[n] for n, x in enumerate(others))
         now = jnp.clip(log_rate + change, -_MOST_LOG_RATE, _MOST_LOG_RATE)
-        size = jnp.sqrt(means([jnp.square(direction)])[0] + _EPS)
-        kept = jax.nn.sigmoid(self.rate_decay)
-        decays = jax.nn.sigmoid(to_input), jax.nn.sigmoid(to_scale)
-        return -jnp.exp(now + self.offset) * direction / size, decays, kept * log_rate + (1 - kept) * now
+        return direction, (jax.nn.sigmoid(to_input), jax.nn.sigmoid(to_scale)), now
 
 
 def _scaled_averages(
@@ -210,9 +217,8 @@ def _scaled_averages(
 
 
 def _features(
-    scaled: list[Array], second: tuple[Array, ...], log_rate: Array
+    scaled: list[Array], second: tuple[Array, ...], relative_rate: Array
 ) -> Float[Array, "... features"]:
     logs = [jnp.log(v + _EPS) for v in second]
     middle = sum(logs) / NUM_SCALES
-    relative = log_rate - means([log_rate])[0]
-    return jnp.stack([*scaled, *[log - middle for log in logs], relative], axis=-1)
+    return jnp.stack([*scaled, *[log - middle for log in logs], relative_rate], axis=-1)
