@@ -37,7 +37,9 @@ def check_static(static: Mapping[str, Any], cls: type[LearnedOptimizer], numbers
             known = ", ".join(defaults) or "none"
             raise UsageError(f"{quoted(name)} is not a static field of this architecture, which has {known}")
         default = defaults[name]
-        if wrong := _unlike(value, default) or _outside(value, default, _signed(cls, name), numbers):
+        if wrong := _unlike(value, default, cls, name) or _outside(
+            value, default, _signed(cls, name), numbers
+        ):
             raise UsageError(f"{name} is {quoted(value)}, but should be {wrong}")
 
 
@@ -59,10 +61,11 @@ def _signed(cls: type[LearnedOptimizer], name: str) -> bool:
     return cls.__dataclass_fields__[name].metadata.get("signed", False)
 
 
-def _unlike(value: Any, default: Any) -> str:
+def _unlike(value: Any, default: Any, cls: type[LearnedOptimizer], name: str) -> str:
     """Return a description of the type that a value should have, or "" if it has it."""
     if default is None:
-        return ""
+        is_text = str(cls.__dataclass_fields__[name].type) == "str | None"
+        return "text or null" if is_text and not isinstance(value, str | None) else ""
     like = {float: (int, float), tuple: (list, tuple)}.get(type(default), type(default))
     same = isinstance(value, like) and isinstance(value, bool) == isinstance(default, bool)
     return "" if same else f"like {quoted(default)}"

@@ -125,12 +125,17 @@ def test_a_number_too_large_for_float32_is_not_saved(tmp_path):
 def test_a_static_field_out_of_its_range_is_neither_saved_nor_loaded(tmp_path, name, field, default):
     """On pain of an optimizer that is NaN, or stands still, from the first step."""
     rule = a_rule(name)
-    assert default > 0  # or else the values below are not the wrong ones
-    bad = [math.nan, math.inf, -math.inf, -default, None, "1", [1], {}, 10**400]
-    if isinstance(default, bool):
-        bad += [0, 1, 1.0]
+    bad = [math.nan, math.inf, -math.inf, [1], {}, 10**400]
+    if default is None:
+        bad += [7, True]
+    elif isinstance(default, bool):
+        bad += [None, "1", 0, 1, 1.0]
     else:
-        bad += [True, 0.0] if isinstance(default, float) else [True, 1.5, 10**9]
+        assert default >= 0  # or else the values below are not the wrong ones
+        bad += [None, "1", True, -1, -default or -2]
+        bad += (
+            ([0.0] if default else []) if isinstance(default, float) else [1.5, *([10**9] if default else [])]
+        )
     for value in bad:
         directory = save(rule, tmp_path)
         edit(directory, static=static_fields(rule) | {field: value})
@@ -140,11 +145,12 @@ def test_a_static_field_out_of_its_range_is_neither_saved_nor_loaded(tmp_path, n
 
 def test_constructor_arguments_are_no_static_fields(tmp_path):
     directory = save(a_rule("learnable-adam"), tmp_path)
-    assert read_config(directory)["static"] == {}
+    assert "learning_rate" not in read_config(directory)["static"]
     edit(directory, static={"learning_rate": 0.1})
-    assert "'learning_rate' is not a static field of this architecture, which has none" in error_of(
-        load, directory
+    told = (
+        "'learning_rate' is not a static field of this architecture, which has schedule_knots, rates_by_kind"
     )
+    assert told in error_of(load, directory)
 
 
 def test_static_fields_that_are_not_there_are_at_their_defaults(directory):
