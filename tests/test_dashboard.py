@@ -69,7 +69,9 @@ def test_only_a_name_of_its_pattern_is_matched():
 
 
 def test_sections_come_in_the_order_in_which_they_are_read():
-    assert [section.name for section in SECTIONS] == ["meta", "tasks", "estimator", "theta", "time", "robust"]
+    assert [section.name for section in SECTIONS] == [
+        *("meta", "tasks", "estimator", "theta", "tuned", "time", "robust")
+    ]
     for section in SECTIONS:
         own = {name for panel in section.panels for name in panel.metrics}
         assert all(name.startswith(f"{section.name}/") for name in own)
@@ -89,7 +91,7 @@ def test_a_run_says_what_its_dashboard_is_about(run_dir):
         "lopt",
         "",
         {"tasks/{task}/curve": ("tasks/z/curve",), "tasks/{task}/final_loss": ("tasks/z/final_loss",)}
-        | dict.fromkeys((*names_of_scope(Scope.MEMBER), *names_of_scope(Scope.TRIALS)), ()),
+        | dict.fromkeys((*names_of_scope(Scope.MEMBER), *names_of_scope(Scope.TRIALS), "tuned/{leaf}"), ()),
         None,
         positive=False,
     )

@@ -64,14 +64,14 @@ def test_help_of_a_preset_shows_its_own_values(train):
 
 
 def test_list_shows_every_registered_name(train):
-    from meta_train import ESTIMATORS, HORIZONS, OBJECTIVES, systems
+    from meta_train import ESTIMATORS, HORIZONS, OBJECTIVES, PROBLEMS, systems
     from tasks import TASKS
 
     status, output, _ = train("--list")
     assert status == 0
     listed = {name for line in output.splitlines() for name in line.partition(": ")[2].split(", ")}
     registered = (TASKS, lopt.ARCHITECTURES, ESTIMATORS, HORIZONS, OBJECTIVES, systems.SYSTEMS)
-    assert listed == {name for names in registered for name in names} | {"learned-optimizer"}
+    assert listed == {name for names in registered for name in names} | PROBLEMS.keys() - {"system"}
 
 
 # --- bad input -------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ DEFINITIONS = {
     "mean-log": np.mean(np.log(np.maximum(LOSSES, MeanLogLoss().floor))),
     "last": LOSSES[-1],
     "minimum": min(LOSSES),
+    "time-weighted": np.average(LOSSES, weights=range(1, len(LOSSES) + 1)),
 }
 
 

@@ -20,7 +20,7 @@ from ..config.files import run_from_json
 from ..config.run import Run
 from ..host.files import is_run_id, read_object, read_whole
 from ..objectives import MeanLogLoss
-from .metrics import METRICS, TUNED_ADAM, Scope, names_of
+from .metrics import METRICS, TUNED, TUNED_ADAM, Scope, names_of
 from .wandb_start import default_project
 
 META_STEP = "meta_step"  # every record has it: the axis of all panels except one
@@ -109,6 +109,11 @@ SECTIONS = (
         ),
     ),
     Section(
+        "tuned",
+        "The hyperparameters of a run that tunes any.",
+        (Panel("Values", ("tuned/{leaf}",), "each"),),
+    ),
+    Section(
         "time",
         "Where the time goes: a host's share near 1 means that the devices wait.",
         (
@@ -166,6 +171,7 @@ class Subject:
         tasks, judged = run.problem.names, run.problem.labels
         subject = self.with_names(names_of(Scope.MEMBER), tasks[1:] and tasks)
         subject = subject.with_names(names_of(Scope.TRIAL), judged)
+        subject = dataclasses.replace(subject, known={TUNED.name: ()} | dict(subject.known))
         return subject.with_names(names_of(Scope.TRIALS), judged[1:] and judged)
 
     def expand(self, metrics: Iterable[str]) -> tuple[str, ...]:
