@@ -30,6 +30,8 @@ def run(program, *arguments):
     [
         ("train", ["--help"]),
         ("train", ["small", "--help"]),
+        ("tune", ["--help"]),
+        ("tune", ["quadratic", "--help"]),
         ("evaluate", ["--help"]),
         ("export", ["--help"]),
         ("data", ["--help"]),

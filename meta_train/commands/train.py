@@ -21,6 +21,10 @@ from ..problems.builtin import PROBLEMS
 from ..problems.system import SystemProblem
 from .launch import Launch
 
+_ABOUT = (
+    "Meta-train a learned optimizer, or what --problem says; a run directory that holds a checkpoint is "
+    "resumed."
+)
 _GROUPS = ("method", "loop", "placement", "show")
 _USAGE = """lopt-train [PRESET] --run-dir DIR [--steps N] [--seed S] [options]
 
@@ -66,13 +70,14 @@ def parse(arguments: list[str]) -> tuple[Options, Path, Launch]:
     return read(" ".join(("lopt-train", *named)), preset, arguments[len(named) :])
 
 
-def read(program: str, preset: Options, rest: list[str]) -> tuple[Options, Path, Launch]:
+def read(program: str, preset: Options, rest: list[str], about: str = _ABOUT) -> tuple[Options, Path, Launch]:
     """Read options that stand on a command line; the others are a preset's. Errors are those of `parse`.
 
     Args:
         program: what help and errors call the command.
         preset: the values of options that are not given.
         rest: the options.
+        about: what help says of the command.
     """
     if chosen := _values(rest, "--problem")[-1:]:
         problem = _problem(chosen[0], _values(rest, "--import"))
@@ -83,8 +88,7 @@ def read(program: str, preset: Options, rest: list[str]) -> tuple[Options, Path,
         prog=program,
         args=rest,
         config=(tyro.conf.AvoidSubcommands,),
-        description="Meta-train a learned optimizer, or what --problem says; a run directory that holds a "
-        "checkpoint is resumed.",
+        description=about,
     )
     parts = {field.name: getattr(command, field.name) for field in dataclasses.fields(Options)}
     return Options(**parts), command.run_dir, command.launch

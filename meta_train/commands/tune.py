@@ -25,6 +25,7 @@ optimizer as Python, and writes both to DIR/tuned, with a picture.
 `lopt-tune TASK --help` shows every option; `lopt-train --list` shows the tasks. --surface N draws the loss
 over N x N values where two numbers are tuned (default 12; 0: no surface).
 """
+_ABOUT = "Tune hyperparameters of the training of a task; a run directory that holds a checkpoint is resumed."
 _FOLDER = "tuned"
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, rest = own.parse_known_args(arguments[len(names) :])
     try:
         preset = tuning_options(tuple(names)) if names else tuning_options()
-        options, run_dir, launch = read("lopt-tune TASK", preset, rest)
+        options, run_dir, launch = read("lopt-tune TASK", preset, rest, _ABOUT)
     except USAGE_ERRORS as error:
         return tell("lopt-tune", error)
     from .session import run
