@@ -63,6 +63,7 @@ def see(task):
     return jax.device_get(jax.jit(look)(task))
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_wrapper_that_changes_nothing_is_the_task_itself_to_the_bit(wrapper):
     bare, wrapped = see(TASK), see(WRAPPERS[wrapper](TASK))
