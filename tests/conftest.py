@@ -5,6 +5,8 @@ JAX raises where a shape would get an axis or a dtype would widen unasked: both 
 Programs that tests start inherit the environment set here, but not the eight devices.
 """
 
+import gc
+import itertools
 import os
 import shutil
 import signal
@@ -52,6 +54,22 @@ def default_promotion(monkeypatch):
     monkeypatch.setenv("JAX_NUMPY_DTYPE_PROMOTION", "standard")
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+_TESTS = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Drop compiled programs now and then.
+
+    Each takes several memory mappings, of which Linux allows a process 65,530: beyond, the compiler crashes.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if next(_TESTS) % 50 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
