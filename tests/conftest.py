@@ -6,7 +6,6 @@ Programs that tests start inherit the environment set here, but not the eight de
 """
 
 import gc
-import itertools
 import os
 import shutil
 import signal
@@ -56,18 +55,15 @@ def default_promotion(monkeypatch):
         yield
 
 
-_TESTS = itertools.count(1)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_programs():
-    """Drop compiled programs now and then.
+    """Drop compiled programs after a file, if there are many.
 
     Each takes several memory mappings, of which Linux allows a process 65,530: beyond, the compiler crashes.
     """
     yield
     maps = Path("/proc/self/maps")
-    if next(_TESTS) % 50 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+    if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
         jax.clear_caches()
         gc.collect()
 
