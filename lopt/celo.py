@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import MOMENTS, Moments, init_moments, initial_decays, update_moments
+from .accumulators import MOMENTS, Moments
 from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
 from .layout import Layout
 from .mlp import Layer
 from .per_tensor import Tensors
 from .registry import register
-from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, init_relative_mlp, relative_step
+from .relative_mlp import init_relative_mlp, relative_step, start_moments
 from .scheduler import Scheduler, SchedulerState
 
 
@@ -89,23 +89,20 @@ class Celo(LearnedOptimizer):
             UsageError: without a horizon, or with one that is no whole number from 1.
         """
         horizon = checked_horizon(horizon, "Celo")
-        start = lambda param, layout: init_moments(param, layout, AXIS_ORDER)  # noqa: E731
-        moments = Tensors(params, self.layout).start(start, MOMENTS)
+        moments = start_moments(Tensors(params, self.layout))
         return CeloState(jnp.zeros((), jnp.int32), horizon, self.scheduler.start(horizon), moments)
 
     def update(
         self, grads: Updates, state: CeloState, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, CeloState]:
         """Return the MLP's steps at the scheduler's rate; without a loss, that sees the time alone."""
-        decays, scheduler = initial_decays(), state.scheduler
-        rate = jnp.ones((), jnp.float32)
+        rate, scheduler = jnp.ones((), jnp.float32), state.scheduler
         if self.scheduled:
             rate, scheduler = self.scheduler.step(state.count, state.horizon, scheduler, loss)
 
         def rule(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
-            grad = jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT)
-            moments = update_moments(moments, grad, decays, AXIS_ORDER)
-            step = relative_step(self.mlp, grad, param, moments, self.step_scale, self.magnitude_scale)
+            scales = self.step_scale, self.magnitude_scale
+            step, moments = relative_step(self.mlp, grad, param, moments, *scales)
             return -rate * step, moments
 
         tensors = Tensors(params, self.layout, grads)

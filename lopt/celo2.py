@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Int, Key
 from .accumulators import MOMENTS, Moments, init_moments
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .celo2_base import (
-    AXIS_ORDER,
     Celo2State,
     decayed,
     features,
@@ -30,6 +29,7 @@ from .orthogonal import newton_schulz, orthogonalise
 from .per_tensor import Tensors
 from .placement import divided_like, gathered, zeros_like
 from .registry import register
+from .relative_mlp import AXIS_ORDER
 from .sizes import sqrt
 
 _ADAM_EPS = 1e-8

@@ -17,26 +17,22 @@ from .accumulators import (
     Moments,
     factored_axes,
     factors,
-    init_moments,
     initial_decays,
     update_moments,
 )
-from .axis_order import network
 from .base import LearnedOptimizer, Params, Updates, next_count
-from .features import Features, means_of_planes, project
+from .features import Features, by_decay, means_of_planes, project
 from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
 from .per_tensor import Tensors
 from .registry import register
+from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, start_moments
 from .sizes import mean_square
 
 Tensor = Float[Array, "..."]
 
 NUM_FEATURES = 30
 SECOND_DECAY = 0.95
-AXIS_ORDER = network
-"""Of equal axes: the original's."""
-_LARGEST_GRADIENT = 1e3
 _NORM_EPS = 1e-9
 
 
@@ -96,8 +92,7 @@ class Celo2Base(LearnedOptimizer):
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> Celo2State:
         """Return zero moments; the horizon is not used."""
-        start = functools.partial(init_moments, order=AXIS_ORDER)
-        moments = Tensors(params, self.layout).start(start, MOMENTS)
+        moments = start_moments(Tensors(params, self.layout))
         return Celo2State(jnp.zeros((), jnp.int32), moments)
 
     def update(
@@ -132,7 +127,7 @@ def features(
 
     The features are not normalised, and have size 1 along the axes that they don't depend on.
     """
-    grad = jnp.clip(grad, -_LARGEST_GRADIENT, _LARGEST_GRADIENT)
+    grad = jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT)
     moments = update_moments(moments, grad, decays, AXIS_ORDER)
     inverse_root = jax.lax.rsqrt(moments.second + 1e-8)
     known = (
@@ -143,16 +138,16 @@ def features(
     axes = factored_axes(grad.shape, AXIS_ORDER)
     if axes is None:
         full = jax.lax.rsqrt(jnp.maximum(moments.col + 1e-9, 1e-9))
-        return (*known, *[grad * root for root in _split(full)], grad * inverse_root), moments
+        return (*known, *[grad * root for root in by_decay(full)], grad * inverse_root), moments
     rows, cols = factors(moments, axes)
-    roots = [r * c for r, c in zip(_split(rows), _split(cols), strict=True)]
+    roots = [r * c for r, c in zip(by_decay(rows), by_decay(cols), strict=True)]
     averages = (moments.row, moments.col)
     return (
         *known,
         *[grad * root for root in roots],
         grad * inverse_root,
-        *[thin for x in averages for thin in _split(x)],
-        *[thin for x in averages for thin in _split(jax.lax.rsqrt(x + 1e-8))],
+        *[thin for x in averages for thin in by_decay(x)],
+        *[thin for x in averages for thin in by_decay(jax.lax.rsqrt(x + 1e-8))],
         *[m * root for m, root in zip(moments.momentum, roots, strict=True)],
     ), moments
 
@@ -195,7 +190,3 @@ def unit_step(
 def decayed(update: Tensor, param: Tensor, rate: float, weight_decay: float) -> Tensor:
     """Add weight decay, in proportion to the rate, to an update."""
     return update - rate * weight_decay * param if weight_decay else update
-
-
-def _split(x: Float[Array, "... decays"]) -> tuple[Tensor, ...]:
-    return tuple(x[..., i] for i in range(x.shape[-1]))

@@ -92,19 +92,19 @@ def _factored_features(
 ) -> tuple[Planes, Planes]:
     """Return the 18 features of a factored second moment, and their squares."""
     rows, cols = factors(moments, axes)
-    both = list(zip(_split(rows), _split(cols), strict=True))
+    both = list(zip(by_decay(rows), by_decay(cols), strict=True))
     averages = (moments.row, moments.col)
     values = (
         *[grad * (r * c) for r, c in both],
-        *[thin for x in averages for thin in _split(x)],
-        *[thin for x in averages for thin in _split(jax.lax.rsqrt(x + 1e-8))],
+        *[thin for x in averages for thin in by_decay(x)],
+        *[thin for x in averages for thin in by_decay(jax.lax.rsqrt(x + 1e-8))],
         *[m * (r * c) for m, (r, c) in zip(moments.momentum, both, strict=True)],
     )
     weights = [jnp.square(r) * jnp.square(c) for r, c in both]
     squares = (
         *[squared.grad * w for w in weights],
-        *[thin for x in averages for thin in _split(jnp.square(x))],
-        *[thin for x in averages for thin in _split(1 / (x + 1e-8))],
+        *[thin for x in averages for thin in by_decay(jnp.square(x))],
+        *[thin for x in averages for thin in by_decay(1 / (x + 1e-8))],
         *[m2 * w for m2, w in zip(squared.momentum, weights, strict=True)],
     )
     return values, squares
@@ -112,7 +112,7 @@ def _factored_features(
 
 def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Planes, Planes]:
     """Return the same for a vector or scalar, whose full accumulator replaces row and column."""
-    full = _split(moments.col)
+    full = by_decay(moments.col)
     values = (
         *[grad * jax.lax.rsqrt(jnp.maximum(x + 1e-9, 1e-9)) for x in full],
         *(full * 2),
@@ -128,7 +128,8 @@ def _full_features(grad: Tensor, moments: Moments, squared: Squares) -> tuple[Pl
     return values, squares
 
 
-def _split(x: Float[Array, "... decays"]) -> Planes:
+def by_decay(x: Float[Array, "... decays"]) -> Planes:
+    """Return the averages at each decay, of which the last axis holds several."""
     return tuple(x[..., i] for i in range(x.shape[-1]))
 
 

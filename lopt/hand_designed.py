@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -36,6 +37,16 @@ class AdamState(NamedTuple):
     """Averages of g^2."""
     horizon: Int[Array, ""] | None = None
     """Declared length of the training run, in inner steps, where there is a schedule."""
+
+
+class AdamNow(NamedTuple):
+    """Numbers of one step of Adam's kind, the same for all tensors."""
+
+    decay1: Float[Array, ""]
+    decay2: Float[Array, ""]
+    eps: Float[Array, ""]
+    steps: Float[Array, ""]
+    """Updates, this one included."""
 
 
 @register("learnable-sgd")
@@ -85,19 +96,71 @@ class LearnableSGD(LearnedRates):
         return updates, CountState(next_count(state.count), state.horizon)
 
 
+class AdamRule(LearnedRates):
+    """What `LearnableAdam` and `LearnableNAdamW` share: averages of g and g^2, and four logarithms."""
+
+    log_learning_rate: Float[Array, ""]
+    log_one_minus_b1: Float[Array, ""]
+    log_one_minus_b2: Float[Array, ""]
+    log_eps: Float[Array, ""]
+
+    @abc.abstractmethod
+    def step(
+        self, rate: Array, grad: Array, param: Array, moments: tuple[Array, Array], now: AdamNow
+    ) -> Array:
+        """Return the update of a tensor.
+
+        Args:
+            rate: the tensor's own.
+            grad: the gradient.
+            param: the parameters.
+            moments: averages of g and g^2 after this gradient.
+            now: what is the same for all tensors.
+        """
+
+    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
+        """Return zero moments, and the horizon where there is a schedule.
+
+        Raises:
+            UsageError: if there is a schedule and no horizon.
+        """
+        zeros = lambda param, layout: (zeros_like(param), zeros_like(param))  # noqa: E731
+        return AdamState(
+            jnp.zeros((), jnp.int32),
+            *Tensors(params, self.layout).start(zeros, (0, 0)),
+            horizon=self.horizon_of_schedule(horizon),
+        )
+
+    def update(
+        self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
+    ) -> tuple[Updates, AdamState]:
+        """Follow the gradient and do one step; the loss is not used."""
+        count = next_count(state.count)
+        decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
+        rate = self.scheduled(jnp.exp(self.log_learning_rate), state.count, state.horizon)
+        now = AdamNow(decay1, decay2, jnp.exp(self.log_eps), count.astype(jnp.float32))
+
+        def rule(
+            layout: Layout, grad: Array, param: Array, moments: tuple[Array, Array]
+        ) -> tuple[Array, Any]:
+            first = decay1 * moments[0] + (1 - decay1) * grad
+            second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
+            own = self.own_rate(rate, layout, grad.shape)
+            return self.step(own, grad, param, (first, second), now), (first, second)
+
+        tensors = Tensors(params, self.layout, grads, stack=False)
+        updates, moments = tensors.apply(rule, (state.first, state.second), (0, 0))
+        return updates, AdamState(count, *moments, horizon=state.horizon)
+
+
 @register("learnable-adam")
-class LearnableAdam(LearnedRates):
+class LearnableAdam(AdamRule):
     """Adam; theta holds the logarithms of its learning rate, 1 - b1, 1 - b2 and epsilon.
 
     `schedule_knots` and `rates_by_kind` are as in `LearnableSGD`.
 
     References: Kingma and Ba 2014 (arXiv 1412.6980).
     """
-
-    log_learning_rate: Float[Array, ""]
-    log_one_minus_b1: Float[Array, ""]
-    log_one_minus_b2: Float[Array, ""]
-    log_eps: Float[Array, ""]
 
     @classmethod
     def create(
@@ -116,42 +179,10 @@ class LearnableAdam(LearnedRates):
             **rate_options(schedule_knots, rates_by_kind),
         )
 
-    def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> AdamState:
-        """Return zero moments, and the horizon where there is a schedule.
-
-        Raises:
-            UsageError: when there is a schedule and no horizon.
-        """
-        return AdamState(
-            jnp.zeros((), jnp.int32),
-            *Tensors(params, self.layout).start(zero_moments, (0, 0)),
-            horizon=self.horizon_of_schedule(horizon),
-        )
-
-    def update(
-        self, grads: Updates, state: AdamState, params: Params, loss: Float[Array, ""] | None = None
-    ) -> tuple[Updates, AdamState]:
-        """Do one bias-corrected Adam step; the loss is not used."""
-        count = next_count(state.count)
-        steps = count.astype(jnp.float32)
-        decay1, decay2 = 1 - jnp.exp(self.log_one_minus_b1), 1 - jnp.exp(self.log_one_minus_b2)
-        rate = self.scheduled(jnp.exp(self.log_learning_rate), state.count, state.horizon)
-        eps = jnp.exp(self.log_eps)
-
-        def rule(
-            layout: Layout, grad: Array, param: Array, moments: tuple[Array, Array]
-        ) -> tuple[Array, Any]:
-            first = decay1 * moments[0] + (1 - decay1) * grad
-            second = decay2 * moments[1] + (1 - decay2) * jnp.square(grad)
-            unbiased1, unbiased2 = first / (1 - decay1**steps), second / (1 - decay2**steps)
-            own = self.own_rate(rate, layout, grad.shape)
-            return -own * unbiased1 / (sqrt(unbiased2) + eps), (first, second)
-
-        tensors = Tensors(params, self.layout, grads, stack=False)
-        updates, moments = tensors.apply(rule, (state.first, state.second), (0, 0))
-        return updates, AdamState(count, *moments, horizon=state.horizon)
-
-
-def zero_moments(param: Array, layout: Layout) -> tuple[Array, Array]:
-    """Return averages of g and g^2 at the start, for one leaf."""
-    return zeros_like(param), zeros_like(param)
+    def step(
+        self, rate: Array, grad: Array, param: Array, moments: tuple[Array, Array], now: AdamNow
+    ) -> Array:
+        """Return Adam's bias-corrected step."""
+        first, second = moments
+        unbiased1, unbiased2 = first / (1 - now.decay1**now.steps), second / (1 - now.decay2**now.steps)
+        return -rate * unbiased1 / (sqrt(unbiased2) + now.eps)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from .accumulators import Moments, factored_axes
+from .accumulators import MOMENTS, Moments, factored_axes, init_moments, initial_decays, update_moments
 from .axis_order import network
 from .features import NUM_FEATURES, Features, parameter_features, project
 from .mlp import Layer, apply_layers, init_layers
+from .per_tensor import Tensors
 from .sizes import means
 
 Tensor = Float[Array, "..."]
@@ -46,6 +48,11 @@ def relative_features(grad: Tensor, param: Tensor, moments: Moments) -> Features
     return Features((*known.values[:kept], *own), jnp.concatenate([known.mean_squares[:kept], squares]))
 
 
+def start_moments(tensors: Tensors) -> Moments:
+    """Return trees of zero averages."""
+    return tensors.start(functools.partial(init_moments, order=AXIS_ORDER), MOMENTS)
+
+
 def relative_step(
     layers: Sequence[Layer],
     grad: Tensor,
@@ -53,10 +60,17 @@ def relative_step(
     moments: Moments,
     step_scale: float,
     magnitude_scale: float,
-) -> Tensor:
-    """Return direction * sqrt(mean(p^2) + 1e-9) * exp(magnitude_scale * magnitude) * step_scale."""
+) -> tuple[Tensor, Moments]:
+    """Clip the gradient, follow it, and run the network.
+
+    Returns:
+        direction * sqrt(mean(p^2) + 1e-9) * exp(magnitude_scale * magnitude) * step_scale, and the moments
+        after this gradient.
+    """
+    grad = jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT)
+    moments = update_moments(moments, grad, initial_decays(), AXIS_ORDER)
     features = relative_features(grad, param, moments)
     hidden = project(features, layers[0]["kernel"], layers[0]["bias"])
     direction, magnitude = apply_layers(tuple(layers[1:]), hidden)
     size = jnp.sqrt(features.mean_squares[_PARAM] + 1e-9)
-    return direction * (size * jnp.exp(magnitude_scale * magnitude)) * step_scale
+    return direction * (size * jnp.exp(magnitude_scale * magnitude)) * step_scale, moments

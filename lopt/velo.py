@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .accumulators import MOMENTS, Moments, init_moments, initial_decays, update_moments
+from .accumulators import MOMENTS, Moments
 from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
 from .features import FRACTION_CENTRES, count_over_horizon, fraction_features
 from .layout import Layout
@@ -18,7 +18,7 @@ from .mlp import Layer, init_layers, linear
 from .per_tensor import Tensors
 from .recurrence import Memory, MixingRecurrence
 from .registry import register
-from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, init_relative_mlp, relative_step
+from .relative_mlp import init_relative_mlp, relative_step, start_moments
 from .tensor_summaries import NUM_MOMENT_SUMMARIES, moment_summary
 
 NUM_INPUTS = len(FRACTION_CENTRES) + NUM_LOSS_FEATURES + NUM_MOMENT_SUMMARIES
@@ -108,13 +108,12 @@ class VeLO(LearnedOptimizer):
         """
         horizon = checked_horizon(horizon, "VeLO")
         tensors = Tensors(params, self.layout)
-        start = lambda param, layout: init_moments(param, layout, AXIS_ORDER)  # noqa: E731
         return VeLOState(
             count=jnp.zeros((), jnp.int32),
             horizon=horizon,
             losses=start_averages(horizon),
             memory=self.network.lstm.start(tensors.zeros),
-            moments=tensors.start(start, MOMENTS),
+            moments=start_moments(tensors),
         )
 
     def update(
@@ -128,15 +127,12 @@ class VeLO(LearnedOptimizer):
         memory = self.network.step(self._inputs(tensors, moments, timing, seen), state.memory)
         rates = linear(self.rate, memory.hidden)[:, 0]
         mixed, structure = jax.tree.flatten(self._mixed(linear(self.controls, memory.hidden)))
-        decays = initial_decays()
 
         def rule(
             _: Layout, grad: Array, param: Array, moments: Moments, rate: Array, *weights: Array
         ) -> tuple[Array, Moments]:
-            grad = jnp.clip(grad, -LARGEST_GRADIENT, LARGEST_GRADIENT)
-            moments = update_moments(moments, grad, decays, AXIS_ORDER)
-            layers = structure.unflatten(weights)
-            step = relative_step(layers, grad, param, moments, self.step_scale, self.magnitude_scale)
+            layers, scales = structure.unflatten(weights), (self.step_scale, self.magnitude_scale)
+            step, moments = relative_step(layers, grad, param, moments, *scales)
             return -rate * step, moments
 
         values = [tensors.spread(each) for each in (rates, *mixed)]

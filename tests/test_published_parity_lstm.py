@@ -42,7 +42,6 @@ def test_the_published_file_holds_the_theta_of_the_record(name):
 def test_the_record_tells_another_order_of_equal_axes(monkeypatch):
     record = read_record("velo-edges")
     monkeypatch.setattr(relative_mlp, "AXIS_ORDER", stable)
-    monkeypatch.setattr("lopt.velo.AXIS_ORDER", stable)
     assert max(distances(replay(velo.from_theta(record.theta), record), record).values()) > 1e-3
 
 
