@@ -10,14 +10,12 @@ import jax.numpy as jnp
 from ..celo2 import Celo2
 from ..celo2_base import Celo2Base
 from ..mlp import Layer
-from .dense import take_layers
+from .dense import KERNEL_WIDTHS, take_layers
 from .foreign import Foreign
 
 ADAM_NAMES = "/b$|bias|scale|norm|embed"
 """What haiku, flax and PyTorch call biases, gains and embeddings."""
 _NETWORK = "ff_mod_stack/~"
-_WIDTHS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
-"""Of the kernels that the first layer is cut into, a kind of feature each."""
 _OUTPUTS = 3
 """The first is the direction. The second is multiplied by zero, and nothing reads the third."""
 
@@ -53,7 +51,7 @@ def base_from_theta(theta: Mapping[str, Any]) -> Celo2Base:
 def _take_network(theta: Mapping[str, Any], rule: str) -> tuple[Layer, ...]:
     foreign = Foreign(theta, rule)
     (hidden,) = foreign.shape(f"{_NETWORK}/b0", 1)
-    kernels = [foreign.take(f"{_NETWORK}/w0__{n}", width, hidden) for n, width in enumerate(_WIDTHS)]
+    kernels = [foreign.take(f"{_NETWORK}/w0__{n}", width, hidden) for n, width in enumerate(KERNEL_WIDTHS)]
     first = {"kernel": jnp.concatenate(kernels), "bias": foreign.take(f"{_NETWORK}/b0", hidden)}
     *between, last = take_layers(
         foreign, f"{_NETWORK}/w{{}}", f"{_NETWORK}/b{{}}", inputs=hidden, outputs=_OUTPUTS, first=1

@@ -60,7 +60,7 @@ def _import(given: argparse.Namespace) -> str:
     from ..base import theta_size
     from ..names import look_up
     from ..publish import published, save
-    from .files import read_theta
+    from .files import parse_theta, read
     from .formats import FORMATS
 
     form = look_up("format", FORMATS, given.format)
@@ -71,12 +71,13 @@ def _import(given: argparse.Namespace) -> str:
     if "/" in name or name.startswith("."):
         raise UsageError(f"{name!r} can't be a name: it has a slash, or begins with a dot")
     out = directory or own_folder() / name
-    optimizer = form.optimizer(read_theta(files, given.format))
+    contents = [(file, read(file)) for file in files]
+    optimizer = form.optimizer(parse_theta(contents, given.format))
     if (found := architecture_name(optimizer)) != given.format:
         raise UsageError(f"these are weights of {found}: say `lopt-import {found}`")
     provenance = {
         "imported_from": [file.name for file in files],
-        "sha256": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "sha256": [hashlib.sha256(content).hexdigest() for _, content in contents],
         "origin": given.origin or form.origin,
         "licence": given.licence or form.licence,
     }

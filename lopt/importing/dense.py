@@ -5,6 +5,9 @@ from __future__ import annotations
 from ..mlp import Layer
 from .foreign import Foreign
 
+KERNEL_WIDTHS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
+"""Of the kernels that VeLO, Celo and Celo2 cut their first layer into, one for each kind of feature."""
+
 
 def take_layers(
     foreign: Foreign, kernel: str, bias: str, inputs: int, outputs: int, first: int = 0

@@ -20,17 +20,16 @@ _WRAPPED = {"params", "gen_id", "step"}
 """What learned_optimization's checkpoints have around theta."""
 
 
-def read_theta(files: Sequence[Path], architecture: str) -> dict[str, Any]:
+def parse_theta(contents: Sequence[tuple[Path, bytes]], architecture: str) -> dict[str, Any]:
     """Read a theta as learned_optimization lays it out.
 
     Args:
-        files: a flax msgpack file, or safetensors of PyLO; PyLO has two files for VeLO.
+        contents: files and what they hold: flax msgpack, or safetensors of PyLO (two files for VeLO).
         architecture: the registered name of the rule that it is for.
 
     Raises:
-        UsageError: if a file can't be read, is neither format, or is truncated.
+        UsageError: if a file is neither format, or is truncated.
     """
-    contents = [(file, _read(file)) for file in files]
     if all(_is_safetensors(content) for _, content in contents):
         arrays: dict[str, Any] = {}
         for file, content in contents:
@@ -41,10 +40,15 @@ def read_theta(files: Sequence[Path], architecture: str) -> dict[str, Any]:
         return from_torch(arrays, architecture)
     if len(contents) != 1:
         raise UsageError("several files are read only if all are safetensors, such as PyLO's two for VeLO")
-    return _read_msgpack(*contents[0])
+    return _parse_msgpack(*contents[0])
 
 
-def _read(file: Path) -> bytes:
+def read(file: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        UsageError: if it can't be read, or is larger than a gibibyte.
+    """
     try:
         return read_regular(file, _MOST_BYTES)
     except OSError as error:
@@ -56,7 +60,7 @@ def _is_safetensors(content: bytes) -> bool:
     return len(content) > 8 and content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content)
 
 
-def _read_msgpack(file: Path, content: bytes) -> dict[str, Any]:
+def _parse_msgpack(file: Path, content: bytes) -> dict[str, Any]:
     try:
         theta = serialization.msgpack_restore(content)
     except Exception as error:  # msgpack raises anything for bytes that it did not write

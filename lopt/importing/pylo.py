@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from .dense import KERNEL_WIDTHS
 
 Arrays = Mapping[str, np.ndarray]
-_WIDTHS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
-"""Of the kernels that VeLO's first layer is cut into, a kind of feature each."""
 
 
 def from_torch(arrays: Arrays, architecture: str) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def _adafactor_mlp(arrays: Arrays) -> dict[str, Any]:
 def _velo(arrays: Arrays) -> dict[str, Any]:
     linear = lambda name: {"w": arrays[f"{name}.weight"].T, "b": arrays[f"{name}.bias"]}  # noqa: E731
     first = np.swapaxes(arrays["input_weights_"], 1, 2)
-    parts = np.split(first, np.cumsum(_WIDTHS)[:-1], axis=1)
+    parts = np.split(first, np.cumsum(KERNEL_WIDTHS)[:-1], axis=1)
     bank = {f"w0__{number}": part for number, part in enumerate(parts)} | {"b0": arrays["input_bias_"]}
     hidden = sorted((n for n in arrays if n.startswith("hidden_weights_.")), key=_number)
     for number, name in enumerate(hidden, 1):
@@ -73,7 +72,7 @@ def _velo(arrays: Arrays) -> dict[str, Any]:
 
 
 def _celo2(arrays: Arrays) -> dict[str, Any]:
-    network = {f"w0__{number}": arrays[f"w0.{number}"] for number in range(len(_WIDTHS))}
+    network = {f"w0__{number}": arrays[f"w0.{number}"] for number in range(len(KERNEL_WIDTHS))}
     network["b0"] = arrays["b0"]
     dense = sorted((name for name in arrays if name.startswith("dense_w.")), key=_number)
     for number, name in enumerate(dense, 1):

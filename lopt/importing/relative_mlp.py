@@ -7,11 +7,10 @@ import itertools
 import jax.numpy as jnp
 
 from ..mlp import Layer
+from .dense import KERNEL_WIDTHS
 from .foreign import Foreign
 
 _BANK = "ff_mod_stack/~"
-_WIDTHS = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
-"""Of the kernels that the first layer is cut into, a kind of feature each."""
 _OWN = (1, 8)
 """Those of the features that `relative_mlp.py` has after all others: g clipped, and g over its size."""
 _OUTPUTS = 3
@@ -27,8 +26,10 @@ def bank_sizes(theta: Foreign) -> dict[str, int]:
 
 def take_bank(theta: Foreign, bank_size: int, hidden_size: int, hidden_layers: int) -> tuple[Layer, ...]:
     """Take the networks, as layers with a first axis over them."""
-    first = [theta.take(f"{_BANK}/w0__{n}", bank_size, width, hidden_size) for n, width in enumerate(_WIDTHS)]
-    order = [n for n in range(len(_WIDTHS)) if n not in _OWN] + [*_OWN]
+    first = [
+        theta.take(f"{_BANK}/w0__{n}", bank_size, width, hidden_size) for n, width in enumerate(KERNEL_WIDTHS)
+    ]
+    order = [n for n in range(len(KERNEL_WIDTHS)) if n not in _OWN] + [*_OWN]
     kernels = [jnp.concatenate([first[n] for n in order], axis=1)]
     outputs = [*[hidden_size] * hidden_layers, _OUTPUTS]
     for n in range(1, hidden_layers + 1):
