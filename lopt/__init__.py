@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .lstm import CoordinatewiseLSTM
     from .mlp_optimizer import MLPOptimizer
     from .muon_star import MuonSTAR
-    from .names import check_class, check_name, look_up
+    from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
     from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
@@ -68,6 +68,7 @@ __all__ = [
     "architecture_name",
     "as_optax",
     "check_class",
+    "check_free",
     "check_name",
     "checked_horizon",
     "create",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from .errors import UsageError
@@ -31,6 +31,17 @@ def check_name(name: object) -> None:
     """
     if not (isinstance(name, str) and name.strip()):
         raise UsageError(f"{name!r} is not a name to register: write @register('NAME')")
+
+
+def check_free(kind: str, name: str, taken: Iterable[str]) -> None:
+    """Check that a name in a registry of things of a kind is not taken.
+
+    Raises:
+        UsageError: if it is.
+    """
+    if name in taken:
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise UsageError(f"{article} {kind} called {name!r} is registered already")
 
 
 def check_class(cls: object, base: type, name: str) -> None:

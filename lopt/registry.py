@@ -9,7 +9,7 @@ from jaxtyping import Array, Key
 
 from .base import LearnedOptimizer
 from .errors import UsageError
-from .names import check_class, check_name, look_up
+from .names import check_class, check_free, check_name, look_up
 
 ARCHITECTURES: dict[str, type[LearnedOptimizer]] = {}
 """Every registered architecture by its name."""
@@ -26,8 +26,7 @@ def register(name: str) -> Callable[[T], T]:
 
     def add(cls: T) -> T:
         check_class(cls, LearnedOptimizer, name)
-        if name in ARCHITECTURES:
-            raise UsageError(f"an architecture called {name!r} is registered already")
+        check_free("architecture", name, ARCHITECTURES)
         ARCHITECTURES[name] = cls
         return cls
 

@@ -35,9 +35,7 @@ class Registry(dict[str, type[T]], Generic[T]):
 
         def add(cls: C) -> C:
             lopt.check_class(cls, self.base, name)
-            if name in self:
-                article = "an" if self.kind[0] in "aeiou" else "a"
-                raise UsageError(f"{article} {self.kind} called {name!r} is registered already")
+            lopt.check_free(self.kind, name, self)
             made = cls.__dict__.get("__dataclass_params__")
             if made is None or not made.frozen:
                 raise UsageError(f"{cls.__name__} needs @dataclasses.dataclass(frozen=True) below @register")

@@ -15,7 +15,7 @@ from jaxtyping import Array, Key
 from optax import contrib
 
 import lopt
-from lopt import OptaxRule, UsageError, check_name, look_up
+from lopt import OptaxRule, UsageError, check_free, check_name, look_up
 from tasks import Split, Task
 
 from .curve_metrics import mean_loss
@@ -155,8 +155,7 @@ def register_baseline(name: str, baseline: Baseline) -> None:
     check_name(name)
     if not isinstance(baseline, Baseline):
         raise UsageError(f"the object registered as {name!r} is not a Baseline: {baseline!r}")
-    if name in (*BASELINES, *_GROUPS, "all"):
-        raise UsageError(f"a baseline called {name!r} is registered already")
+    check_free("baseline", name, (*BASELINES, *_GROUPS, "all"))
     rates = baseline.rates
     ascending = all(low < high for low, high in itertools.pairwise(rates))
     if not (rates and ascending and all(math.isfinite(rate) and rate > 0 for rate in rates)):

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from lopt import UsageError, check_name, look_up
+from lopt import UsageError, check_free, check_name, look_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +74,7 @@ def register_suite(suite: Suite) -> None:
     if not isinstance(suite, Suite):
         raise UsageError(f"the registered object is not a Suite: {suite!r}")
     check_name(suite.name)
-    if suite.name in SUITES:
-        raise UsageError(f"a suite called {suite.name!r} is registered already")
+    check_free("suite", suite.name, SUITES)
     if not suite.entries or not all(isinstance(entry, Entry) for entry in suite.entries):
         raise UsageError(
             f"suite {suite.name!r} needs entries: Suite(name, tests, (Entry(task, horizon), ...))"

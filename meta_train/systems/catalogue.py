@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from lopt import UsageError
+from lopt import check_free
 
 from ..dynamics import Dynamics, Theta
 from .cart_pole import CartPole
@@ -41,8 +41,7 @@ def register_system(name: str) -> Callable[[M], M]:
     """
 
     def add(make: M) -> M:
-        if name in SYSTEMS:
-            raise UsageError(f"a system called {name!r} is registered already")
+        check_free("system", name, SYSTEMS)
         SYSTEMS[name] = make
         return make
 
