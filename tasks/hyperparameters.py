@@ -16,6 +16,10 @@ from jaxtyping import Array, Float
 
 from .errors import UsageError
 
+_FACTOR = math.log(30)
+"""How far a wide range of positive numbers goes beyond a narrow one, as a logarithm."""
+_SHARES = (0.01, 0.999)
+"""Ends of a wide range of shares."""
 _EDGE = 1e-3
 """How close a start may be to a bound, as a share of the range: at the bound itself nothing moves."""
 
@@ -41,6 +45,10 @@ class Constraint(abc.ABC):
     def allows(self, value: float) -> bool:
         """Return whether tuning may start at a value."""
 
+    @abc.abstractmethod
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        """Return a wide range of free numbers around one: all that is allowed, where that is bounded."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Real(Constraint):
@@ -57,6 +65,9 @@ class Real(Constraint):
 
     def __str__(self) -> str:
         return "a finite number"
+
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return low - 1.0, high + 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +86,9 @@ class Positive(Constraint):
     def __str__(self) -> str:
         return "positive"
 
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return low - _FACTOR, high + _FACTOR
+
 
 @dataclasses.dataclass(frozen=True)
 class Share(Constraint):
@@ -91,6 +105,9 @@ class Share(Constraint):
 
     def __str__(self) -> str:
         return "between 0 and 1"
+
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return self.free(_SHARES[0]), self.free(_SHARES[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +155,9 @@ class Bounded(Constraint):
     def __str__(self) -> str:
         return f"between {self.low:g} and {self.high:g}"
 
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return self.free(self.low), self.free(self.high)
+
 
 @dataclasses.dataclass(frozen=True)
 class Integer(Constraint):
@@ -181,6 +201,9 @@ class Integer(Constraint):
     def __str__(self) -> str:
         return f"a whole number from {self.low:g} to {self.high:g}"
 
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return self.free(self.low), self.free(self.high)
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice(Constraint):
@@ -216,6 +239,9 @@ class Choice(Constraint):
 
     def __str__(self) -> str:
         return f"one of {', '.join(f'{value:g}' for value in self.values)}"
+
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        return self.free(self.values[0]), self.free(self.values[-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,6 +283,10 @@ class Hyperparameter:
         """Return the range of the start as free numbers."""
         low, high = self.range
         return self.constraint.free(low), self.constraint.free(high)
+
+    def wide_range(self) -> tuple[float, float]:
+        """Return the range of free numbers that random search draws from."""
+        return self.constraint.around(*self.free_range())
 
 
 def _logit(share: float) -> float:

@@ -100,11 +100,9 @@ class HyperparameterTuning(Problem):
             return ()
         import jax
 
-        from ..tuning.random_search import draw_widely
-
         start = jax.tree.map(lambda x: x[None], self.space.start(jax.random.key(0)))
         keys = jax.random.split(jax.random.key(1), candidates)
-        drawn = jax.vmap(lambda key: draw_widely(self.space, key))(keys)
+        drawn = jax.vmap(self.space.draw_widely)(keys)
         return (
             Rival("untuned", "untuned", start, (0.0,)),
             Rival(

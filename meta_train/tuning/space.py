@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from lopt import UsageError, look_up
-from tasks import Bounded, Choice, Constraint, Hyperparameter, Integer
+from tasks import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive
 
 Scope = Literal["all", "layer", "tensor"]
 """What there is one value for: all parameters, each group of tensors under one name, or each tensor."""
@@ -44,10 +44,11 @@ class Space:
 
     def start(self, key: Key[Array, ""]) -> FreeNumbers:
         """Draw theta from the hyperparameters' ranges; where they are single values, nothing is random."""
-        return {
-            one.name: _draw(jax.random.fold_in(key, number), one.hyperparameter, self.shape(one))
-            for number, one in enumerate(self.tuned)
-        }
+        return self._draw(key, Hyperparameter.free_range)
+
+    def draw_widely(self, key: Key[Array, ""]) -> FreeNumbers:
+        """Draw theta from wide ranges: what tuning is compared with on the way."""
+        return self._draw(key, Hyperparameter.wide_range)
 
     def shape(self, one: Tuned) -> tuple[int, ...]:
         """Return the shape of a hyperparameter's values."""
@@ -69,6 +70,16 @@ class Space:
                 else [(f"{name}@{group}", number) for group, number in zip(self.groups, value, strict=True)]
             )
         }
+
+    def _draw(
+        self, key: Key[Array, ""], range_of: Callable[[Hyperparameter], tuple[float, float]]
+    ) -> FreeNumbers:
+        drawn = {}
+        for number, one in enumerate(self.tuned):
+            low, high = range_of(one.hyperparameter)
+            own = jax.random.fold_in(key, number)
+            drawn[one.name] = jax.random.uniform(own, self.shape(one), jnp.float32, low, high)
+        return drawn
 
     @property
     def rounded(self) -> tuple[str, ...]:
@@ -144,7 +155,7 @@ def _constraint(text: str, known: Constraint) -> Constraint:
     if isinstance(known, Integer):
         return Integer(*ends, log=log or known.log)  # type: ignore[arg-type]
     # A positive number is tuned by its logarithm, with bounds as without.
-    return Bounded(*ends, log=log or (type(known).__name__ == "Positive" and min(ends) > 0))
+    return Bounded(*ends, log=log or (isinstance(known, Positive) and min(ends) > 0))
 
 
 def _inside(one: Hyperparameter, constraint: Constraint) -> float | tuple[float, float]:
@@ -171,10 +182,3 @@ def _number(text: str) -> float:
     if not math.isfinite(number):
         raise UsageError(f"{text!r} is no finite number")
     return number
-
-
-def _draw(key: Key[Array, ""], one: Hyperparameter, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    low, high = one.free_range()
-    if low == high:
-        return jnp.full(shape, low, jnp.float32)
-    return jax.random.uniform(key, shape, jnp.float32, low, high)
