@@ -17,6 +17,7 @@ from ..runs.parts import build
 from ..runs.validation import Judge
 from ..trackers import metrics
 from ..trackers.json_lines import read_json_lines
+from ..trackers.plots import new_figure, tidy
 
 _MARGIN = 1.0
 """Free numbers around what a run went through, on a surface."""
@@ -35,21 +36,16 @@ def draw(directory: RunDirectory, file: Path, surface: int) -> None:
     Raises:
         UsageError: when the run has no metrics to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     steps, losses, values = read_values(directory)
     names = list(values)
-    figure = Figure(figsize=(6, 1.8 * (len(names) + 1)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6, 1.8 * (len(names) + 1))
     panels = figure.subplots(len(names) + 1, 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, line) in zip(panels, {"validation": losses, **values}.items(), strict=True):
         axes.plot(steps, line, linewidth=1.5, color="#222222" if name == "validation" else "#0072B2")
         if min(line) > 0 and max(line) > 3 * min(line):
             axes.set_yscale("log")
         axes.set_title(name, loc="left", fontsize="medium")
-        axes.grid(alpha=0.3, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     panels[-1].set_xlabel("meta-steps")
     figure.savefig(file, dpi=120)
     if surface > 0 and len(names) == 2 and not any("@" in name for name in names):
@@ -77,13 +73,10 @@ def read_values(directory: RunDirectory) -> tuple[list[int], list[float], dict[s
 
 
 def _draw_surface(directory: RunDirectory, file: Path, values: dict[str, list[float]], points: int) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes_values, objectives = surface_of(directory, values, points)
-    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.5, 4.5)
     axes = figure.add_subplot()
     (x_name, x), (y_name, y) = axes_values.items()
     low, high = np.nanquantile(objectives, [0.0, 0.8])

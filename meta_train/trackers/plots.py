@@ -4,8 +4,29 @@ from __future__ import annotations
 
 import io
 import math
+from typing import TYPE_CHECKING, Any
 
 from .values import Curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that size in inches, which needs no display and may be made in any thread."""
+    # Without pyplot, which keeps figures and selects a GUI backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def tidy(axes: Any) -> None:
+    """Give axes a faint grid, and no frame above and to the right."""
+    axes.grid(alpha=0.3, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def to_png(name: str, curves: Curves) -> bytes:
@@ -15,12 +36,7 @@ def to_png(name: str, curves: Curves) -> bytes:
         name: label of the vertical axis.
         curves: the curves; NaN leaves a gap.
     """
-    # Without pyplot, which keeps figures and selects a GUI backend: this runs in a separate thread.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5, 3)
     axes = figure.add_subplot()
     for label, line in curves.lines.items():
         axes.plot(curves.steps, line, label=label, linewidth=1.2)
@@ -29,8 +45,7 @@ def to_png(name: str, curves: Curves) -> bytes:
         axes.set_yscale("log")
     axes.set_xlabel("inner steps")
     axes.set_ylabel(name)
-    axes.grid(alpha=0.3, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     if curves.lines:
         axes.legend(frameon=False, fontsize="small")
     content = io.BytesIO()
