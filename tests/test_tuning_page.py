@@ -1,10 +1,7 @@
 """What docs/tuning.md shows is run: its files, its commands and its Python."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,23 +9,21 @@ import pytest
 from meta_train import OPTIMIZERS, SCHEDULES, Run
 from meta_train.tuning.known import LOSS
 
+from .test_extending import run
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "tuning.md").read_text()
 FILES = dict(re.findall(r"^<!-- file: (\w+\.py) -->\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-BRIEFLY = "--steps 2 --particles 2 --horizon-high 10 --window 5 --reference-rates 0 --validation-episodes 1"
+BRIEFLY = (
+    "--steps 2 --particles 2 --horizon-high 10 --window 5 --reference-rates 0 --validation-episodes 1 "
+    "--no-progress"
+)
 
 pytestmark = pytest.mark.usefixtures("default_promotion")
 
 
-def run(folder, line):
-    paths = {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-    program = "import sys; from meta_train.commands.tune import main; sys.exit(main())"
-    arguments = [sys.executable, "-c", program, *shlex.split(line)[1:], *BRIEFLY.split(), "--no-progress"]
-    done = subprocess.run(
-        arguments, cwd=folder, env=os.environ | paths, capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def tune(folder, line):
+    return run([*shlex.split(line), *BRIEFLY.split()], folder)
 
 
 def test_a_model_and_an_optimizer_of_ones_own_are_tuned(tmp_path):
@@ -36,9 +31,9 @@ def test_a_model_and_an_optimizer_of_ones_own_are_tuned(tmp_path):
         (tmp_path / name).write_text(text)
     assert FILES.keys() == {"my_model.py", "my_rule.py"}
     (line,) = re.findall(r"^lopt-tune my-model .*$", PAGE, re.MULTILINE)
-    assert "optax.adam(" in run(tmp_path, line)
+    assert "optax.adam(" in tune(tmp_path, line)
     line = "lopt-tune my-model --import my_model.py my_rule.py --tune learning_rate,temper --optimizer signed"
-    assert "signed(learning_rate=" in run(tmp_path, f"{line} --surface 0 --run-dir runs/signed")
+    assert "signed(learning_rate=" in tune(tmp_path, f"{line} --surface 0 --run-dir runs/signed")
 
 
 def test_the_python_makes_a_run():
