@@ -18,9 +18,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-SIDES = {"mlp64": 8, "mlp784": 28}
+TASKS = ("mlp64", "mlp784")
 META_STEPS = 10
 
 
@@ -49,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     meta_step = commands.add_parser("meta-step", help="time the meta-step over a grid of cases")
     meta_step.add_argument("--optimizers", nargs="+", default=["adafactor-mlp"])
-    meta_step.add_argument("--tasks", nargs="+", choices=SIDES, default=list(SIDES))
+    meta_step.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     meta_step.add_argument("--particles", nargs="+", type=int, default=[4, 16, 64])
     meta_step.add_argument("--windows", nargs="+", type=int, default=[10, 50])
     meta_step.add_argument("--devices", type=int, help="default: one per core")
@@ -131,37 +130,20 @@ def time_case(
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)
-    import jax.numpy as jnp
-    import optax
+    from meta_step_timing import Case, MetaStep
 
-    import lopt
-    from meta_train import PES, ConstantHorizon, Devices, InnerTraining, Mixture, init_run, make_meta_step
-
-    dynamics = {"only": InnerTraining(_image_task(SIDES[task]))}
-    estimator = PES(horizon=ConstantHorizon(4 * window), window=window)
-    mixture = Mixture.of(particles, Devices(devices, chunk=chunk))
-    outer = optax.adam(1e-4)
-    theta = lopt.create(optimizer, jax.random.key(0))
-    state, members = init_run(dynamics, estimator, outer, mixture, theta, jax.random.key(1))
-    constants = (dynamics, jnp.asarray(META_STEPS, jnp.int32))
-    began = time.perf_counter()
-    function: Any = make_meta_step(estimator, outer, mixture)
-    step = function.lower(state, members, constants).compile()
-    compile_s = time.perf_counter() - began
-    times = []
-    while len(times) < 3 or sum(times) < seconds:
-        began = time.perf_counter()
-        state, members, metrics = step(state, members, constants)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - began)
-    meta_step_s = statistics.median(times[1:]) / META_STEPS
+    case = Case(task, particles, window, optimizer, devices=devices, chunk=chunk)
+    step = MetaStep.of(case)
+    compile_s = step.compile()
+    times = step.repeat(META_STEPS, seconds)
+    meta_step_s = statistics.median(times) / META_STEPS
     return {
         "compile_s": compile_s,
         "meta_step_s": meta_step_s,
-        "inner_steps_per_s": particles * estimator.steps_per_window / meta_step_s,
-        "best_inner_steps_per_s": particles * estimator.steps_per_window * META_STEPS / min(times),
+        "inner_steps_per_s": case.inner_steps / meta_step_s,
+        "best_inner_steps_per_s": case.inner_steps * META_STEPS / min(times),
         "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "temporaries_mb": step.memory_analysis().temp_size_in_bytes / 1e6,
+        "temporaries_mb": step.function.memory_analysis().temp_size_in_bytes / 1e6,
     }
 
 
@@ -202,27 +184,6 @@ def time_checkpoints(preset: str, rounds: int, calls: int) -> dict[str, float]:
         "save_s": with_saves - without,
         "share_at_default_cadence": (with_saves - without) / run.loop.checkpoint_seconds,
     }
-
-
-def _image_task(side: int):
-    """Return a side^2-32-10 MLP with batch 128 on 10,000 random images; speed depends only on shapes."""
-    import jax.numpy as jnp
-    import numpy as np
-
-    from tasks import SPLITS, Dataset, ImageMLP
-
-    draw = np.random.default_rng(0).integers
-    images = jnp.asarray(draw(0, 256, (10_000, side, side, 1), dtype=np.uint8))
-    labels = jnp.asarray(draw(0, 10, 10_000), jnp.int32)
-    data = Dataset(
-        images=dict.fromkeys(SPLITS, images),
-        labels=dict.fromkeys(SPLITS, labels),
-        name="random",
-        num_classes=10,
-        mean=0.5,
-        std=0.29,
-    )
-    return ImageMLP(data)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import update_timing
 from parameter_trees import TREES
 from rich.console import Console
 from rich.table import Table
+from separate_process import start
 
 import lopt
 from meta_train import usable_cores
@@ -108,36 +108,29 @@ def measure(case: dict[str, Any], seconds: float, limit: float) -> dict[str, Any
     """Measure a case, or return an error: compile in one process, and run in another."""
     with tempfile.TemporaryDirectory() as place:
         arguments = case | {"program": str(Path(place, "program"))}
-        costs = start(update_compiling, arguments, limit, {"JAX_ENABLE_COMPILATION_CACHE": "false"})
+        costs = _start(update_compiling, arguments, limit, {"JAX_ENABLE_COMPILATION_CACHE": "false"})
         if "error" in costs:
             return costs
-        times = start(update_timing, arguments | {"seconds": seconds}, limit, KEEP_MEMORY)
+        times = _start(update_timing, arguments | {"seconds": seconds}, limit, KEEP_MEMORY)
+    return merged(costs, times)
+
+
+def merged(costs: dict[str, Any], times: dict[str, Any]) -> dict[str, Any]:
+    """Return what a compiling process and a timing one found, or the error of the latter."""
     if "error" in times:
         return times
-    merged = {name: costs[name] | times[name] for name in ("adam", "ratios")}
-    return {**costs, **times, **merged, "finite": costs["finite"] and times["finite"]}
+    both = {name: costs[name] | times[name] for name in ("adam", "ratios")}
+    return {**costs, **times, **both, "finite": costs["finite"] and times["finite"]}
 
 
-def start(
+def _start(
     module: ModuleType, arguments: dict[str, Any], limit: float, environment: dict[str, str]
 ) -> dict[str, Any]:
     """Call a module's `measure` in a separate process; return its result, or an error."""
-    command = [sys.executable, str(module.__file__), json.dumps(arguments)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | environment,
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"given up after {limit:.0f} s"}
-    if done.returncode:
-        print(done.stderr, file=sys.stderr)
-        return {"error": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
-    return json.loads(done.stdout.splitlines()[-1])
+    result = start(Path(str(module.__file__)), arguments, limit, environment)
+    if log := result.pop("log", ""):
+        print(log, file=sys.stderr)
+    return result
 
 
 def with_memory_ratio(result: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
