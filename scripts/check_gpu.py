@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--smallest", action="store_true", help="the smallest sizes, to try the script itself"
     )
     arguments = parser.parse_args(argv)
+    # lopt need not be installed, here and in the processes that this one starts.
+    sys.path.append(str(HERE.parent))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH")])
+    )
     with tempfile.TemporaryDirectory() as place:
         check = Check(arguments.out, 60 * arguments.minutes - 5, Path(place))
         check.go(frozenset(arguments.parts), arguments.smallest)
@@ -182,7 +187,7 @@ class Check:
     def _test(self, plan: gpu_plan.Plan) -> None:
         outcomes = self.place / "outcomes"
         environment = plan.tests_environment | SHARED_GPU
-        environment |= {"LOPT_OUTCOMES": str(outcomes), "PYTHONPATH": _python_path()}
+        environment |= {"LOPT_OUTCOMES": str(outcomes)}
         done = run([sys.executable, "-m", "pytest", *plan.tests], self.left(TOGETHER), environment)
         lines = [json.loads(line) for line in outcomes.read_text().splitlines()] if outcomes.exists() else []
         counts = {
@@ -224,10 +229,6 @@ class Check:
 
     def _program(self, part: str, at: int) -> Path:
         return self.place / f"{part}-{at}.program"
-
-
-def _python_path() -> str:
-    return os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
 
 
 if __name__ == "__main__":

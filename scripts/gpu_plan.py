@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+_TESTS = Path(__file__).resolve().parents[1] / "tests"
 PARTS = ("bandwidth", "grid", "resume", "tests", "agreement", "devices", "updates")
 """The parts that can be chosen."""
 TESTS = (
@@ -116,6 +118,6 @@ def _case(particles: int, window: int, hidden: int, batch: int) -> dict[str, Any
 
 
 def _tests(files: tuple[str, ...], processes: int) -> tuple[str, ...]:
-    paths = [f"tests/{name}.py" if name.startswith("test_") else name for name in files]
+    paths = [str(_TESTS / f"{name}.py") if name.startswith("test_") else name for name in files]
     spread = ["-n", str(processes), "--dist", "loadfile"] if processes > 1 and find_spec("xdist") else []
     return ("-p", "outcome_lines", "-p", "no:cacheprovider", "-q", "-m", "not slow", *spread, *paths)
