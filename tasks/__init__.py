@@ -6,14 +6,8 @@ from .lazy import lazily
 
 if TYPE_CHECKING:
     from .augment import NoisyGradient, Reparametrised, SmallerBatches
-    from .augmented_digits import (
-        noisy_digits_mlp,
-        rescaled_digits_mlp,
-        small_batch_digits_mlp,
-        tensor_rescaled_digits_mlp,
-    )
     from .autoencoder import VAE, Autoencoder
-    from .base import Batch, Task, initial_loss
+    from .base import Batch, Task
     from .builtin import TASKS, build, register
     from .char_gru import CharGRU
     from .char_mlp import CharMLP
@@ -23,16 +17,16 @@ if TYPE_CHECKING:
     from .errors import UsageError
     from .friedman import Friedman
     from .hyperparameters import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive, Real, Share
+    from .image_arrays import make_dataset
     from .image_conv import ImageConv, ImageResNet
     from .image_mlp import ImageMLP
-    from .image_mlp_shapes import deep_digits_mlp, wide_digits_mlp
     from .perceptron import Perceptron
     from .prepared import SPLITS, DatasetNotPreparedError, Split
     from .procedural import ProceduralCurves
     from .quadratic import Quadratic
-    from .tabular import Table, TabularMLP, load_table
+    from .tabular import Table, TabularMLP, load_table, make_table, table_task
     from .teacher import GaussianMixture, Teacher
-    from .text import Text, load_text
+    from .text import Text, load_text, make_text
     from .tunable_mlp import TunableMLP
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -77,15 +71,12 @@ __all__ = [
     "TunableMLP",
     "UsageError",
     "build",
-    "deep_digits_mlp",
-    "initial_loss",
     "load_dataset",
     "load_table",
     "load_text",
-    "noisy_digits_mlp",
+    "make_dataset",
+    "make_table",
+    "make_text",
     "register",
-    "rescaled_digits_mlp",
-    "small_batch_digits_mlp",
-    "tensor_rescaled_digits_mlp",
-    "wide_digits_mlp",
+    "table_task",
 ]

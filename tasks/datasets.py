@@ -5,6 +5,7 @@ This module needs neither TensorFlow nor a network; `prepared.py` locates the da
 
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def load_dataset(name: str, data_dir: str | os.PathLike[str] | None = None) -> D
 def _load_cached(name: str, data_dir: Path) -> Dataset:
     require_packages(name)
     splits, num_classes = _read_splits(ensure_prepared(name, data_dir))
+    return on_device(splits, name, num_classes)
+
+
+def on_device(
+    splits: Mapping[Split, tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]],
+    name: str,
+    num_classes: int,
+) -> Dataset:
+    """Put a data set's splits on the device, with the mean and standard deviation of the train split."""
     train = splits["train"][0]
     # From counts of the 256 levels: exact, and without a float copy of the images.
     counts = np.bincount(train.reshape(-1), minlength=256) / train.size

@@ -62,7 +62,7 @@ class SklearnDigits(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # Nothing is downloaded.
         from sklearn.datasets import load_digits
 
-        pixels, labels = load_digits(return_X_y=True)
+        pixels, labels = map(np.asarray, load_digits(return_X_y=True))
         images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
         train, test = stratified_split(labels, _TEST_SIZE, _SEED)
         return {

@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Float, Key
 
 from .base import Batch, Task
+from .errors import UsageError
 from .layers import Layers, equal_weights, share_right
 from .perceptron import Perceptron, PerceptronInstance
 from .prepared import SPLITS, Split
@@ -22,6 +23,7 @@ from .registry import register
 TableName = Literal["diabetes", "wine", "breast_cancer"]
 
 _SEED = 0
+_FEWEST = 40
 
 
 class Table(struct.PyTreeNode):
@@ -95,10 +97,7 @@ class TabularMLP(Task):
 
 @functools.cache
 def load_table(name: TableName) -> Table:
-    """Read one of scikit-learn's tables onto the device; later calls return the same object.
-
-    The rows are permuted with a fixed seed and split: 70 % train, 10 % for each of the other splits.
-    """
+    """Read one of scikit-learn's tables, as `make_table` does; later calls return the same object."""
     from sklearn import datasets  # takes a second to import
 
     loaders: dict[TableName, Any] = {
@@ -107,12 +106,30 @@ def load_table(name: TableName) -> Table:
         "breast_cancer": datasets.load_breast_cancer,
     }
     inputs, targets = loaders[name](return_X_y=True)
+    return make_table(inputs, targets.astype(np.float32 if name == "diabetes" else np.int32))
+
+
+def make_table(inputs: np.ndarray, targets: np.ndarray) -> Table:
+    """Split a table, standardise it by its train split, and put it on the device.
+
+    The rows are permuted with a fixed seed and split: 70 % train, 10 % for each of the other splits.
+
+    Args:
+        inputs: numbers, [rows, columns].
+        targets: [rows]: classes 0, 1, ... if they are integers, otherwise numbers to predict.
+
+    Raises:
+        UsageError: for shapes that don't fit, numbers that are not finite, or fewer than 40 rows.
+    """
+    inputs, targets = np.asarray(inputs, np.float64), np.asarray(targets)
+    _check(inputs, targets)
+    num_classes = int(targets.max()) + 1 if np.issubdtype(targets.dtype, np.integer) else 0
     # RandomState, because numpy guarantees its stream permanently; that of default_rng may change.
     order = np.random.RandomState(_SEED).permutation(len(targets))
     parts = np.split(order, [len(order) * tenths // 10 for tenths in (7, 8, 9)])
     train = parts[0]
-    inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
-    num_classes = len(np.unique(targets)) if name != "diabetes" else 0
+    spread = inputs[train].std(0)
+    inputs = (inputs - inputs[train].mean(0)) / np.where(spread > 0, spread, 1)
     if not num_classes:
         targets = (targets - targets[train].mean()) / targets[train].std()
     targets = targets.astype(np.int32 if num_classes else np.float32)
@@ -126,6 +143,23 @@ def load_table(name: TableName) -> Table:
         )
 
 
+def _check(inputs: np.ndarray, targets: np.ndarray) -> None:
+    """Check the arrays of a table.
+
+    Raises:
+        UsageError: as in `make_table`.
+    """
+    if inputs.ndim != 2 or targets.shape != inputs.shape[:1]:
+        shapes = f"{list(inputs.shape)} and {list(targets.shape)}"
+        raise UsageError(f"a table has inputs [rows, columns] and targets [rows], and these are {shapes}")
+    if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
+        raise UsageError("a table has finite numbers: fill in what is missing, or leave those rows out")
+    if len(targets) < _FEWEST:
+        raise UsageError(f"{len(targets)} rows are too few for four splits: take at least {_FEWEST}")
+    if np.issubdtype(targets.dtype, np.integer) and targets.min() < 0:
+        raise UsageError(f"integer targets are classes from 0 on, and one is {targets.min()}")
+
+
 def build_table_task(name: TableName, **options: Any) -> TabularMLP:
     """Build the task of a table, with a perceptron for its numbers of columns and outputs.
 
@@ -133,7 +167,16 @@ def build_table_task(name: TableName, **options: Any) -> TabularMLP:
         name: the table's name.
         **options: further fields of `Perceptron`.
     """
-    table = load_table(name)
+    return table_task(load_table(name), **options)
+
+
+def table_task(table: Table, **options: Any) -> TabularMLP:
+    """Build the task of predicting a table's targets with a perceptron of fitting inputs and outputs.
+
+    Args:
+        table: the table.
+        **options: further fields of `Perceptron`.
+    """
     return TabularMLP(table, Perceptron(table.columns, table.num_classes or 1, **options))
 
 

@@ -16,6 +16,7 @@ from flax import struct
 from jaxtyping import Array, Key, UInt8
 
 from .base import Batch
+from .errors import UsageError
 from .layers import equal_weights
 from .prepared import SPLITS, DatasetNotPreparedError, Split
 
@@ -29,6 +30,8 @@ MODULES = ("argparse", "datetime", "difflib", "doctest", "heapq", "statistics", 
 OTHER_MODULES = ("calendar", "configparser", "csv", "fractions", "gettext", "imaplib", "locale", "optparse")
 """Modules for models that must not have read any of the above."""
 
+_FEWEST = 100
+"""Symbols in a split: batches are stretches of some dozen."""
 _SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
 
 
@@ -78,12 +81,28 @@ def load_text(modules: tuple[str, ...] = MODULES) -> Text:
     Raises:
         DatasetNotPreparedError: if this Python comes without its library's sources.
     """
+    return make_text(*(_read_source(module) for module in modules))
+
+
+def make_text(*texts: str) -> Text:
+    """Put texts on the device, in the symbols of `ALPHABET`.
+
+    Args:
+        *texts: for instance files; each is cut into four contiguous parts, 70 % for training and 10 % for
+            each of the other splits.
+
+    Raises:
+        UsageError: if a split would have fewer than 100 symbols.
+    """
     parts: dict[Split, list[UInt8[np.ndarray, " n"]]] = {split: [] for split in SPLITS}
-    for module in modules:
-        symbols = encode(_read_source(module))
+    for text in texts:
+        symbols = encode(text)
         ends = np.cumsum([math.floor(len(symbols) * _SHARES[split]) for split in SPLITS])[:-1]
         for split, part in zip(SPLITS, np.split(symbols, ends), strict=True):
             parts[split].append(part)
+    shortest = min(sum(map(len, part)) for part in parts.values())
+    if shortest < _FEWEST:
+        raise UsageError(f"the texts are too short: a split would have {shortest} symbols, not {_FEWEST}")
     # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
         return Text({split: jnp.asarray(np.concatenate(parts[split])) for split in SPLITS})
