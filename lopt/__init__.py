@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .muon_star import MuonSTAR
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
-    from .per_tensor import Grouped, Tensors
+    from .per_tensor import Tensors
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, published, read_config, save
@@ -49,7 +49,6 @@ __all__ = [
     "Celo2Base",
     "CeloAdam",
     "CoordinatewiseLSTM",
-    "Grouped",
     "HierarchicalRNN",
     "Layout",
     "LearnableAdam",

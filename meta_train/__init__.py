@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from .population.hysteresis import make_hysteresis_probe
     from .population.mesh import Devices
     from .population.mixture import Member, Mixture, Scale
-    from .population.step import MetaState, init_run, make_meta_step
+    from .population.step import init_run, make_meta_step
     from .problems.base import Problem, Rival, Training, Trial
     from .problems.builtin import PROBLEMS
     from .problems.hyperparameters import HyperparameterTuning
@@ -68,12 +68,12 @@ if TYPE_CHECKING:
     from .problems.published import load_theta, save_theta
     from .problems.system import SystemProblem
     from .quadrature import expected_gradients
-    from .registry import Registry
     from .runs.checkpoints import CheckpointError
     from .runs.directory import RunDirectory, RunDirectoryError
     from .runs.export import export_run, load_run_optimizer, read_run, read_theta
     from .runs.parts import Parts, build
     from .runs.trainer import Record, Trainer
+    from .runs.training import train
     from .samples import sample_estimates, window_gradients, window_losses, z_score
     from .trackers import (
         Curves,
@@ -87,11 +87,9 @@ if TYPE_CHECKING:
         WandBOptions,
     )
     from .trackers.metrics import METRICS
-    from .tuning.known import KNOWN
-    from .tuning.optimizers import OPTIMIZERS, TunableOptimizer, register_optimizer
+    from .tuning.optimizers import OPTIMIZERS, register_optimizer
     from .tuning.schedules import SCHEDULES, Schedule
     from .tuning.space import Space, Tuned
-    from .tuning.tuned_training import TunedTraining
     from .unroll import Episode, Length, Window, advance, blank, finished, renew, run_episode, start
 else:
     __getattr__, __dir__ = lazily(__name__)
@@ -103,7 +101,6 @@ __all__ = [
     "ESTIMATORS",
     "GPES",
     "HORIZONS",
-    "KNOWN",
     "METRICS",
     "NRES",
     "OBJECTIVES",
@@ -145,7 +142,6 @@ __all__ = [
     "MeanLogLoss",
     "MeanLoss",
     "Member",
-    "MetaState",
     "Method",
     "MethodOptions",
     "MinimumLoss",
@@ -161,7 +157,6 @@ __all__ = [
     "Problem",
     "ProgressBar",
     "Record",
-    "Registry",
     "Rival",
     "Run",
     "RunDirectory",
@@ -180,9 +175,7 @@ __all__ = [
     "Trial",
     "TruncatedBPTT",
     "TruncatedES",
-    "TunableOptimizer",
     "Tuned",
-    "TunedTraining",
     "WandB",
     "WandBOptions",
     "Window",
@@ -214,6 +207,7 @@ __all__ = [
     "save_theta",
     "start",
     "systems",
+    "train",
     "usable_cores",
     "window_gradients",
     "window_losses",
