@@ -11,7 +11,7 @@ WORKERS ?= 2
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test lint types imports tests test-slow format lock clean
+.PHONY: help demo test lint types imports tests test-slow docs format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -36,6 +36,9 @@ tests: $(STAMP) ## Run the fast tests on WORKERS processes (2)
 
 test-slow: $(STAMP) ## Run the slow tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow
+
+docs: $(STAMP) ## Build the documentation site in build/site; a warning is an error
+	@$(BIN)/python scripts/make_site.py
 
 format: $(STAMP) ## Format the code and apply ruff's safe fixes
 	$(BIN)/ruff check --fix-only --quiet .
