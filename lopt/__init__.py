@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .errors import UsageError
     from .hand_designed import LearnableAdam, LearnableSGD
     from .hierarchical_rnn import HierarchicalRNN
+    from .hub import is_hub_name
+    from .hub_push import push
     from .layout import Layout, layouts
     from .learnable_nadamw import LearnableNAdamW
     from .lstm import CoordinatewiseLSTM
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from .per_tensor import Tensors
     from .placement import zeros_like
     from .plain_text import plain
-    from .publish import PublishedOptimizerError, load, published, read_config, save
+    from .publish import PublishedOptimizerError, load, locate, published, read_config, save
     from .rate_grid import ADAM_RATES, log_grid, lowest
     from .star import STAR
     from .tensor_lstm import TensorLSTM
@@ -71,15 +73,18 @@ __all__ = [
     "check_name",
     "checked_horizon",
     "create",
+    "is_hub_name",
     "layouts",
     "lazily",
     "load",
+    "locate",
     "log_grid",
     "look_up",
     "lowest",
     "next_count",
     "plain",
     "published",
+    "push",
     "read_config",
     "register",
     "save",

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from . import published_config, published_static, published_theta
+from . import hub, published_config, published_static, published_theta
 from .architectures import architecture, architecture_name
 from .base import LearnedOptimizer, static_fields
 from .own_optimizers import own_folder
@@ -73,16 +73,14 @@ def load(name_or_path: str | PathLike[str]) -> LearnedOptimizer:
     """Load a published optimizer.
 
     Args:
-        name_or_path: the name of an optimizer that comes with lopt or was imported, or a directory written by
-            `save` or `lopt-export`. Text that is such a name takes precedence over a directory of that name:
-            write `./small`, or give a `Path`, for the directory.
+        name_or_path: as for `locate`.
 
     Raises:
         PublishedOptimizerError: if there is no such optimizer, or its files are truncated, altered or of
             another kind.
         TypeError: if `name_or_path` is neither text nor a path.
     """
-    directory = _find(name_or_path)
+    directory = locate(name_or_path)
     config, weights = read_checked_config(directory), read(directory, THETA)
     path = plain(directory / THETA)
     if hashlib.sha256(weights).hexdigest() != config["theta_sha256"]:
@@ -109,13 +107,49 @@ def read_config(name_or_path: str | PathLike[str]) -> dict[str, Any]:
     """Read and check a published optimizer's `config.json`.
 
     Args:
-        name_or_path: as for `load`.
+        name_or_path: as for `locate`.
 
     Raises:
         PublishedOptimizerError: if it is missing or not the config of a published optimizer.
         TypeError: as for `load`.
     """
-    return read_checked_config(_find(name_or_path))
+    return read_checked_config(locate(name_or_path))
+
+
+def locate(name_or_path: str | PathLike[str]) -> Path:
+    """Return the directory of a published optimizer; what is on the Hub is downloaded.
+
+    Args:
+        name_or_path: the name of an optimizer that comes with lopt or was imported; `hf://USER/NAME` or
+            `hf://USER/NAME@REVISION` for one on the Hugging Face Hub; or a directory written by `save` or
+            `lopt-export`. Text that is such a name takes precedence over a directory of that name: write
+            `./small`, or give a `Path`, for the directory.
+
+    Raises:
+        PublishedOptimizerError: if there is no such optimizer, or it can't be downloaded. The directory's
+            files are not checked.
+        TypeError: if `name_or_path` is neither text nor a path.
+    """
+    text, places = _text(name_or_path), _places()
+    if hub.is_hub_name(name_or_path):
+        return hub.download(text)
+    if isinstance(name_or_path, str) and text in places:
+        return places[text]
+    if os.path.isdir(text):  # pathlib's method raises if the name is too long
+        return Path(text)
+    if text in places:
+        return places[text]
+    if os.path.lexists(text):
+        raise PublishedOptimizerError(
+            f"{quoted(text)} is not a directory: name the one that holds {CONFIG} and {THETA}"
+        )
+    near = difflib.get_close_matches(text[:_LONGEST_GUESSED], places, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    if text.startswith("~"):
+        hint = "; ~ is not expanded here: write the full path"
+    raise PublishedOptimizerError(
+        f"{quoted(text)} is neither a directory nor the name of a published optimizer{hint}"
+    )
 
 
 def published() -> list[str]:
@@ -136,27 +170,6 @@ def _text(name_or_path: str | PathLike[str]) -> str:
     if not text or "\0" in text:
         raise PublishedOptimizerError(f"{quoted(text)} can be neither a directory nor an optimizer's name")
     return text
-
-
-def _find(name_or_path: str | PathLike[str]) -> Path:
-    text, places = _text(name_or_path), _places()
-    if isinstance(name_or_path, str) and text in places:
-        return places[text]
-    if os.path.isdir(text):  # pathlib's method raises if the name is too long
-        return Path(text)
-    if text in places:
-        return places[text]
-    if os.path.lexists(text):
-        raise PublishedOptimizerError(
-            f"{quoted(text)} is not a directory: name the one that holds {CONFIG} and {THETA}"
-        )
-    near = difflib.get_close_matches(text[:_LONGEST_GUESSED], places, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    if text.startswith("~"):
-        hint = "; ~ is not expanded here: write the full path"
-    raise PublishedOptimizerError(
-        f"{quoted(text)} is neither a directory nor the name of a published optimizer{hint}"
-    )
 
 
 def _template(config: Mapping[str, Any], numbers: int, directory: Path) -> LearnedOptimizer:

@@ -10,7 +10,17 @@ from typing import Any
 
 import jax
 
-from lopt import ARCHITECTURES, LearnedOptimizer, UsageError, create, load, published, read_config
+from lopt import (
+    ARCHITECTURES,
+    LearnedOptimizer,
+    UsageError,
+    create,
+    is_hub_name,
+    load,
+    locate,
+    published,
+    read_config,
+)
 from meta_train import RunDirectory, read_run
 
 from .baselines import BASELINES, Baseline
@@ -36,8 +46,9 @@ def find(name: str) -> Found:
 
     Args:
         name: the name of a baseline, a published optimizer or an architecture (untrained, with theta drawn
-            from seed 0), or the path of a published directory or a run directory, whose newest theta is used.
-            `./adam` is the directory, `adam` the baseline.
+            from seed 0), `hf://USER/NAME` for one on the Hugging Face Hub, or the path of a published
+            directory or a run directory, whose newest theta is used. `./adam` is the directory, `adam` the
+            baseline.
 
     Raises:
         OptimizerNotFoundError: if there is none, with similar names.
@@ -47,6 +58,10 @@ def find(name: str) -> Found:
     path = Path(name)
     if name in BASELINES:
         return Found(name, BASELINES[name], {})
+    if is_hub_name(name):
+        directory = locate(name)  # once: the repository may change meanwhile
+        short = name.partition("@")[0].rpartition("/")[2]
+        return Found(short, load(directory), read_config(directory)["provenance"])
     if name in published():
         return Found(name, load(name), read_config(name)["provenance"])
     if path.is_dir():

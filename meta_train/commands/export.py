@@ -28,6 +28,9 @@ class Command:
     """Export the best checkpoint by validation."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
     """The files that the run was given with --import, which register its optimizer."""
+    push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME")] = None
+    """Then upload OUT_DIR to this repository of the Hugging Face Hub, with a model card and the eval.json in
+    OUT_DIR, if any; needs `pip install 'lopt[hub]'` and a token (`hf auth login`)."""
     tracker: Literal["none", "wandb"] = "none"
     """With wandb: also store the optimizer as an artifact of the run in W&B."""
 
@@ -35,11 +38,10 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
     command = tyro.cli(Command, prog="lopt-export", args=arguments)
-    from lopt import plain, published
+    from lopt import plain, push
 
     from ..host.imports import import_all
     from ..host.usage import USAGE_ERRORS
-    from ..problems.learned_optimizer import LearnedOptimizerTraining
     from ..runs.checkpoints import CheckpointError
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
@@ -49,15 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
+        print(f"wrote {command.out_dir}; use it with {_use(command)}")
+        if command.push is not None:
+            name = push(command.out_dir, command.push)
+            print(f"uploaded it; use it with lopt.as_optax({name!r}, horizon=STEPS)")
     except (CheckpointError, OSError, *USAGE_ERRORS) as error:
         print(f"lopt-export: {plain(error, 1000)}", file=sys.stderr)
         return 1
-    out = str(command.out_dir)
-    loaded = f"./{out}" if out in published() else out  # a bare name would mean the one that comes with lopt
-    optimizer = isinstance(RunDirectory(command.run_dir).read_config().problem, LearnedOptimizerTraining)
-    use = f"lopt.as_optax({loaded!r}, horizon=STEPS)" if optimizer else f"meta_train.load_theta({out!r})"
-    print(f"wrote {out}; use it with {use}")
     return 0
+
+
+def _use(command: Command) -> str:
+    from lopt import published
+
+    from ..problems.learned_optimizer import LearnedOptimizerTraining
+    from ..runs.directory import RunDirectory
+
+    out = str(command.out_dir)
+    if not isinstance(RunDirectory(command.run_dir).read_config().problem, LearnedOptimizerTraining):
+        return f"meta_train.load_theta({out!r})"
+    loaded = f"./{out}" if out in published() else out  # a bare name would mean the one that comes with lopt
+    return f"lopt.as_optax({loaded!r}, horizon=STEPS)"
 
 
 def _track(directory: RunDirectory, exported: Path) -> None:

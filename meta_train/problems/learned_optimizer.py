@@ -43,7 +43,8 @@ class LearnedOptimizerTraining(Problem):
     optimizer_options: tuple[str, ...] = ()
     """Static fields of the architecture, as NAME=VALUE."""
     init_from: str | None = None
-    """Published optimizer (name or directory) whose theta is the initial theta; default: a random theta."""
+    """Published optimizer (name, directory or hf://USER/NAME) whose theta is the initial theta; default: a
+    random theta."""
     measured_on: Literal["train", "inner_valid"] = "train"
     """Data that the losses are measured on; inner_valid costs one more forward pass per inner step."""
     validate_on: tuple[str, ...] = ()
@@ -114,7 +115,7 @@ class LearnedOptimizerTraining(Problem):
     def theta(self, key: Any) -> LearnedOptimizer:
         """Return the learned optimizer that a run starts from: a published one, or one drawn at random."""
         if self.init_from is not None:
-            return lopt.load(self.init_from)
+            return lopt.load(self._start_directory)
         options = parse_options(self.optimizer_options, "--optimizer-options")
         try:
             return lopt.create(self.optimizer, key, **options)
@@ -128,7 +129,7 @@ class LearnedOptimizerTraining(Problem):
             lopt.PublishedOptimizerError: if it can't be written.
         """
         if self.init_from is not None and not _is_kept(run_dir):
-            lopt.save(theta, run_dir / _START, lopt.read_config(self.init_from)["provenance"])
+            lopt.save(theta, run_dir / _START, lopt.read_config(self._start_directory)["provenance"])
 
     def kept_in(self, run_dir: Path) -> LearnedOptimizerTraining:
         """Return the problem that starts from the copy, if there is one."""
@@ -148,6 +149,12 @@ class LearnedOptimizerTraining(Problem):
             lopt.PublishedOptimizerError: if the directory holds something else, or can't be written.
         """
         return lopt.save(theta, directory, origin)
+
+    @functools.cached_property
+    def _start_directory(self) -> Path:
+        """The directory of `init_from`; what is on the Hub is looked up once."""
+        assert self.init_from is not None
+        return lopt.locate(self.init_from)
 
     @functools.cached_property
     def _made(self) -> dict[str, InnerTraining]:
