@@ -2,6 +2,7 @@
 """Time the meta-step: `scripts/benchmark.py meta-step [--json FILE]`, and checkpoints: `... checkpoints`.
 
 Measure the cost of an update of exported optimizers relative to Adam's: `scripts/benchmark.py optimizers`.
+Time tuning of hyperparameters against single trainings: `scripts/benchmark.py tune`.
 
 Each case runs in a separate process, so that its peak memory can be measured. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
@@ -32,6 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return optimizer_costs.run(
             arguments.optimizers, arguments.trees, arguments.seconds, arguments.limit, arguments.json
         )
+    if arguments.command == "tune":
+        import tuning_speed
+
+        from meta_train import usable_cores
+
+        devices = arguments.devices or usable_cores()
+        return tuning_speed.run(arguments.particles, devices, arguments.seconds, arguments.json)
     if arguments.command == "checkpoints":
         print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
         return 0
@@ -67,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     updates.add_argument("--seconds", type=float, default=5.0, help="time to repeat each case for")
     updates.add_argument("--limit", type=float, default=1800.0, help="seconds after which a case is given up")
     updates.add_argument("--json", type=Path, help="write the results here too")
+    tune = commands.add_parser("tune", help="compare tuning with a loop of single trainings")
+    tune.add_argument("--particles", type=int, default=512, help="antithetic pairs of trainings")
+    tune.add_argument("--devices", type=int, help="default: one per core")
+    tune.add_argument("--seconds", type=float, default=10.0, help="time to repeat each case for")
+    tune.add_argument("--json", type=Path, help="write the results here too")
     return parser
 
 

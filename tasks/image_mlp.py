@@ -98,8 +98,9 @@ class ImageMLP(Classifier):
             if ends[0] < ends[1]
         }
         low, high = self.initial_scales
-        scale = {"initial_scale": Hyperparameter(Bounded(low, high, log=True), (low, high))}
-        return whole | (scale if low < high else {})
+        if low == high:
+            return whole
+        return whole | {"initial_scale": Hyperparameter(Bounded(low, high, log=True), (low, high))}
 
     def tuned(self, instance: MLPInstance, values: Mapping[str, Float[Array, ""]]) -> MLPInstance:
         """Return the member of that width, depth, batch size or initial scale."""
