@@ -27,6 +27,9 @@ CATALOGUE = {
     "lstm-variance": "variance of PES and NRES against the number of unrolls, on a small LSTM",
     "copy": "which estimators learn dependencies longer than the window",
     "control": "train a policy by truncated, persistent and full evolution strategies",
+    "tuned-schedule": "tune a learning-rate schedule of a network: which estimators end in the good region",
+    "tuned-network": "tune 29 hyperparameters for accuracy: PES against random search, Hyperband and others",
+    "tuned-l2": "tune L2 regularisation: which estimators reach the analytic optimum",
 }
 """A description of each experiment in this folder; its module has the same name, with underscores."""
 

@@ -73,16 +73,55 @@ def meta_train(
         seeds: number of runs, which differ only in their keys.
         seed: the seed of their keys.
     """
+    thetas = jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], seeds, axis=0), theta)
+    keys = jax.random.split(jax.random.key(seed), seeds)
+    return meta_train_each(
+        dynamics,
+        estimator,
+        outer,
+        thetas,
+        keys,
+        particles=particles,
+        meta_steps=meta_steps,
+        every=every,
+        evaluate=evaluate,
+    )
+
+
+def meta_train_each(
+    dynamics: Dynamics,
+    estimator: Estimator,
+    outer: optax.GradientTransformation,
+    thetas: Any,
+    keys: Key[Array, " runs"],
+    *,
+    particles: int,
+    meta_steps: int,
+    every: int,
+    evaluate: Callable[[Any], Float[Array, ""]],
+) -> Curve:
+    """Meta-train from several initial thetas side by side, in one compiled program.
+
+    Args:
+        dynamics: the unrolled graph.
+        estimator: the gradient estimator.
+        outer: the outer optimizer.
+        thetas: the initial thetas; the first axis of each leaf is the runs.
+        keys: a PRNG key for each run.
+        particles: size of the population; an antithetic pair is one particle.
+        meta_steps: number of meta-steps; rounded down to a multiple of `every`.
+        every: meta-steps from one evaluation to the next.
+        evaluate: a scalar function of theta.
+    """
     points = meta_steps // every
 
     def one(dynamics: Dynamics, theta: Any, key: Array) -> tuple[Array, Array]:
         return train_one(dynamics, estimator, outer, theta, key, particles, points, every, evaluate)
 
-    keys = jax.random.split(jax.random.key(seed), seeds)
-    values, thetas = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))(dynamics, theta, keys)
+    values, found = jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))(dynamics, thetas, keys)
     done = every * np.arange(points + 1)
     inner = done * particles * estimator.steps_per_window
-    return Curve(done, inner, np.asarray(values), np.asarray(thetas))
+    return Curve(done, inner, np.asarray(values), np.asarray(found))
 
 
 def train_one(
