@@ -113,7 +113,8 @@ def outcome_of_schedules(swapped):
     )
     thetas = np.zeros((6, 11, 2))
     curves = {
-        name: curve(good if name in tuned_schedule.GOOD else bad, thetas) for name in tuned_schedule.METHODS
+        name: curve(good if tuned_schedule.ALLOWED[name][0] else bad, thetas)
+        for name in tuned_schedule.METHODS
     }
     return tuned_schedule.outcome(curves, surface, quick=False)
 
