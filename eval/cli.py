@@ -6,13 +6,15 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from meta_train import help_pages
 
 from .file_names import file_stem
 
@@ -46,6 +48,14 @@ benchmark continues when the same command is run again.
 """
 
 
+_GROUPS = {
+    "benchmark": {
+        "short": ("suite", "baselines", "seeds", "horizon", "out", "imports"),
+        "more": ("seed", "held_out"),
+    },
+    "tuning of the baselines": {"short": ("tuned",), "more": ("retune",)},
+    "W&B": {"short": ("tracker",), "more": ("wandb_mode", "wandb_project", "wandb_entity")},
+}
 _UNFINISHED = "partial"
 """Folder in --out for finished runs until the report is written."""
 
@@ -104,8 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 an error reported on stderr in one sentence, 2 bad usage, 130 ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if which := help_pages.is_asked(arguments):
+        usage = "lopt-eval OPTIMIZER... --suite SUITE [options]"
+        print(help_pages.page(usage, _ABOUT, help_pages.options_of(Command), _GROUPS, which), end="")
+        return 0
     try:
-        command = tyro.cli(Command, prog="lopt-eval", description=_ABOUT, args=arguments)
+        with help_pages.wide_enough():
+            command = tyro.cli(Command, prog="lopt-eval", description=_ABOUT, args=arguments)
     except SystemExit as stop:  # tyro exits by itself after --help (0) and bad usage (2).
         return stop.code if isinstance(stop.code, int) else 2
     if complaint := _bad_usage(command):
@@ -148,6 +163,7 @@ def _run(command: Command, line: str) -> int:
     """Run a parsed command; return the exit status."""
     from meta_train import USAGE_ERRORS, CheckpointError, import_all, keep_compiled_programs
 
+    from .progress import shown_progress
     from .protocol import benchmark
     from .report.report_files import write_report
     from .report.terminal import print_results
@@ -169,7 +185,7 @@ def _run(command: Command, line: str) -> int:
         chosen = chosen.at_horizon(command.horizon)
     unfinished = PartialResults(out / _UNFINISHED, line, partial(_tell, code=0))
     # Only these: any other error in there is a bug, and needs its traceback.
-    with _one_sentence(*USAGE_ERRORS), _progress() as progress:
+    with _one_sentence(*USAGE_ERRORS), shown_progress() as progress:
         results = benchmark(
             {one.name: one.optimizer for one in found},
             chosen,
@@ -210,29 +226,6 @@ def _one_sentence(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise _Failure(" ".join(str(error).split())) from error
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Provide a callback that draws a bar on a terminal, and prints plain lines elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from lopt import plain
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total, what: print(f"[{done}/{total}] {plain(what)}", file=sys.stderr, flush=True)
-        return
-    columns = (
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console) as bar:
-        work = bar.add_task("", total=None)
-        yield lambda done, total, what: bar.update(work, completed=done, total=total, description=plain(what))
 
 
 if __name__ == "__main__":

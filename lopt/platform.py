@@ -76,6 +76,11 @@ def evaluate() -> int:
     return _start("lopt-eval", "eval.cli")
 
 
+def runs() -> int:
+    """Run `lopt-runs`; return its exit status."""
+    return _start("lopt-runs", "meta_train.commands.runs")
+
+
 def data() -> int:
     """Run `lopt-data`; return its exit status."""
     return _start("lopt-data", "tasks.data_cli")

@@ -6,6 +6,7 @@ from lopt import lazily
 
 if TYPE_CHECKING:
     from . import systems
+    from .commands import help_pages
     from .commands.launch import Launch
     from .config.files import run_from_json
     from .config.json_form import run_to_json
@@ -69,9 +70,12 @@ if TYPE_CHECKING:
     from .problems.system import SystemProblem
     from .quadrature import expected_gradients
     from .runs.checkpoints import CheckpointError
+    from .runs.comparison import Comparison, compare_runs
     from .runs.directory import RunDirectory, RunDirectoryError
     from .runs.export import export_run, load_run_optimizer, read_run, read_theta
+    from .runs.history import History, read_history
     from .runs.parts import Parts, build
+    from .runs.summary import RunSummary, find_runs, summarize_run
     from .runs.trainer import Record, Trainer
     from .runs.training import train
     from .samples import sample_estimates, window_gradients, window_losses, z_score
@@ -87,10 +91,12 @@ if TYPE_CHECKING:
         WandBOptions,
     )
     from .trackers.metrics import METRICS
+    from .trackers.plots import in_figure
     from .tuning.optimizers import OPTIMIZERS, register_optimizer
     from .tuning.schedules import SCHEDULES, Schedule
     from .tuning.space import Space, Tuned
     from .unroll import Episode, Length, Window, advance, blank, finished, renew, run_episode, start
+    from .views import pages
 else:
     __getattr__, __dir__ = lazily(__name__)
 
@@ -115,6 +121,7 @@ __all__ = [
     "Backpropagation",
     "CheckpointError",
     "CombinedES",
+    "Comparison",
     "ConstantHorizon",
     "CurriculumHorizon",
     "Curves",
@@ -128,6 +135,7 @@ __all__ = [
     "FullES",
     "GuidedES",
     "Histogram",
+    "History",
     "Horizon",
     "HyperparameterTuning",
     "InnerState",
@@ -161,6 +169,7 @@ __all__ = [
     "Run",
     "RunDirectory",
     "RunDirectoryError",
+    "RunSummary",
     "Scale",
     "Schedule",
     "Several",
@@ -182,19 +191,25 @@ __all__ = [
     "advance",
     "blank",
     "build",
+    "compare_runs",
     "create_estimator",
     "expected_gradients",
     "export_run",
+    "find_runs",
     "finished",
     "get_preset",
+    "help_pages",
     "import_all",
+    "in_figure",
     "init_run",
     "keep_compiled_programs",
     "load_run_optimizer",
     "load_theta",
     "make_hysteresis_probe",
     "make_meta_step",
+    "pages",
     "provenance",
+    "read_history",
     "read_run",
     "read_theta",
     "register",
@@ -206,6 +221,7 @@ __all__ = [
     "sample_estimates",
     "save_theta",
     "start",
+    "summarize_run",
     "systems",
     "train",
     "usable_cores",

@@ -10,7 +10,8 @@ import eval.protocol
 import eval.training.optimizers
 import tasks
 from eval import BASELINES, SUITES, Entry, Results, suite
-from eval.cli import main
+from eval.cli import Command, main
+from eval.progress import Pace, duration
 from eval.training.suites import HYPER_FREE
 from lopt import LearnableAdam, read_config, save
 from meta_train import Options, RunDirectory, Trainer, run_to_json
@@ -56,8 +57,8 @@ def test_a_run_on_the_quadratics_writes_a_report_in_which_adam_is_as_fast_as_its
     assert results.origins["mine"] == {"tasks": ["quadratic"]}
     assert results.environment["command"] == "lopt-eval " + " ".join(arguments)
     written = capsys.readouterr()
-    assert "[0/4] adam, adam-1e-3 on quadratic (16 rates)" in written.err
-    assert "[3/4] timing on quadratic" in written.err
+    assert "[0/4] adam, adam-1e-3 on quadratic (16 rates): compiling ...\n" in written.err
+    assert "[3/4] timing on quadratic: compiling ... about" in written.err
     assert "[4/4] done" in written.err
     assert "runs/eval/quadratics/report.md" in written.out
     assert "mine has a lower mean training loss than tuned Adam on" in written.out
@@ -120,6 +121,35 @@ def test_ctrl_c_exits_with_130_and_says_what_to_type(monkeypatch, capsys):
         "stopped; finished results are kept in runs/tuned and runs/eval/quadratics/partial; to go on, type\n"
         "  lopt-eval adam --suite quadratics\n"
     )
+
+
+def test_the_time_to_go_is_told_from_the_first_item_that_was_run():
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    told = []
+    for done, took in enumerate((0.1, 30.0, 90.0, 60.0)):
+        told.append(pace.next(done, 4))
+        now[0] += took
+    assert told == [
+        ("compiling ...", ""),
+        ("compiling ...", ""),  # the first one was read from a file
+        ("compiling ... about 30 s", "about 30 s to go"),
+        ("compiling ... about 1 min", "about 40 s to go"),
+    ]
+    assert pace.next(4, 4) == ("", "")
+    assert [duration(seconds) for seconds in (0.2, 59.4, 150, 5400)] == ["1 s", "59 s", "2 min", "1.5 h"]
+
+
+def test_help_is_short_unless_all_is_asked_for(capsys):
+    pages = []
+    for option in ("--help", "--help-all"):
+        assert main([option]) == 0
+        pages.append(capsys.readouterr().out)
+    short, whole = pages
+    assert "more options: --help-all" in short
+    assert "--wandb-entity" not in short
+    flags = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Command)}
+    assert flags - {"--optimizers", "--imports"} <= set(whole.replace(",", " ").split())
 
 
 def test_help_names_suites_and_baselines(capsys):

@@ -17,7 +17,8 @@ from eval.file_names import file_stem
 from eval.report.html import to_html
 from eval.report.markdown import render, title
 from eval.report.plots import Picture
-from eval.report.quoting import as_code, as_sentence, in_figure, in_markdown, on_terminal
+from eval.report.quoting import as_code, as_sentence, in_markdown, on_terminal
+from meta_train import in_figure
 
 ROOT = Path(__file__).parents[1]
 FORGED = "a\n\n![x](/etc/passwd)\n\n# Forged\n\n![y](https://example.org/y.png)\n\n| a | b |\n| --- | --- |"
@@ -179,9 +180,9 @@ def test_all_names_at_once_are_drawn_and_written(tmp_path):
     assert Results.from_json(report.json.read_text()) == results
     assert {path.parent for path in report.files} == {tmp_path / "out"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in report.files}
-    assert len({path.name.lower() for path in report.plots}) == len(tasks) + 2
+    assert len({path.name.lower() for path in report.plots}) == len(tasks) + 3
     page = Page(report.html.read_text())
-    assert len(page.sources) == len(set(page.sources)) == len(tasks) + 2
+    assert len(page.sources) == len(set(page.sources)) == len(tasks) + 3
     assert "root:" not in report.html.read_text()
 
 
@@ -194,7 +195,7 @@ def test_files_of_different_names_are_different_where_case_is_ignored_too():
 
 def test_a_name_of_two_tasks_that_differ_in_a_slash_gives_two_pictures(tmp_path):
     report = write_report(named("a/b", other="a b"), tmp_path)
-    assert len({path.name for path in report.plots}) == 4
+    assert len({path.name for path in report.plots}) == 5
     text = report.markdown.read_text()
     assert "![a/b, 2 inner steps](a-b-2-" in text
     assert "![a b, 2 inner steps](a-b-2-" in text
@@ -228,7 +229,7 @@ def test_a_name_of_two_tasks_that_differ_in_a_slash_gives_two_pictures(tmp_path)
 def test_an_origin_that_makes_no_sense_is_not_known(origin, tmp_path):
     results = dataclasses.replace(named("bowl"), origins={"mine bowl": origin})
     text = write_report(results, tmp_path).markdown.read_text()
-    assert "mine bowl was meta-trained on unknown tasks; meta-steps: unknown, inner steps: unknown" in text
+    assert "`mine bowl` was meta-trained on unknown tasks; meta-steps: unknown, inner steps: unknown" in text
     assert "horizon: unknown, wall time: unknown, devices: unknown." in text
 
 

@@ -9,9 +9,9 @@ import pytest
 from eval import BASELINES, Results, Row, TaskResult, print_results, run_keys, seconds_per_step
 from eval.report.markdown import render
 from eval.report.origins import MARK, duration, origin_sentences, trained_horizon, trained_tasks
+from eval.report.quoting import in_words
 from eval.report.suite_parts import groups, parts_table
 from eval.report.tables import detail_table, main_table, sweep_table
-from eval.report.verdicts import verdicts
 from tasks import Quadratic
 
 
@@ -147,19 +147,20 @@ def test_tasks_are_marked_where_the_optimizer_was_meta_trained_on_them(results):
 
 
 def test_the_report_says_what_the_meta_training_was_and_what_is_not_known(results):
-    assert origin_sentences(results) == [
+    assert [*map(in_words, origin_sentences(results))] == [
         f"mine was meta-trained on family, elsewhere (marked {MARK}); meta-steps: 900, inner steps: 576,000, "
         "horizon: 200 to 500, wall time: 1 h 2 min, devices: 2 x cpu.",
         "same was meta-trained on unknown tasks; meta-steps: unknown, inner steps: unknown, "
         "horizon: unknown, wall time: unknown, devices: unknown.",
     ]
-    assert verdicts(results)[:2] == origin_sentences(results)
     untrained = dataclasses.replace(results, origins={"mine": {"meta_steps": 0}})
-    assert origin_sentences(untrained)[0] == "mine was not meta-trained: its theta is as initialised."
+    assert (
+        in_words(origin_sentences(untrained)[0]) == "mine was not meta-trained: its theta is as initialised."
+    )
     single = dataclasses.replace(results, origins={"mine": {"tasks": "family", "horizon": [200, 200]}})
     assert trained_tasks(single, "mine") == ("family",)
     assert trained_horizon(single, "mine") == 200
-    assert "horizon: 200, wall" in origin_sentences(single)[0]
+    assert "horizon: 200, wall" in in_words(origin_sentences(single)[0])
 
 
 @pytest.mark.parametrize(

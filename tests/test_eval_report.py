@@ -22,12 +22,14 @@ from eval.report.columns import (
     Table,
     loss_of,
 )
-from eval.report.markdown import render
+from eval.report.markdown import render, render_table
 from eval.report.number_formats import loss, ratio
+from eval.report.overview import draw_overview, places
 from eval.report.plots import Picture
+from eval.report.quoting import as_prose, in_words
 from eval.report.speed_up_bars import draw_bars
 from eval.report.tables import detail_table, main_table, overall_table
-from eval.report.verdicts import verdicts
+from eval.report.verdicts import headlines, verdicts
 
 BOWL = Picture("bowl-3.png", "bowl, 3 inner steps")
 RATES = (1e-4, 1e-2, 1.0)
@@ -131,7 +133,7 @@ def test_of_many_baselines_the_main_table_has_the_reference_and_the_best_other(r
     tasks = tuple(dataclasses.replace(task, rows=(*task.rows, *more, best)) for task in results.tasks)
     many = dataclasses.replace(results, tasks=tasks)
     table = main_table(many)
-    assert table.header[3:6] == ("its loss", "tuned Adam", "best other")
+    assert table.header[3:6] == ("its loss", "tuned Adam", "best other baseline")
     assert table.rows[0][3:6] == ("0.250", "0.625 (0.01)", "0.125 (Lion)")
     assert table.best == (BEST_OTHER, BEST_OTHER)
     assert {len(cells) for cells in (table.header, *table.rows)} == {8}
@@ -155,8 +157,9 @@ def test_a_baseline_that_was_asked_about_has_a_row_of_its_own(results):
 def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
     table = overall_table(results)
     assert table.header == (
-        "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in time", "final-loss ratio",
-        "probability of improvement", "worst task (ratio)", "diverged", "best of k trials",
+        "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in seconds",
+        "final loss, how many times lower", "chance that a run is better",
+        "worst task (how many times lower)", "runs that diverged", "as good as the best of k trials",
     )  # fmt: skip
     # Speed-ups 2, 3, 1, never; the ratio is 2.5 on the first task and 0 on the second; of three rates, all
     # are matched on the first and none on the second.
@@ -229,14 +232,74 @@ def test_ratios_have_three_digits(value, text):
 
 def test_the_verdicts_count_wins_and_warn(results):
     outside = "an end of its grid: a better learning rate may lie outside."
-    assert verdicts(results) == [
-        "small was meta-trained on digits-mlp (none of them here by that name); meta-steps: unknown, "
-        "inner steps: 100, horizon: unknown, wall time: unknown, devices: unknown.",
+    assert [*map(in_words, verdicts(results))] == [
         "small has a lower mean training loss than tuned Adam on 1 of 2 tasks, and a lower final one on 1.",
         f"Warning: tuned SGD-m is best at 1 on bowl, {outside}",
         f"Warning: tuned SGD-m is best at 1 on valley, {outside}",
         "Warning: small diverged on 1 of 2 seeds of valley.",
     ]
+
+
+def test_the_first_sentence_has_the_number_and_its_interval(results):
+    (said,) = headlines(results)
+    assert in_words(said) == (
+        "small is 1.50x as fast as tuned Adam in steps to the same loss (95% interval 1.00x to 2.00x, over "
+        "2 tasks x 2 seeds)."
+    )
+    assert as_prose(said).startswith("`small` is **1.50x** as fast as `tuned Adam` in steps")
+    text = render(results, [BOWL, Picture("overview.png", "Overview", overall=True, first=True)])
+    order = (
+        "**1.50x**",
+        "![Overview]",
+        "* `small` has",
+        "Warning",
+        "## Task by task",
+        "## Protocol",
+        "## Prov",
+    )
+    found = [text.index(part) for part in order]
+    assert found == sorted(found)
+    assert text.index("`small` was meta-trained on `digits-mlp`") > found[-1]
+    never = dataclasses.replace(results.tasks[1].rows[0], final_loss=(0.25, 0.5))
+    tasks = [dataclasses.replace(one, rows=(never, *one.rows[1:])) for one in results.tasks]
+    (said,) = headlines(dataclasses.replace(results, tasks=tuple(tasks)))
+    assert in_words(said).startswith("small is 0.50x as fast as tuned Adam")  # half of the seeds are as fast
+    lost = dataclasses.replace(never, speed_up=(None, None))
+    tasks = [dataclasses.replace(one, rows=(lost, *one.rows[1:])) for one in results.tasks]
+    (said,) = headlines(dataclasses.replace(results, tasks=tuple(tasks)))
+    assert in_words(said).startswith("small is 1.83 times as low in final loss as tuned Adam (95% interval")
+    (said,) = headlines(dataclasses.replace(results, subjects=("adam",)))
+    assert in_words(said) == "tuned Adam was run alone: there is nothing to compare it with."
+
+
+def test_a_single_tasks_curves_stand_on_top(results):
+    one = dataclasses.replace(results, tasks=results.tasks[:1])
+    text = render(one, [BOWL])
+    assert text.count("bowl-3.png") == 1
+    assert text.index("bowl-3.png") < text.index("## Task by task")
+    assert "## Training curves" not in text
+
+
+def test_names_stand_at_the_left_and_numbers_at_the_right(results):
+    for table in (main_table(results), overall_table(results), detail_table(results)):
+        rule = render_table(table).splitlines()[1].strip("| ").split(" | ")
+        for column, mark in zip(table.columns, rule, strict=True):
+            assert (mark == "---") == (column.id in ("task", "optimizer", "worst-task"))
+
+
+def test_the_figure_on_top_has_the_number_of_the_first_sentence(results):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    draw_overview(figure, results, {"small": "#000000"})
+    (axes,) = figure.axes
+    assert [one.get_text() for one in axes.texts] == ["1.50x", "2.50x", "0.50x"]
+    assert [one.get_text() for one in axes.get_yticklabels()] == ["all 2 tasks", "bowl", "valley"]
+    intervals = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2][:1]
+    assert [2.0**x for x in intervals[0]] == pytest.approx([1.0, 2.0])
+    many = [dataclasses.replace(results.tasks[0], task=f"t{at}", part="ab"[at % 2]) for at in range(13)]
+    found = places(dataclasses.replace(results, tasks=tuple(many)))
+    assert [(one.name, len(one.tasks)) for one in found] == [("all 13 tasks", 13), ("a", 7), ("b", 6)]
 
 
 def test_the_report_states_table_protocol_and_provenance(results):
@@ -251,6 +314,8 @@ def test_the_report_states_table_protocol_and_provenance(results):
         "decay\n  0.95 per step",
         "the lowest mean\n  training loss over the horizon, averaged over the seeds",
         "* command: `lopt-eval small`",
+        "* `small` was meta-trained on `digits-mlp` (none of them here by that name); meta-steps: unknown, "
+        "inner steps: 100",
         '* small: `{"tasks": ["digits-mlp"], "inner_steps": 100}`',
     ):
         assert part in text
@@ -267,14 +332,14 @@ def test_losses_have_three_digits(value, text):
 def test_all_files_are_written_and_the_plots_are_pictures(results, tmp_path):
     report = write_report(results, tmp_path / "new" / "directory")
     assert Results.from_json(report.json.read_text()) == results
-    names = ["bowl-3.png", "valley-3.png", "profiles.png", "speed-ups.png"]
+    names = ["bowl-3.png", "valley-3.png", "profiles.png", "speed-ups.png", "overview.png"]
     assert [path.name for path in report.plots] == names
     assert not report.note
     for path in report.plots:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG")
         width, height = struct.unpack(">II", data[16:24])
-        assert width == (1350 if path.name in names[2:] else 1500)
+        assert width == {"overview.png": 840}.get(path.name, 1350 if path.name in names[2:] else 1500)
         assert 200 < height < 700
         assert f"]({path.name})" in report.markdown.read_text()
 

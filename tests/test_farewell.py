@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meta_train import Launch, Options, RunDirectory
-from meta_train.commands.farewell import again, farewell
+from eval import SUITES
+from meta_train import Launch, Options, RunDirectory, get_preset
+from meta_train.commands.farewell import again, farewell, suite_for
 from meta_train.commands.session import wandb_options
 
 REPOSITORY = Path(__file__).parents[1]
@@ -21,19 +22,33 @@ KIND = "optimizer"
 @pytest.mark.parametrize("path", ["runs/mine", "runs/my run", "lr=[1,2]; rm x", "it's $HOME", "-x", "~", "ü"])
 @pytest.mark.parametrize("imports", [(), ("mine.py",), ("my tasks.py", "b.module")])
 def test_the_next_commands_name_the_run_and_the_imports(path, imports):
-    _, export, evaluate = farewell(
-        10, True, Path(path), KIND, Launch(imports=imports), "lopt-train"
-    ).splitlines()
+    launch, tasks = Launch(imports=imports), ("digits-mlp",)
+    said = farewell(10, True, Path(path), KIND, launch, "lopt-train", tasks)
+    _, show, evaluate, export = said.splitlines()
     expected = ["--import", *imports] if imports else []
     given = "./-x" if path == "-x" else path
+    assert shlex.split(show) == ["lopt-runs", "show", given]
     assert shlex.split(export) == ["lopt-export", given, "OUT_DIR", *expected]
     assert shlex.split(evaluate) == ["lopt-eval", given, "--suite", "digits", *expected]
+
+
+def test_the_suite_has_the_training_task_if_any_has():
+    for name in SUITES:
+        assert suite_for([f"ones-own-{name}"]) in SUITES
+    held = {entry.task for suite in SUITES.values() for entry in suite.entries}
+    for task in ("quadratic", "digits-mlp", "digits-mlp-family", "mnist-mlp-family", "char-gru", "wine-mlp"):
+        assert task in held
+        assert task in {entry.task for entry in SUITES[suite_for([task])].entries}
+    assert suite_for(["quadratic", "noisy-quadratic"]) == "quadratics"
+    assert suite_for(["digits-mlp-family", "fashion-mnist-mlp-family"]) == "images"
+    assert suite_for(get_preset("small").problem.names) == "in-distribution"
+    assert suite_for(["my-own"]) == "digits"
 
 
 def test_a_shell_reads_the_path_that_was_meant(tmp_path):
     path = "it's $HOME [a]*"
     line = farewell(10, True, Path(path), KIND, Launch(), "").splitlines()[1]
-    shown = line.replace("lopt-export", "printf '%s\\n'")
+    shown = line.replace("lopt-runs show", "printf '%s\\n'")
     done = subprocess.run(["sh", "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == path
 

@@ -34,6 +34,8 @@ def run(program, *arguments):
         ("tune", ["quadratic", "--help"]),
         ("evaluate", ["--help"]),
         ("export", ["--help"]),
+        ("runs", ["--help"]),
+        ("runs", ["list", "."]),
         ("data", ["--help"]),
         ("data", ["list"]),
     ],

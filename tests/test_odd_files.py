@@ -10,7 +10,7 @@ from meta_train import JsonLines, RunDirectory, RunDirectoryError
 from meta_train.commands import export as export_cli
 from meta_train.host.checksums import damage
 from meta_train.host.files import write_whole
-from meta_train.runs.checkpoints import steps_in
+from meta_train.runs.files import steps_in
 from meta_train.runs.references import read_references, write_references
 from meta_train.runs.validation import Reference
 from meta_train.trackers import read_json_lines

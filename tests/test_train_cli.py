@@ -1,5 +1,6 @@
 """`lopt-train` and `lopt-export` run, stop, resume and publish, and refuse bad input in one sentence."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -14,8 +15,20 @@ import numpy as np
 import pytest
 
 import lopt
-from meta_train import PRESETS, RunDirectory, get_preset, load_run_optimizer
+from meta_train import (
+    PRESETS,
+    Launch,
+    LearnedOptimizerTraining,
+    Loop,
+    MethodOptions,
+    Placement,
+    RunDirectory,
+    Show,
+    get_preset,
+    load_run_optimizer,
+)
 from meta_train.commands import export as export_cli
+from meta_train.commands.option_groups import GROUPS
 
 from .small_runs import train_here
 
@@ -60,7 +73,40 @@ def test_help_of_a_preset_shows_its_own_values(train):
     assert status == 0
     words = " ".join(output.replace("│", " ").split())
     assert "--window INT Inner steps per window (the truncation length). (default: 10)" in words
-    assert "--run-dir PATH" in words
+    assert "--run-dir RUN_DIR" in words
+
+
+def test_every_option_is_in_one_group_and_all_of_them_in_the_long_help(train):
+    grouped = [name for each in GROUPS.values() for names in each.values() for name in names]
+    assert len(grouped) == len(set(grouped))
+    _, short, _ = train("demo", "--help")
+    _, whole, _ = train("demo", "--help-all")
+    shown = set(whole.replace(",", " ").split())
+    groups = (LearnedOptimizerTraining, MethodOptions, Loop, Placement, Show, Launch)
+    for field in (field for group in groups for field in dataclasses.fields(group)):
+        assert field.name in grouped
+        flag = "--import" if field.name == "imports" else f"--{field.name.replace('_', '-')}"
+        assert flag in shown
+    assert len(short.splitlines()) < 0.6 * len(whole.splitlines())
+    for title in ("task:", "estimator:", "population:", "checkpoints:", "display and W&B:", "cluster:"):
+        assert f"\n{title}\n" in short
+
+
+@pytest.mark.parametrize("columns", ["1", "7", "39"])
+def test_a_narrow_terminal_gets_help_and_errors_all_the_same(train, monkeypatch, tmp_path, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    status, output, _ = train("tiny", "--help-all")
+    assert status == 0
+    assert max(map(len, output.splitlines())) <= 40
+    assert train("tiny", "--bogus", "--run-dir", tmp_path / "run")[0] == 2
+    assert os.environ["COLUMNS"] == columns
+
+
+def test_help_of_another_problem_shows_its_options(train):
+    status, output, _ = train("--problem", "copy-task", "--help-all")
+    assert status == 0
+    assert "--system-options NAME=VALUE..." in output
+    assert "--optimizer " not in output
 
 
 def test_list_shows_every_registered_name(train):

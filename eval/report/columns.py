@@ -11,6 +11,8 @@ class Column:
 
     id: str
     heading: str = dataclasses.field(compare=False)
+    is_text: bool = dataclasses.field(default=False, compare=False)
+    """Whether its cells are names or words, which stand at the left, instead of numbers."""
 
     def headed(self, heading: str) -> Column:
         """Return the column with a heading that depends on the benchmark."""
@@ -51,27 +53,27 @@ class Table:
         return tuple(row[at] for row in self.rows)
 
 
-TASK = Column("task", "task")
+TASK = Column("task", "task", is_text=True)
 HORIZON = Column("horizon", "horizon")
-OPTIMIZER = Column("optimizer", "optimizer")
+OPTIMIZER = Column("optimizer", "optimizer", is_text=True)
 OWN_LOSS = Column("own-loss", "its loss")
-BEST_OTHER = Column("best-other", "best other")
+BEST_OTHER = Column("best-other", "best other baseline")
 SPEED_UP = Column("speed-up", "speed-up")
 SEEDS_WON = Column("seeds-won", "seeds won")
 
-GROUP = Column("group", "tasks")
+GROUP = Column("group", "tasks", is_text=True)
 WON_MEAN = Column("won-mean", "won on mean loss")
 WON_FINAL = Column("won-final", "won on final loss")
 TASKS_WON = Column("tasks-won", "tasks won")
-TIME_SPEED_UP = Column("time-speed-up", "speed-up in time")
-FINAL_RATIO = Column("final-ratio", "final-loss ratio")
-IMPROVEMENT = Column("improvement", "probability of improvement")
+TIME_SPEED_UP = Column("time-speed-up", "speed-up in seconds")
+FINAL_RATIO = Column("final-ratio", "final loss, how many times lower")
+IMPROVEMENT = Column("improvement", "chance that a run is better")
 AGAINST_UNTUNED = Column("against-untuned", "against the untuned baseline")
-WORST_TASK = Column("worst-task", "worst task (ratio)")
-DIVERGED = Column("diverged", "diverged")
-TRIALS = Column("trials", "best of k trials")
+WORST_TASK = Column("worst-task", "worst task (how many times lower)", is_text=True)
+DIVERGED = Column("diverged", "runs that diverged")
+TRIALS = Column("trials", "as good as the best of k trials")
 
-MEAN_LOSS = Column("mean-loss", "mean over the horizon")
+MEAN_LOSS = Column("mean-loss", "mean training loss")
 FINAL_LOSS = Column("final-loss", "final training loss")
 HELD_OUT_LOSS = Column("held-out-loss", "held-out loss")
 ACCURACY = Column("accuracy", "held-out accuracy")
@@ -80,12 +82,12 @@ SECONDS = Column("seconds", "seconds to target (speed-up)")
 
 STEP_TIME = Column("step-time", "time of an update")
 OPERATIONS = Column("operations", "operations per parameter")
-STATE_BYTES = Column("state-bytes", "state bytes per parameter")
+STATE_BYTES = Column("state-bytes", "bytes of state per parameter")
 
-BASELINE = Column("baseline", "baseline")
-RATES = Column("rates", "learning rates tried")
-CHOSEN = Column("chosen", "chosen")
-AT_END = Column("at-end", "at an end of the grid")
+BASELINE = Column("baseline", "baseline", is_text=True)
+RATES = Column("rates", "learning rates tried", is_text=True)
+CHOSEN = Column("chosen", "best rate")
+AT_END = Column("at-end", "at an end of those tried", is_text=True)
 
 
 def loss_of(optimizer: str, heading: str) -> Column:

@@ -13,9 +13,9 @@ from ..training.curve_metrics import FINAL_SHARE, SMOOTHING
 from ..training.curves import BATCHES
 from .columns import AGAINST_UNTUNED, Table
 from .number_formats import counted
-from .origins import MARK
+from .origins import MARK, origin_sentences
 from .plots import Picture
-from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_sentence, in_markdown
+from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_prose, as_sentence, in_markdown
 from .suite_parts import parts_table
 from .tables import (
     cost_table,
@@ -27,7 +27,7 @@ from .tables import (
     reference_label,
     sweep_table,
 )
-from .verdicts import verdicts
+from .verdicts import headlines, verdicts
 
 
 def title(results: Results) -> str:
@@ -44,18 +44,26 @@ def render(results: Results, pictures: Sequence[Picture] = (), note: str = "") -
         note: a sentence in place of missing figures.
     """
     seeds = counted(results.seeds, "seed")
+    top = next((one for one in pictures if one.first), None)
+    if top is None and len(results.tasks) == 1 and pictures:
+        top = pictures[0]
+    others = [one for one in pictures if one != top]
+    curves = [one for one in others if not one.overall]
     sections = [
         f"# {in_markdown(title(results))}",
+        "\n\n".join(map(as_prose, headlines(results))),
+        _shown(top) if top else "",
+        "\n".join(f"* {as_prose(sentence)}" for sentence in verdicts(results)),
+        "## Task by task",
         as_sentence(results.tests),
-        "\n".join(f"* {as_sentence(sentence)}" for sentence in verdicts(results)),
-        *_parts(results),
         f"Mean training loss over the horizon and {seeds}; in parentheses the best learning rate; "
         "the lowest of a row is bold." + _marked(results) + _left_out(results),
         render_table(main_table(results)),
-        *_over_all_tasks(results, pictures),
-        "## Training curves" if pictures or note else "",
+        *_parts(results),
+        *_over_all_tasks(results, others),
+        "## Training curves" if curves or note else "",
         as_sentence(note),
-        *(_shown(one) for one in pictures if not one.overall),
+        *map(_shown, curves),
         "## Every optimizer",
         "Means over the seeds, with the lowest and highest seed in brackets.",
         render_table(detail_table(results)),
@@ -76,7 +84,7 @@ def render_table(table: Table) -> str:
         [f"**{cell}**" if column == best else cell for column, cell in zip(table.columns, row, strict=True)]
         for row, best in zip(cells, table.best or (None,) * len(cells), strict=True)
     ]
-    rule = ["---"] + ["---:"] * (len(header) - 1)
+    rule = ["---" if column.is_text else "---:" for column in table.columns]
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *rows])
 
 
@@ -190,20 +198,22 @@ def _protocol(results: Results) -> str:
   times, for a fixed set of tasks; with few seeds they are somewhat too narrow. Performance profiles show the
   share of runs that reach at least each score; runs that never reach the target are beyond the left edge;
   with many optimizers, untuned baselines are left out there.
-* **Tasks won, worst task.** By the mean training loss over horizon and seeds; the ratio is {reference}'s
-  over the optimizer's, below 1 where {reference} is better. Won on final loss: by the final training loss.
-* **Probability of improvement.** The share of pairs of seeds in which a run's mean training loss is below
+* **Tasks won, worst task.** By the mean training loss over horizon and seeds; "how many times lower" is
+  {reference}'s loss over the optimizer's, below 1 where {reference} is better. Won on final loss: by the
+  final training loss.
+* **Chance that a run is better.** The share of pairs of seeds in which a run's mean training loss is below
   that of a run of {reference} on the same task, averaged over tasks; ties count half.
-* **Best of k trials.** The largest number of learning rates, drawn at random from {reference}'s grid, of
-  which the best has an expected mean training loss no lower than the optimizer's: the amount of tuning of
-  {reference} that the optimizer is worth. A rate that diverged counts as the worst that did not. The tables
-  show the median over tasks, the lower one of two."""
+* **As good as the best of k trials.** The largest number of learning rates, drawn at random from
+  {reference}'s grid, of which the best has an expected mean training loss no lower than the optimizer's: the
+  amount of tuning of {reference} that the optimizer is worth. A rate that diverged counts as the worst that
+  did not. The tables show the median over tasks, the lower one of two."""
 
 
 def _provenance(results: Results) -> str:
     environment = dict(results.environment)
     versions = environment.pop("versions", {})
-    lines = [
+    lines = [f"* {as_prose(sentence)}" for sentence in origin_sentences(results)]
+    lines += [
         f"* {as_sentence(key)}: {_value(value)}"
         for key, value in environment.items()
         if value not in ("", None)

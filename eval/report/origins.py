@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from ..statistics.results import Results
+from .quoting import Name, Sentence
 
 MARK = "†"
 """Marks a task that an optimizer was meta-trained on, by exactly that name."""
@@ -52,7 +53,7 @@ def trained_horizon(results: Results, optimizer: str) -> int | None:
     return max(origin_of(results, optimizer).horizon, default=None)
 
 
-def origin_sentences(results: Results) -> list[str]:
+def origin_sentences(results: Results) -> list[Sentence]:
     """Return a sentence per learned subject: the tasks it was meta-trained on, and the compute used."""
     learned = {row.optimizer for row in results.tasks[0].rows if row.kind == "learned"}
     return [_sentence(results, name) for name in results.subjects if name in learned]
@@ -67,18 +68,21 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def _sentence(results: Results, optimizer: str) -> str:
+def _sentence(results: Results, optimizer: str) -> Sentence:
     origin = origin_of(results, optimizer)
     if origin.meta_steps == 0 and not origin.tasks:
-        return f"{optimizer} was not meta-trained: its theta is as initialised."
+        return (Name(optimizer), " was not meta-trained: its theta is as initialised.")
     horizon = " to ".join(f"{x:,}" for x in dict.fromkeys(origin.horizon)) or UNKNOWN
     seconds = UNKNOWN if origin.seconds is None else duration(origin.seconds)
     marked = {task.task for task in results.tasks} & set(origin.tasks)
     where = f" (marked {MARK})" if marked else " (none of them here by that name)" if origin.tasks else ""
+    names = [piece for task in origin.tasks for piece in (", ", Name(task))][1:]
     return (
-        f"{optimizer} was meta-trained on {', '.join(origin.tasks) or UNKNOWN + ' tasks'}{where}; "
-        f"meta-steps: {_count(origin.meta_steps)}, inner steps: {_count(origin.inner_steps)}, "
-        f"horizon: {horizon}, wall time: {seconds}, devices: {', '.join(origin.devices) or UNKNOWN}."
+        Name(optimizer),
+        " was meta-trained on ",
+        *(names or [f"{UNKNOWN} tasks"]),
+        f"{where}; meta-steps: {_count(origin.meta_steps)}, inner steps: {_count(origin.inner_steps)}, "
+        f"horizon: {horizon}, wall time: {seconds}, devices: {', '.join(origin.devices) or UNKNOWN}.",
     )
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from meta_train import in_figure
+
 from ..statistics.many_runs import performance_profile, resample
 from ..statistics.paired_scores import loss_scores, speed_up_scores
 from ..statistics.results import Results, Row
 from .looks import CROWD, looks_of
 from .number_formats import counted
-from .quoting import in_figure
 from .tables import reference_label
 
 _MOST_PROFILES = 8

@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from meta_train import in_figure
+
 from ..statistics.results import Results, Row, TaskResult
 from ..training.curve_metrics import smoothed
 from .looks import CROWD, looks_of
+from .overview import draw_overview, overview_size
 from .performance_profiles import draw_profiles
-from .quoting import in_figure
 from .speed_up_bars import draw_bars
 
+OVERVIEW = "Speed-up over all tasks, and on each task or part"
 PROFILES = "Performance profiles over all tasks"
 BARS = "Speed-up on each task"
 _SMOOTHING = 0.8  # Plots need less smoothing than steps to target.
@@ -32,6 +35,8 @@ class Picture:
     caption: str
     overall: bool = False
     """Whether it shows all tasks together instead of a single task's runs."""
+    first: bool = False
+    """Whether it stands at the top of the report."""
 
 
 class PlotsUnavailableError(RuntimeError):
@@ -39,7 +44,7 @@ class PlotsUnavailableError(RuntimeError):
 
 
 def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
-    """Draw a figure per task, with training and held-out loss against inner steps, and two over all tasks.
+    """Draw a figure per task, with training and held-out loss against inner steps, and three over all tasks.
 
     Returns:
         The figures in `directory`; those over all tasks are the last, and only drawn for several tasks.
@@ -62,6 +67,9 @@ def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
             size = (9, 1.4 + 0.26 * len(results.tasks) * max(1, 0.7 * len(colours)))
             picture = Picture("speed-ups.png", BARS, overall=True)
             sheets.append((picture, size, partial(draw_bars, results=results, colours=colours)))
+            picture = Picture("overview.png", OVERVIEW, overall=True, first=True)
+            size = overview_size(results, len(colours))
+            sheets.append((picture, size, partial(draw_overview, results=results, colours=colours)))
     with warnings.catch_warnings():
         # A name may have letters that matplotlib's font lacks; they are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")

@@ -15,8 +15,6 @@ MOST_OF_A_CELL = 200
 """Largest number of characters of a table's cell, a heading or a caption."""
 MOST_OF_A_TEXT = 4000
 """Largest number of characters of a sentence, or of an entry of the provenance."""
-MOST_IN_FIGURE = 48
-"""Largest number of characters of a name in a figure; longer ones would leave no room for the curves."""
 
 # Underscores within a word and brackets that can't begin a link need no escape, and stay readable.
 _MARKUP = r"[\\`*<>|~&$#@]|(?<![^\W_])_|_(?![^\W_])"
@@ -66,16 +64,35 @@ def as_code(text: object, most: int = MOST_OF_A_TEXT) -> str:
     return f"{fence}{padding}{line}{padding}{fence}"
 
 
-def in_figure(text: object, most: int = MOST_IN_FIGURE) -> str:
-    """Return text that matplotlib shows literally: no formulas, and not hidden from legends.
+class Name(str):
+    """A name within a sentence, which is set off from the words around it."""
 
-    Args:
-        text: any text.
-        most: number of characters to keep.
-    """
-    line = plain(text, most).replace("$", r"\$")
-    # Legends leave out labels that begin with an underscore.
-    return f" {line}" if line.startswith("_") else line
+
+class Number(str):
+    """The number that a sentence is about."""
+
+
+Sentence = tuple[str, ...]
+"""Words, names and numbers; the words are the report's own."""
+
+
+def as_prose(sentence: Sentence) -> str:
+    """Return a sentence in Markdown: names as code, numbers in bold, all literally."""
+    return "".join(_piece(piece) for piece in sentence)
+
+
+def in_words(sentence: Sentence) -> str:
+    """Return a sentence as plain text, as for a terminal."""
+    return "".join(sentence)
+
+
+def _piece(piece: str) -> str:
+    if isinstance(piece, Name):
+        return as_code(piece, MOST_OF_A_CELL)
+    if isinstance(piece, Number):
+        return f"**{in_markdown(piece)}**"
+    spaces = len(piece) - len(piece.lstrip(" ")), len(piece) - len(piece.rstrip(" "))
+    return " " * spaces[0] + in_markdown(piece, MOST_OF_A_TEXT) + " " * spaces[1]
 
 
 def on_terminal(text: object) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from meta_train import in_figure
+
 from ..statistics.paired_scores import speed_up_scores, task_names
 from ..statistics.results import Results
 from ..training.curve_metrics import typical_speed_up
-from .quoting import in_figure
 from .tables import reference_label
 
 _FURTHEST = 8.0

@@ -27,11 +27,12 @@ from .columns import (
 )
 from .columns import Table as Cells
 from .number_formats import counted
-from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT
+from .origins import origin_sentences
+from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT, in_words
 from .report_files import Report
 from .suite_parts import parts_table
 from .tables import main_table, overall_table, reference_label
-from .verdicts import verdicts
+from .verdicts import headlines, verdicts
 
 _SHOWN_OVERALL = (OPTIMIZER, TASKS_WON, WON_FINAL, SPEED_UP, TIME_SPEED_UP, FINAL_RATIO, TRIALS)
 _SHOWN_PARTS = (GROUP, OPTIMIZER, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED)
@@ -59,7 +60,8 @@ def print_results(results: Results, report: Report | None = None) -> None:
     if len(results.tasks) > 1:
         _print_overall(results)
     # Not through rich, so that long paths aren't broken.
-    said = verdicts(results)
+    sentences = (*origin_sentences(results), *headlines(results), *verdicts(results))
+    said = [in_words(sentence) for sentence in sentences]
     if report is not None:
         said += [f"report  {report.markdown}", f"page    {report.html}", f"numbers {report.json}"]
         said += [f"plot    {path}" for path in report.plots] or [report.note]

@@ -1,37 +1,63 @@
-"""The main results of a benchmark, in sentences."""
+"""The results of a benchmark in sentences: the main one first."""
 
 from __future__ import annotations
 
 from ..statistics.against_reference import compare
+from ..statistics.many_runs import LEVEL
 from ..statistics.paired_scores import task_names
 from ..statistics.results import Results
-from .number_formats import counted, rate
-from .origins import origin_sentences
+from .number_formats import counted, rate, ratio, times
+from .quoting import Name, Number, Sentence
 from .tables import reference_label, tuned_runs
 
 
-def verdicts(results: Results) -> list[str]:
-    """Return a sentence or two per subject, and the warnings."""
-    said = origin_sentences(results)
+def headlines(results: Results) -> list[Sentence]:
+    """Return the result, a sentence per subject: how many times as fast as the reference it is."""
+    reference = Name(reference_label(results))
+    said = [_headline(results, name, reference) for name in results.subjects if name != results.reference]
+    return said or [(reference, " was run alone: there is nothing to compare it with.")]
+
+
+def _headline(results: Results, name: str, reference: Name) -> Sentence:
+    (one,) = compare(results, optimizers=(name,))
+    runs = f"{counted(one.tasks, 'task')} x {counted(results.seeds, 'seed')}"
+    score, write, words = one.speed_up, times, (" as fast as ", reference, " in steps to the same loss")
+    if score is None:
+        return (Name(name), " has no speed-up over ", reference, f" on {runs}.")
+    if score.interquartile_mean.value == 0 and one.final_loss is not None:
+        # Most runs never reach the target, so that no speed-up tells them apart.
+        score, write = one.final_loss, lambda value: f"{ratio(value)} times"
+        words = (" as low in final loss as ", reference)
+    estimate = score.interquartile_mean
+    between = ""
+    if estimate.interval is not None:
+        low, high = (write(bound).removesuffix(" times") for bound in estimate.interval)
+        between = f"{LEVEL:.0%} interval {low} to {high}, "
+    return (Name(name), " is ", Number(write(estimate.value)), *words, f" ({between}over {runs}).")
+
+
+def verdicts(results: Results) -> list[Sentence]:
+    """Return a sentence per subject on the tasks that it won, and the warnings."""
+    said: list[Sentence] = []
     for name in results.subjects:
         if name == results.reference:
             continue
         (one,) = compare(results, optimizers=(name,))
-        reference = reference_label(results)
+        reference = Name(reference_label(results))
+        won = f" on {one.tasks_won} of {counted(one.tasks, 'task')}, and a lower final one on "
         said.append(
-            f"{name} has a lower mean training loss than {reference} on {one.tasks_won} of "
-            f"{counted(one.tasks, 'task')}, and a lower final one on {one.tasks_won_final}."
+            (Name(name), " has a lower mean training loss than ", reference, won, f"{one.tasks_won_final}.")
         )
     for name, task in tuned_runs(results):
+        outside = ", an end of its grid: a better learning rate may lie outside."
         said += [
-            f"Warning: {row.label} is best at {rate(row.rate)} on {name}, an end of its grid: "
-            "a better learning rate may lie outside."
+            ("Warning: ", Name(row.label), f" is best at {rate(row.rate)} on ", Name(name), outside)
             for row in task.rows
             if row.at_grid_end
         ]
     for name, task in zip(task_names(results), results.tasks, strict=True):
         for row in task.rows:
             if any(row.diverged) and (row.kind == "learned" or row.optimizer in results.subjects):
-                share = f"{sum(row.diverged)} of {counted(results.seeds, 'seed')}"
-                said.append(f"Warning: {row.label} diverged on {share} of {name}.")
+                share = f" diverged on {sum(row.diverged)} of {counted(results.seeds, 'seed')} of "
+                said.append(("Warning: ", Name(row.label), share, Name(name), "."))
     return said

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from .help_pages import wide_enough
+
 if TYPE_CHECKING:
     from ..runs.directory import RunDirectory
 
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 class Command:
     """Write a run's learned optimizer as config.json and theta.safetensors."""
 
-    run_dir: Annotated[Path, tyro.conf.Positional]
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Run directory written by lopt-train."""
-    out_dir: Annotated[Path, tyro.conf.Positional]
+    out_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT_DIR")]
     """Directory to write; lopt.load(OUT_DIR) and lopt.as_optax(OUT_DIR) read it."""
     step: int | None = None
     """Meta-step of the checkpoint to export; default: the newest."""
@@ -37,7 +39,8 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
-    command = tyro.cli(Command, prog="lopt-export", args=arguments)
+    with wide_enough():
+        command = tyro.cli(Command, prog="lopt-export", args=arguments)
     from lopt import plain, push
 
     from ..host.imports import import_all
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
-        print(f"wrote {command.out_dir}; use it with {_use(command)}")
+        print(plain(f"wrote {command.out_dir}; use it with {_use(command)}", 1000))
         if command.push is not None:
             name = push(command.out_dir, command.push)
             print(f"uploaded it; use it with lopt.as_optax({name!r}, horizon=STEPS)")
@@ -68,10 +71,11 @@ def _use(command: Command) -> str:
     from ..runs.directory import RunDirectory
 
     out = str(command.out_dir)
+    imports = f", after importing {' and '.join(command.imports)}" if command.imports else ""
     if not isinstance(RunDirectory(command.run_dir).read_config().problem, LearnedOptimizerTraining):
-        return f"meta_train.load_theta({out!r})"
+        return f"meta_train.load_theta({out!r}){imports}"
     loaded = f"./{out}" if out in published() else out  # a bare name would mean the one that comes with lopt
-    return f"lopt.as_optax({loaded!r}, horizon=STEPS)"
+    return f"lopt.as_optax({loaded!r}, horizon=STEPS){imports}"
 
 
 def _track(directory: RunDirectory, exported: Path) -> None:

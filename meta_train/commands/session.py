@@ -227,5 +227,8 @@ def _end(
     tracker.close()
     if is_main():
         kind = theta_kind(run)
-        print(farewell(trainer.meta_step, over, directory.path, kind, launch, line), file=sys.stderr)
+        print(
+            farewell(trainer.meta_step, over, directory.path, kind, launch, line, run.problem.names),
+            file=sys.stderr,
+        )
     return 0 if over else launch.stopped_status

@@ -19,18 +19,22 @@ from ..host.usage import USAGE_ERRORS
 from ..problems.base import Problem
 from ..problems.builtin import PROBLEMS
 from ..problems.system import SystemProblem
+from .help_pages import Option, is_asked, page, wide_enough
 from .launch import Launch
+from .option_groups import GROUPS, all_options
 
 _ABOUT = (
     "Meta-train a learned optimizer, or what --problem says; a run directory that holds a checkpoint is "
     "resumed."
 )
+_KIND = "What the run trains: learned-optimizer, a system of --list, or a problem of your own."
+_RUN_DIR = "Directory for the run's configuration, metrics and checkpoints."
 _GROUPS = ("method", "loop", "placement", "show")
 _USAGE = """lopt-train [PRESET] --run-dir DIR [--steps N] [--seed S] [options]
 
 Meta-train a learned optimizer, or with --problem NAME something else. A run directory that holds a checkpoint
-is resumed. `lopt-train PRESET --help` shows every option with the preset's values; `lopt-train --list` shows
-all names (with --import FILE... also your own).
+is resumed. `lopt-train PRESET --help` shows the main options with the preset's values, and --help-all every
+option; `lopt-train --list` shows all names (with --import FILE... also your own).
 
 presets:
 """
@@ -63,7 +67,7 @@ def parse(arguments: list[str]) -> tuple[Options, Path, Launch]:
 
     Raises:
         ValueError: for unknown presets and problems, and invalid values.
-        SystemExit: for unknown options, and for --help.
+        SystemExit: for unknown options, and for --help and --help-all.
     """
     named = arguments[:1] if not arguments[0].startswith("-") else []
     preset = get_preset(named[0]) if named else Options()
@@ -83,28 +87,34 @@ def read(program: str, preset: Options, rest: list[str], about: str = _ABOUT) ->
         problem = _problem(chosen[0], _values(rest, "--import"))
         if isinstance(problem, SystemProblem) or type(problem) is not type(preset.problem):
             preset = dataclasses.replace(preset, problem=problem)
-    command = tyro.cli(
-        _command(preset),
-        prog=program,
-        args=rest,
-        config=(tyro.conf.AvoidSubcommands,),
-        description=about,
-    )
+    if which := is_asked(rest):
+        kind = Option("kind", "--problem NAME", f"{_KIND} (default: {PROBLEMS.name_of(preset.problem)})")
+        run_dir = Option("run_dir", "--run-dir RUN_DIR", f"{_RUN_DIR} (required)")
+        options = all_options(preset, kind, run_dir)
+        print(page(f"{program} --run-dir RUN_DIR [options]", about, options, GROUPS, which), end="")
+        raise SystemExit(0)
+    with wide_enough():
+        command = tyro.cli(
+            _command(preset),
+            prog=program,
+            args=rest,
+            config=(tyro.conf.AvoidSubcommands,),
+            description=about,
+        )
     parts = {field.name: getattr(command, field.name) for field in dataclasses.fields(Options)}
     return Options(**parts), command.run_dir, command.launch
 
 
 def _command(preset: Options) -> Any:
     """Return a dataclass of all options, with a preset's values as defaults, for the preset's problem."""
-    about = "What the run trains: learned-optimizer, a system of --list, or a problem of your own."
     kind = PROBLEMS.name_of(preset.problem)
     values = {"problem": preset.problem} | {name: getattr(preset, name) for name in _GROUPS}
     # Without a prefix, so options are called `--window`, and errors of their checks are reported in one
     # sentence.
     bare = tyro.conf.arg(name="")
     fields = [
-        ("run_dir", Annotated[Path, tyro.conf.arg(help="Where configuration, metrics and checkpoints go.")]),
-        ("kind", Annotated[str, tyro.conf.arg(name="problem", help=about)], _default(kind)),
+        ("run_dir", Annotated[Path, tyro.conf.arg(help=_RUN_DIR, metavar="RUN_DIR")]),
+        ("kind", Annotated[str, tyro.conf.arg(name="problem", help=_KIND)], _default(kind)),
         *((n, Annotated[type(value), bare], _default(value)) for n, value in values.items()),
         ("launch", Annotated[Launch, bare], _default(Launch())),
     ]

@@ -22,8 +22,8 @@ optimizer as Python, and writes both to DIR/tuned, with a picture.
 
   lopt-tune tunable-digits-mlp --tune learning_rate,momentum --run-dir runs/rate
 
-`lopt-tune TASK --help` shows every option; `lopt-train --list` shows the tasks. --surface N draws the loss
-over N x N values where two numbers are tuned (default 12; 0: no surface).
+`lopt-tune TASK --help` shows the main options, and --help-all every option; `lopt-train --list` shows the
+tasks. --surface N draws the loss over N x N values where two numbers are tuned (default 12; 0: no surface).
 """
 _ABOUT = "Tune hyperparameters of the training of a task; a run directory that holds a checkpoint is resumed."
 _FOLDER = "tuned"
@@ -74,9 +74,10 @@ def _first_option(arguments: Sequence[str]) -> int:
 def _finish(run_dir: Path, steps: int, surface: int) -> int:
     """Publish the best values of a run that is done, and draw how it came there."""
     from ..host.processes import is_main
-    from ..runs.checkpoints import CheckpointError, steps_in
+    from ..runs.checkpoints import CheckpointError
     from ..runs.directory import RunDirectory
     from ..runs.export import export_run
+    from ..runs.files import steps_in
     from .tuned_picture import draw
 
     directory = RunDirectory(run_dir)

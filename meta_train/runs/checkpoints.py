@@ -20,6 +20,7 @@ import orbax.checkpoint as ocp
 from ..host.checksums import damage, has_checksums, write_checksums
 from ..host.processes import from_main, is_main
 from ..population.step import MetaState
+from .files import steps_in
 from .literal_path import literal
 from .lost_checkpoints import mark
 
@@ -193,14 +194,6 @@ def _options(keep_last: int, keep_hours: float, before_commit: Callable[[], None
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=before_commit),
     )
-
-
-def steps_in(directory: Path) -> list[int]:
-    """Return the meta-steps of the checkpoints in a directory, ascending."""
-    if not directory.is_dir():
-        return []
-    names = (path.name for path in directory.iterdir())
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from ..config.json_form import run_to_json
 from ..config.run import Run
 from ..host.files import is_run_id, read_object, read_whole, write_whole
 from ..host.provenance import provenance
-from .checkpoints import steps_in
+from .files import steps_in
 from .lock import holder, open_lock, this_process
 from .lost_checkpoints import are_lost, mark
 from .stored_theta import read_about

@@ -9,7 +9,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from ..host.checksums import damage
-from .checkpoints import SCORE, CheckpointError, reason, shape_of, steps_in
+from .checkpoints import SCORE, CheckpointError, reason, shape_of
+from .files import steps_in
 from .literal_path import literal
 
 

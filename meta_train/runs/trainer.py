@@ -15,7 +15,7 @@ from ..host.processes import any_of, is_main
 from ..host.robustness import Watch
 from ..host.timing import Clock
 from ..population.step import init_run, make_meta_step
-from ..trackers.metrics import INNER_STEPS, VALID_OBJECTIVE, grouped
+from ..trackers.metrics import INNER_STEPS, SECONDS, VALID_OBJECTIVE, grouped
 from ..trackers.values import Value
 from .checkpoints import Checkpoints
 from .directory import RunDirectory
@@ -112,7 +112,7 @@ class Trainer:
             CheckpointError: if a checkpoint can't be written.
         """
         if self.meta_step == 0:
-            yield Record(0, self._evaluate())
+            yield Record(0, self._evaluate() | {SECONDS.name: self._seconds()})
         pending: _Call | None = None
         while True:
             stopping, save = any_of((stop(), self._save_due()))
@@ -155,7 +155,12 @@ class Trainer:
         self._watch.see(call.meta_step, call.count, values)
         found: dict[str, Value] = {**values, INNER_STEPS.name: float(call.meta_step * self._inner_steps)}
         found |= self._clock.read(call.meta_step, call.count)
-        return Record(call.meta_step, grouped(found) | (self._evaluate() if validate else {}))
+        values = grouped(found) | (self._evaluate() if validate else {})
+        return Record(call.meta_step, values | {SECONDS.name: self._seconds()})
+
+    def _seconds(self) -> float:
+        """Return the seconds since the run began, over all its sessions."""
+        return round(time.monotonic() - self._began, 1)
 
     def _evaluate(self) -> dict[str, Value]:
         """Evaluate the current theta; this does not count as time for inner steps."""
@@ -174,7 +179,7 @@ class Trainer:
 
     def _save(self) -> None:
         with self._clock.aside("checkpoint_seconds"):
-            about = {"id": self._run_id, "seconds": round(time.monotonic() - self._began, 1)}
+            about = {"id": self._run_id, "seconds": self._seconds()}
             self._checkpoints.save(self.meta_step, self._state, self._particles, about, self._valid)
         if self._is_best() and self._valid is not None:
             self._best = self._valid

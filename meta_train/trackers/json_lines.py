@@ -67,14 +67,28 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Value]]]:
     """
     with _open(path) as file:
         for number, line in enumerate(file, 1):
-            record = _parse(line)
-            if record is None:
-                continue
             try:
-                step = record.pop(_STEP)
-                yield step, from_json(record)
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                record = read_record(line)
+            except UsageError as error:
                 raise UsageError(f"{path}, line {number}, is not a record of a run: {error}") from error
+            if record is not None:
+                yield record
+
+
+def read_record(line: bytes) -> tuple[int, dict[str, Value]] | None:
+    """Read a line written by `JsonLines`; None for one that was cut short.
+
+    Raises:
+        UsageError: for a complete line that is not a record.
+    """
+    record = _parse(line)
+    if record is None:
+        return None
+    try:
+        step = record.pop(_STEP)
+        return step, from_json(record)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(str(error)) from error
 
 
 def _open(path: Path) -> IO[bytes]:

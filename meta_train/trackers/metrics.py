@@ -143,6 +143,11 @@ CHECKPOINT_SECONDS = _row(
     unit="seconds",
 )
 _row("time/validation_seconds", "time that the last validation and its probes took", unit="seconds")
+SECONDS = _row(
+    "time/seconds",
+    "time since the run began, over all its sessions, with compilations and validations",
+    unit="seconds",
+)
 ETA_SECONDS = _row("time/eta_seconds", "time to the last meta-step, at the current rate", unit="seconds")
 DIVERGED = _row(
     "robust/diverged",

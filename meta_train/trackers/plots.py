@@ -6,6 +6,8 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
+from lopt import plain
+
 from .values import Curves
 
 if TYPE_CHECKING:
@@ -21,6 +23,18 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def in_figure(text: object, most: int = 48) -> str:
+    """Return text that matplotlib shows literally: no formulas, and not hidden from legends.
+
+    Args:
+        text: any text.
+        most: number of characters to keep; longer names would leave no room for the curves.
+    """
+    line = plain(text, most).replace("$", r"\$")
+    # Legends leave out labels that begin with an underscore.
+    return f" {line}" if line.startswith("_") else line
 
 
 def tidy(axes: Any) -> None:

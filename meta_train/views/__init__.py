@@ -1,0 +1,1 @@
+"""Runs drawn: on the terminal, as a figure, as a page."""
