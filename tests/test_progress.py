@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.control import Control
 
 from meta_train import Curves, Histogram, ProgressBar
+from meta_train.host.compile_times import keep_seconds_to_compile, seconds_to_compile
 
 FACTS = {
     "meta/loss": 0.41234,
@@ -85,11 +86,11 @@ def make(clock, monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     opened = []
 
-    def bar(total=10_000, done=0, width=80, terminal=True, encoding="utf-8"):
+    def bar(total=10_000, done=0, width=80, terminal=True, encoding="utf-8", compiling=None):
         file = Terminal(width, encoding) if terminal else io.StringIO()
         clocks = {"get_time": clock.seconds, "get_datetime": clock.date}
         console = Console(file=file, width=width, height=24, color_system="standard", **clocks)
-        opened.append(ProgressBar(total, done, console))
+        opened.append(ProgressBar(total, done, console, compiling))
         if terminal:
             file.redraw = lambda: console.print(Control())
         return opened[-1], file
@@ -244,6 +245,22 @@ def test_until_the_first_meta_step_it_says_that_it_compiles(make, clock):
     bar.log(30, {"meta/loss": 1.0})
     bar.close()
     assert "compiling" not in "\n".join(terminal.screen())
+
+
+def test_how_long_compiling_took_the_last_time_is_told(make, clock, tmp_path):
+    assert seconds_to_compile(tmp_path, "a") is seconds_to_compile(None, "a") is None
+    for what, seconds in (("b", 3.0), ("a", 41.6), ("c", 9.0)):
+        keep_seconds_to_compile(tmp_path, what, seconds)
+    keep_seconds_to_compile(None, "a", 1.0)
+    seconds = seconds_to_compile(tmp_path, "a")
+    _, terminal = make(total=100, compiling=seconds)
+    clock.now = 12
+    terminal.redraw()
+    assert terminal.screen()[1] == "compiling ... about 42 s 0:00:12"
+    _, file = make(total=100, terminal=False, compiling=seconds)
+    assert file.getvalue() == "meta-step 0/100  compiling ... about 42 s\n"
+    (tmp_path / "lopt-compile-seconds.json").write_text('{"a": "x"}')
+    assert seconds_to_compile(tmp_path, "a") is None
 
 
 def test_the_trainers_eta_runs_down_and_ends_with_what_the_run_took(make, clock):

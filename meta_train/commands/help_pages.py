@@ -118,11 +118,10 @@ def _abouts(cls: type) -> dict[str, str]:
             body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]
         except (OSError, TypeError, SyntaxError):
             continue  # a class without a source file
-        lines = list(ast.iter_child_nodes(body))
-        for field, below in itertools.pairwise(lines):
-            is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
-                found[field.target.id] = " ".join(str(below.value.value).split())
+        for field, below in itertools.pairwise(ast.iter_child_nodes(body)):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
     return found
 
 
@@ -172,7 +171,7 @@ def _wrapped(text: str, width: int) -> Iterator[str]:
             yield from [""] if not filled else ()
 
 
-def _wrap(text: str, width: int, **options: str) -> list[str]:
+def _wrap(text: str, width: int, **options: Any) -> list[str]:
     """Wrap text, without breaking names at their hyphens."""
     return textwrap.wrap(text, width, break_on_hyphens=False, **options)
 

@@ -8,9 +8,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..host.usage import USAGE_ERRORS
 from .help_pages import parser_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 _ABOUT = """Look at runs: what they are, how far they are, and which is better.
 
@@ -25,6 +29,8 @@ A run that trains meanwhile is not disturbed; it may train on another machine, o
 """
 _WIDE = 160
 """Columns where there is no terminal."""
+_CURVES = 100
+"""Columns of a curve at most."""
 _FORMATS = ("table", "csv", "json")
 
 
@@ -105,7 +111,7 @@ def _list(given: argparse.Namespace) -> int:
         if one.why:
             from lopt import plain
 
-            print(plain(f"{name} is damaged: {one.why}", 1000))
+            print(plain(f"{name}: {one.why}", 1000))
     return 0
 
 
@@ -131,8 +137,8 @@ def _show(given: argparse.Namespace) -> int:
         print(run_tables.as_json(facts | {"newest": history.last(), "records": history.rows()}))
         return 0
     console = _console()
-    curves = run_view.curve_lines(history, console.width, 8, _is_ascii(console))
-    parts = [run_view.state_line(one, str(given.run_dir)), *curves]
+    curves = run_view.curve_lines(history, min(console.width, _CURVES), 8, _is_ascii(console))
+    parts: list[RenderableType] = [run_view.state_line(one, str(given.run_dir)), *curves]
     if history.steps:
         parts.append(run_view.numbers_table(history, console.width))
     parts += [run_view.settings_table(settings)] if settings else []
@@ -221,7 +227,7 @@ def _agreed(much: str) -> bool:
     return answer in ("y", "yes")
 
 
-def _console():
+def _console() -> Console:
     from rich.console import Console
 
     width = None
@@ -233,5 +239,5 @@ def _console():
     return Console(width=width, highlight=False)
 
 
-def _is_ascii(console) -> bool:
+def _is_ascii(console: Console) -> bool:
     return not (console.encoding or "").lower().startswith("utf")

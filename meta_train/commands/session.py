@@ -17,6 +17,8 @@ from lopt import plain
 from ..config.json_form import encode
 from ..config.options import Options
 from ..config.run import Run
+from ..estimators import ESTIMATORS
+from ..host.compile_times import keep_seconds_to_compile, seconds_to_compile
 from ..host.compiled_programs import keep_compiled_programs
 from ..host.cores import usable_cores
 from ..host.imports import import_all
@@ -34,6 +36,7 @@ from ..runs.parts import Parts, build
 from ..runs.trainer import Trainer
 from ..trackers.base import NoTracker, Several, Tracker
 from ..trackers.json_lines import JsonLines
+from ..trackers.metrics import LOSS
 from ..trackers.progress import ProgressBar
 from ..trackers.wandb import WandB, WandBOptions
 from .farewell import again, farewell
@@ -90,7 +93,7 @@ def run(options: Options, run_dir: Path, launch: Launch, line: str) -> int:
                     raise
                 return fail(error)
             try:
-                _train(trainer, tracker, stop)
+                _train(run, trainer, tracker, stop)
                 return _end(run, trainer, tracker, directory, launch, line)
             except DivergedError as error:
                 return fail(error)
@@ -170,8 +173,15 @@ def _tracker(run: Run, directory: RunDirectory, done: int, run_id: str) -> Track
         )
     if run.show.progress:
         # Last, because a display drawn before another tracker fails would stay on the screen.
-        trackers.append(ProgressBar(run.loop.steps, done))
+        seconds = seconds_to_compile(jax.config.jax_compilation_cache_dir, _program(run))
+        trackers.append(ProgressBar(run.loop.steps, done, compiling=seconds))
     return Several(trackers)
+
+
+def _program(run: Run) -> str:
+    """Return a description of what a run compiles."""
+    estimator, shape = run.method.estimator, (run.problem, run.method.particles)
+    return plain(f"{ESTIMATORS.name_of(estimator)} {estimator.window} {shape}", 1000)
 
 
 def wandb_options(run: Run, directory: RunDirectory) -> WandBOptions:
@@ -200,10 +210,15 @@ def theta_kind(run: Run) -> str:
     return "optimizer" if isinstance(run.problem, LearnedOptimizerTraining) else "theta"
 
 
-def _train(trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
+def _train(run: Run, trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> None:
+    began: float | None = time.monotonic()
     try:
         for record in trainer.records(stop):
             tracker.log(record.meta_step, record.values)
+            if began is not None and LOSS.name in record.values:
+                cache = jax.config.jax_compilation_cache_dir if is_main() else None
+                keep_seconds_to_compile(cache, _program(run), time.monotonic() - began)
+                began = None
         trainer.close()
     except BaseException:
         tracker.close()

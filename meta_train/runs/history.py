@@ -89,9 +89,17 @@ class History:
         ]
 
     def frame(self) -> pandas.DataFrame:
-        """Return `rows` as a data frame; pandas must be installed."""
-        import pandas
+        """Return `rows` as a data frame.
 
+        Raises:
+            UsageError: if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "a data frame needs pandas (pip install pandas); rows() needs nothing"
+            ) from error
         return pandas.DataFrame(self.rows())
 
     def _filled(self, name: str) -> Iterator[float]:

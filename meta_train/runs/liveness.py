@@ -7,7 +7,6 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from ..host.files import read_object
 
@@ -30,7 +29,7 @@ def is_running(run_dir: Path) -> bool:
     pid, host = who.get("pid"), who.get("host")
     if isinstance(host, str) and host not in ("", socket.gethostname()):
         return time.time() - last_change(run_dir) < FRESH
-    if not _is_number(pid):
+    if type(pid) is not int or not 0 < pid < 2**31:
         return _is_locked(lock, None) or False
     locked = _is_locked(lock, pid)
     return _exists(pid) if locked is None else locked
@@ -73,10 +72,6 @@ def _exists(pid: int) -> bool:
     except OSError:
         return True  # another user's
     return True
-
-
-def _is_number(pid: Any) -> bool:
-    return type(pid) is int and 0 < pid < 2**31
 
 
 def _number(text: str) -> int | None:

@@ -33,13 +33,17 @@ class ProgressBar(Tracker):
         total: meta-steps of the whole run.
         done: meta-steps done already.
         console: the output, and its clocks; default: standard error.
+        compiling: seconds that compiling took the last time, if that is known.
     """
 
-    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self, total: int, done: int = 0, console: Console | None = None, compiling: float | None = None
+    ) -> None:
         self._console = console or Console(stderr=True)
         # Fixed, because a console may follow sys.stderr, which is about to be redirected to the console.
         self._console.file = self._console.file
         self._facts = _Facts(total, done, self._console)
+        self._facts.about = "" if compiling is None else f" about {max(1, round(compiling))} s"
         self._printed: int | None = None
         self._printed_at = -math.inf
         self._plain = not self._console.is_interactive
@@ -47,7 +51,7 @@ class ProgressBar(Tracker):
         if not self._plain:
             self._draw()
         elif self._facts.compiling:
-            self._print(f"meta-step {done:,}/{total:,}  compiling ...")
+            self._print(f"meta-step {done:,}/{total:,}  compiling ...{self._facts.about}")
 
     def log(self, step: int, values: Values) -> None:
         """Process a record; without a terminal, print a line if one is due."""
@@ -95,7 +99,7 @@ class _Facts:
         self.heard = False
         self.losses: tuple[float, ...] = ()
         self.losses_seen = 0
-        self.saved = ""
+        self.saved = self.about = ""
         self._done = done
         self._values: dict[str, float] = {}
         self._now, self._date = console.get_time, console.get_datetime
@@ -196,7 +200,7 @@ class _Lines:
     def _training(self, width: int, wide: bool, ascii_only: bool) -> Text:
         facts, history = self._facts, self._facts.losses
         if facts.compiling:
-            return Text(f"compiling ... {facts.elapsed()}")
+            return Text(f"compiling ...{facts.about} {facts.elapsed()}")
         loss = _cell("meta-loss" if wide else "loss", facts.get(metrics.LOSS.name), figure, 8)
         speed = _cell("", facts.get(metrics.SPEED.name), count, -6)
         speed += (" inner steps/s" if wide else " steps/s") if speed.strip() else ""

@@ -128,10 +128,14 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {n: json.dumps(x) if isinstance(x, (list, dict)) else x for n, x in row.items() if x is not None}
-        )
+        writer.writerow({name: _cell(value) for name, value in row.items() if value is not None})
     return text.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return json.dumps(value)
+    return plain(value, 4000) if isinstance(value, str) else value
 
 
 def as_json(value: Any) -> str:
