@@ -158,8 +158,8 @@ def test_all_tasks_together_have_a_row_per_optimizer_but_the_reference(results):
     table = overall_table(results)
     assert table.header == (
         "optimizer", "tasks won", "won on final loss", "speed-up", "speed-up in seconds",
-        "final loss, how many times lower", "chance that a run is better",
-        "worst task (how many times lower)", "runs that diverged", "as good as the best of k trials",
+        "times lower in final loss", "chance that a run is better",
+        "worst task (times lower in loss)", "runs that diverged", "matches the best of k trials",
     )  # fmt: skip
     # Speed-ups 2, 3, 1, never; the ratio is 2.5 on the first task and 0 on the second; of three rates, all
     # are matched on the first and none on the second.

@@ -306,7 +306,7 @@ def test_a_comparison_is_one_picture_and_one_page_whatever_runs_are_called(tmp_p
     page = (tmp_path / "out" / "compare.html").read_text()
     assert re.findall(r"<(?:script|b)\b", page) == []
     assert not re.search(r"(?:src|href)=\"(?!data:)|url\(|@import", page)
-    assert "The objectives are not of the same thing: --task differ" in page
+    assert "The objectives are not of the same thing: <code>--task</code> differ" in page
     assert "is ahead" in output
     status, output, _ = call("compare", *paths, "--format", "json")
     assert json.loads(output)["ahead"]["inner_steps"][-1]["leader"] == names[1]

@@ -198,12 +198,12 @@ def _protocol(results: Results) -> str:
   times, for a fixed set of tasks; with few seeds they are somewhat too narrow. Performance profiles show the
   share of runs that reach at least each score; runs that never reach the target are beyond the left edge;
   with many optimizers, untuned baselines are left out there.
-* **Tasks won, worst task.** By the mean training loss over horizon and seeds; "how many times lower" is
+* **Tasks won, worst task.** By the mean training loss over horizon and seeds; "times lower" is
   {reference}'s loss over the optimizer's, below 1 where {reference} is better. Won on final loss: by the
   final training loss.
 * **Chance that a run is better.** The share of pairs of seeds in which a run's mean training loss is below
   that of a run of {reference} on the same task, averaged over tasks; ties count half.
-* **As good as the best of k trials.** The largest number of learning rates, drawn at random from
+* **Matches the best of k trials.** The largest number of learning rates, drawn at random from
   {reference}'s grid, of which the best has an expected mean training loss no lower than the optimizer's: the
   amount of tuning of {reference} that the optimizer is worth. A rate that diverged counts as the worst that
   did not. The tables show the median over tasks, the lower one of two."""

@@ -180,7 +180,7 @@ def _compare(given: argparse.Namespace) -> int:
     picture.write_bytes(png)
     page.write_text(comparison_views.comparison_page(found, png), encoding="utf-8")
     console = _console()
-    print("\n".join(plain(line, 1000) for line in comparison_views.verdict(found)))
+    print("\n".join(plain("".join(line), 1000) for line in comparison_views.verdict(found)))
     rows, differences = comparison_views.run_rows(found), comparison_views.difference_rows(found)
     run_tables.print_all(
         console, run_tables.pairs_table(comparison_views.RUN_HEADER, rows, numbers=(3, 4, 5, 6))

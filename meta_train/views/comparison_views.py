@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..runs.comparison import MEASURES, Comparison, Stretch
 from ..trackers.figures import count, duration, figure
 from ..trackers.plots import in_figure, new_figure, tidy
-from .pages import embedded, escaped, page, table
+from .pages import Name, embedded, escaped, page, prose, table
 from .run_view import shown
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8C6D31")
@@ -44,39 +44,39 @@ def comparison_png(found: Comparison) -> bytes:
     return content.getvalue()
 
 
-def verdict(found: Comparison) -> list[str]:
-    """Return in sentences which run has the best validation, and who is ahead where."""
-    said = []
+def verdict(found: Comparison) -> list[tuple[str, ...]]:
+    """Return in sentences, of words and names, which run has the best validation, and who is ahead where."""
+    said: list[tuple[str, ...]] = []
     scored = {name: one.best for name, one in found.runs.items() if one.best is not None}
     if scored:
         best = min(scored, key=lambda name: scored[name])
-        others = ", ".join(f"{name} {figure(value)}" for name, value in scored.items() if name != best)
-        said.append(
-            f"{best} has the best validation, {figure(scored[best])}" + (f"; {others}." if others else ".")
-        )
+        others = [
+            piece
+            for name, value in scored.items()
+            if name != best
+            for piece in ("; ", Name(name), f" {figure(value)}")
+        ]
+        said.append((Name(best), f" has the best validation, {figure(scored[best])}", *others, "."))
     else:
-        said.append("No run has been validated.")
+        said.append(("No run has been validated.",))
     if found.unlike:
-        said.append(
-            f"The objectives are not of the same thing: {', '.join(found.unlike)} differ, on which the "
-            "validation depends."
-        )
+        flags = [piece for flag in found.unlike for piece in (", ", Name(flag))][1:]
+        end = " differ, on which the validation depends."
+        said.append(("The objectives are not of the same thing: ", *flags, end))
     for axis, stretches in found.ahead.items():
         if stretches:
-            parts = [_told(one, axis) for one in stretches]
-            said.append(f"Over {_AXES[axis]}: {_first_and_last(parts)}.")
+            said.append((f"Over {_AXES[axis]}: ", *_last_of(stretches, axis), "."))
     return said
 
 
-def _first_and_last(parts: Sequence[str], most: int = 5) -> str:
-    """Join the parts; of many, only the last ones."""
-    left_out = len(parts) - most
-    return "; ".join(parts if left_out <= 0 else [f"{left_out} earlier changes", *parts[-most:]])
-
-
-def _told(one: Stretch, axis: str) -> str:
-    who = "equal" if one.leader == "equal" else f"{one.leader} is ahead"
-    return f"{who} from {_place(one.start, axis)} to {_place(one.end, axis)}"
+def _last_of(stretches: Sequence[Stretch], axis: str, most: int = 5) -> list[str]:
+    """Tell of the stretches; of many, only of the last ones."""
+    left_out = max(0, len(stretches) - most)
+    told = [f"{left_out} earlier changes; "] if left_out else []
+    for one in stretches[left_out:]:
+        where = f"from {_place(one.start, axis)} to {_place(one.end, axis)}; "
+        told += [f"equal {where}"] if one.leader == "equal" else [Name(one.leader), f" is ahead {where}"]
+    return [*told[:-1], told[-1].removesuffix("; ")]
 
 
 def _place(value: float, axis: str) -> str:
@@ -131,8 +131,8 @@ def comparison_page(found: Comparison, png: bytes) -> str:
     ]
     title = "Runs: " + ", ".join(found.runs)
     body = [
-        f"<h1>{escaped(title, 200)}</h1>\n<p><strong>{escaped(first)}</strong></p>\n",
-        *(f"<p>{escaped(sentence)}</p>\n" for sentence in more),
+        f"<h1>{escaped(title, 200)}</h1>\n<p><strong>{prose(first)}</strong></p>\n",
+        *(f"<p>{prose(sentence)}</p>\n" for sentence in more),
         embedded(png, "Validations and meta-losses of the runs") + "\n",
         "<h2>Runs</h2>\n" + table(RUN_HEADER, run_rows(found), text=3),
         "<h2>Who is ahead</h2>\n<p>By the best validation so far, as far as all runs were validated.</p>\n",

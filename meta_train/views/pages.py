@@ -21,6 +21,8 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; 
 body { overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; margin: 1.2rem 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
+h1 + p { font-size: 1.15rem; }
+ul { padding-left: 1.3rem; }
 .wide {
   display: block; overflow-x: auto; margin: 1rem 0; padding-bottom: .3rem; scrollbar-width: thin;
   background:
@@ -32,7 +34,7 @@ h2 { font-size: 1.25rem; margin: 2.4rem 0 .6rem; padding-top: .8rem; border-top:
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { text-align: left; vertical-align: bottom; white-space: normal; overflow-wrap: normal; }
-th { font-weight: 600; border-bottom-width: 2px; }
+th { font-weight: 600; border-bottom-width: 2px; min-width: 4.5rem; }
 td { vertical-align: top; }
 td:first-child, th:first-child { padding-left: 0; white-space: normal; min-width: 8rem; }
 .number { text-align: right; }
@@ -78,6 +80,18 @@ def escaped(text: object, most: int = 1000) -> str:
         most: number of characters to keep.
     """
     return html.escape(plain(text, most))
+
+
+class Name(str):
+    """A name within a sentence, which is set off from the words around it."""
+
+
+def prose(sentence: Sequence[str]) -> str:
+    """Return words and names as HTML that shows them literally."""
+    return "".join(
+        f"<code>{escaped(piece)}</code>" if isinstance(piece, Name) else html.escape(piece)
+        for piece in sentence
+    )
 
 
 def embedded(png: bytes, description: str) -> str:
