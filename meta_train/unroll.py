@@ -139,19 +139,47 @@ def complete(
     """
     if longest == window:
         return advance(dynamics, objective, theta, episode, window, key, rematerialise)
+    ended, got = by_window(dynamics, objective, theta, episode, window, longest, key, rematerialise)
+    windows = (ended.age - episode.age) // window
+    return ended, Window(jnp.sum(got.objective), jnp.sum(got.loss) / windows.astype(got.loss.dtype))
 
-    def next_window(now: Episode, key: Array) -> tuple[Episode, tuple[Array, Array]]:
+
+def by_window(
+    dynamics: Dynamics,
+    objective: Objective,
+    theta: Theta,
+    episode: Episode,
+    window: int,
+    longest: int,
+    key: Key[Array, ""],
+    rematerialise: bool = False,
+) -> tuple[Episode, Window]:
+    """Advance an episode to its end, and return the results of each window.
+
+    Args:
+        dynamics: as for `complete`, like all others.
+        objective: the objective of the episode.
+        theta: the meta-parameters.
+        episode: the episode to continue; not finished.
+        window: steps per window.
+        longest: the largest possible number of remaining steps; a multiple of `window`.
+        key: the episode's PRNG key.
+        rematerialise: for reverse-mode derivatives, store only the states.
+
+    Returns:
+        The episode at its end, and the windows' results, stacked [longest / window]; zeros after the end.
+    """
+
+    def next_window(now: Episode, key: Array) -> tuple[Episode, Window]:
         over = finished(now)
         # Discarded windows restart from `episode`: beyond the end, a derivative might not be finite.
         source = jax.tree.map(lambda first, x: jnp.where(over, first, x), episode, now)
         ahead, got = advance(dynamics, objective, theta, source, window, key, rematerialise)
         now = jax.tree.map(lambda old, new: jnp.where(over, old, new), now, ahead)
-        return now, (jnp.where(over, 0, got.objective), jnp.where(over, 0, got.loss))
+        return now, Window(jnp.where(over, 0, got.objective), jnp.where(over, 0, got.loss))
 
     body = jax.checkpoint(next_window, prevent_cse=False) if rematerialise else next_window
-    ended, (added, losses) = jax.lax.scan(body, episode, jax.random.split(key, longest // window))
-    windows = (ended.age - episode.age) // window
-    return ended, Window(jnp.sum(added), jnp.sum(losses) / windows.astype(losses.dtype))
+    return jax.lax.scan(body, episode, jax.random.split(key, longest // window))
 
 
 def run_episode(

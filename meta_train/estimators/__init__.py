@@ -16,6 +16,9 @@ from .pes import PES
 from .pes_analytic import PESAnalytic
 from .registry import ESTIMATORS, create_estimator, register
 from .rtrl import RTRL
+from .russian_roulette import RussianRoulette
+from .single_sample import SingleSample
+from .telescope import Telescope
 from .truncated_bptt import TruncatedBPTT
 from .truncated_es import TruncatedES
 from .uoro import UORO
@@ -40,6 +43,9 @@ __all__ = [
     "PESAnalytic",
     "PairState",
     "Perturbing",
+    "RussianRoulette",
+    "SingleSample",
+    "Telescope",
     "TruncatedBPTT",
     "TruncatedES",
     "create_estimator",
