@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
     from .per_tensor import Tensors
+    from .paced import Paced, PacedMuon, PacedNAdam
+    from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, locate, published, read_config, save
@@ -60,6 +62,9 @@ __all__ = [
     "MLPOptimizer",
     "MuonSTAR",
     "OptaxRule",
+    "Paced",
+    "PacedMuon",
+    "PacedNAdam",
     "PublishedOptimizerError",
     "TensorLSTM",
     "Tensors",

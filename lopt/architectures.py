@@ -12,6 +12,7 @@ from . import (  # noqa: F401  (each registers its rules)
     lstm,
     mlp_optimizer,
     muon_star,
+    paced,
     star,
     tensor_lstm,
     velo,

@@ -22,19 +22,16 @@ from .features import (
 )
 from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
-from .orthogonal import orthogonalise
-from .per_tensor import Tensors, overall_mean_square
+from .orthogonal import partly_orthogonal
+from .per_tensor import Tensors
 from .registry import register
-from .sizes import mean_square, means, rms, sqrt
+from .sizes import means, sqrt
+from .units import TINY, initial_units, known_units
 
 MOST_CORRECTION = 0.3
 """Bound of the learned correction: of its |log magnitude|, and of its size relative to the nominal step."""
 MOST_LOG_PACE = 2.0
 """Bound of the logarithm of a tensor's pace, which so lies between 1/7.4 and 7.4."""
-OTHERS_SHARE, MOST_FROM_OTHERS = 0.3, 10.0
-"""A tensor's unit includes this share of the mean square of all parameters, up to this many times its own."""
-FROM_ZERO = 1.6
-"""Unit of a tensor that starts at zero, relative to the size inferred from its first gradient."""
 SCHEDULE_POWER, SCHEDULE_FLOOR = 1.5, 0.02
 """The nominal schedule: (1 - t/T)^1.5 + 0.02."""
 SCHEDULE_GAIN = 2.0
@@ -47,8 +44,6 @@ SECOND_OFFSET = 0.391
 BLEND_OFFSET = 1.5
 """Offset of `blend`, which makes the share of Muon's step in a matrix's nominal step start at 0.82; the rest
 is Adam's."""
-TINY = 1e-18
-"""Sizes and gradients below this count as zero; its square is still a nonzero float32."""
 NUM_PACE_FEATURES = len(FRACTION_CENTRES) + 6
 
 
@@ -132,10 +127,7 @@ class MuonSTAR(LearnedOptimizer):
             ValueError: if the horizon is missing or not a whole number of at least 1.
         """
         tensors = Tensors(params, self.layout)
-        own = tensors.gather(tensors.map(lambda layout, param: mean_square(param), tensors.params), 1)[:, 0]
-        unit = jnp.sqrt(
-            own + OTHERS_SHARE * jnp.minimum(overall_mean_square(own, tensors.sizes), MOST_FROM_OTHERS * own)
-        )
+        unit = initial_units(tensors)
         return MuonSTARState(
             count=jnp.zeros((), jnp.int32),
             horizon=checked_horizon(horizon, "MuonSTAR"),
@@ -181,7 +173,7 @@ class MuonSTAR(LearnedOptimizer):
             return -rate * jnp.exp(pace) * scale * step, moments, cosine
 
         tensors = Tensors(params, self.layout, grads)
-        scale = jnp.where(state.scale > 0, state.scale, FROM_ZERO * _sizes_from_gradients(tensors))
+        scale = known_units(state.scale, tensors)
         results = tensors.map(
             rule,
             tensors.grads,
@@ -210,33 +202,7 @@ def _nominal(
     adam = ahead / (sqrt(moments.second / (1 - decays.second**steps)) + 1e-8)
     if not layout.is_matrix(grad.shape):
         return adam
-    orthogonal = orthogonalise(ahead, layout)
-    size = jnp.minimum(rms(adam), 1.0)
-    return share * size * orthogonal / (rms(orthogonal) + 1e-8) + (1 - share) * adam
-
-
-def _sizes_from_gradients(tensors: Tensors) -> Float[Array, " tensors"]:
-    """Return the size at which each tensor would affect the loss as much as the others do.
-
-    To first order, a tensor's effect on the loss is its size times its gradient's. The result is at most the
-    size of all parameters, which also replaces it if the others have no gradient. For a tensor without a
-    gradient it is 0.
-    """
-    squares = tensors.gather(
-        tensors.map(
-            lambda layout, param, grad: jnp.stack(means([jnp.square(param), jnp.square(grad)])),
-            tensors.params,
-            tensors.grads,
-        ),
-        2,
-    )
-    size, slope = squares[:, 0], squares[:, 1]
-    number = jnp.maximum(jnp.sum((size > 0).astype(jnp.float32)), 1.0)
-    products = sqrt(jnp.sum(size * slope) / number)
-    overall = sqrt(overall_mean_square(size, tensors.sizes))
-    slope = sqrt(slope)
-    told = jnp.where(products > TINY, jnp.minimum(products / slope, overall), overall)
-    return jnp.where(slope > TINY, told, 0.0)
+    return partly_orthogonal(adam, ahead, share, layout)
 
 
 def _pace_features(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .layout import Layout
 from .placement import divided_like, gathered
-from .sizes import sqrt
+from .sizes import rms, sqrt
 
 Tensor = Float[Array, "..."]
 
@@ -40,6 +40,22 @@ def orthogonalise(tensor: Tensor, layout: Layout, iterations: int = 5) -> Tensor
     x = newton_schulz(x / sqrt(jnp.sum(jnp.square(x))), iterations)
     back = [order.index(axis) for axis in range(tensor.ndim)]
     return divided_like(jnp.transpose(x.reshape(moved.shape), back), tensor)
+
+
+def partly_orthogonal(
+    adam: Tensor, ahead: Tensor, share: Float[Array, ""], layout: Layout
+) -> Float[Array, "..."]:
+    """Return a matrix's step: a share of Muon's direction with the size of Adam's step, and the rest Adam's.
+
+    Args:
+        adam: Adam's step.
+        ahead: what is made orthogonal: a bias-corrected average of the gradient.
+        share: of Muon's direction, from 0 to 1.
+        layout: assigns every axis to inputs or outputs.
+    """
+    orthogonal = orthogonalise(ahead, layout)
+    size = jnp.minimum(rms(adam), 1.0)
+    return share * size * orthogonal / (rms(orthogonal) + 1e-8) + (1 - share) * adam
 
 
 def newton_schulz(matrix: Float[Array, "rows cols"], iterations: int = 5) -> Float[Array, "rows cols"]:

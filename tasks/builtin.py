@@ -9,6 +9,7 @@ from . import (  # noqa: F401  (each registers its tasks)
     friedman,
     image_conv,
     image_mlp_shapes,
+    linear_model,
     procedural,
     tabular,
     teacher,

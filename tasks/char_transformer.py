@@ -36,6 +36,11 @@ class TransformerInstance(NamedTuple):
 
     depth: Int[Array, ""]
     initial_scale: Float[Array, ""]
+    """Factor of the kernels at the start."""
+    embedding_scale: Float[Array, ""]
+    """Factor of the embeddings of symbols and positions at the start."""
+    head_scale: Float[Array, ""]
+    """Further factor of the output layer's kernel."""
 
 
 class CharTransformer(Task):
@@ -54,26 +59,36 @@ class CharTransformer(Task):
     text: Text
     depths: tuple[int, int] = struct.field(pytree_node=False, default=(1, 1))
     initial_scales: tuple[float, float] = struct.field(pytree_node=False, default=(1.0, 1.0))
+    embedding_scales: tuple[float, float] = struct.field(pytree_node=False, default=(1.0, 1.0))
+    head_scales: tuple[float, float] = struct.field(pytree_node=False, default=(1.0, 1.0))
     features: int = struct.field(pytree_node=False, default=32)
     heads: int = struct.field(pytree_node=False, default=2)
     length: int = struct.field(pytree_node=False, default=24)
     batch_size: int = struct.field(pytree_node=False, default=16)
 
     def __post_init__(self) -> None:
-        check_ranges(depths=self.depths, initial_scales=self.initial_scales)
+        check_ranges(
+            depths=self.depths,
+            initial_scales=self.initial_scales,
+            embedding_scales=self.embedding_scales,
+            head_scales=self.head_scales,
+        )
         if self.features % self.heads:
             raise UsageError(f"{self.heads} heads do not divide {self.features} features: give a divisor")
 
     def sample(self, key: Key[Array, ""]) -> TransformerInstance:
-        """Draw a member: depth uniformly, the scale log-uniformly."""
+        """Draw a member: depth uniformly, the scales log-uniformly."""
         depth_key, scale_key = jax.random.split(key)
+        embedding_key, head_key = (jax.random.fold_in(key, number) for number in (1, 2))
         return TransformerInstance(
             depth=jax.random.randint(depth_key, (), self.depths[0], self.depths[1] + 1),
             initial_scale=log_uniform(scale_key, *self.initial_scales),
+            embedding_scale=log_uniform(embedding_key, *self.embedding_scales),
+            head_scale=log_uniform(head_key, *self.head_scales),
         )
 
     def init(self, instance: TransformerInstance, key: Key[Array, ""]) -> Layers:
-        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
+        """Draw truncated normal kernels and embeddings times their scales; biases start at zero."""
         features = self.features
         norm = {"scale": (features,), "bias": (features,)}
         shapes: Shapes = {
@@ -95,6 +110,9 @@ class CharTransformer(Task):
         for layer in layers.values():
             if "kernel" in layer:
                 layer["kernel"] *= instance.initial_scale
+            if "embedding" in layer:
+                layer["embedding"] *= instance.embedding_scale
+        layers["output"]["kernel"] *= instance.head_scale
         return layers
 
     def batch(self, instance: TransformerInstance, key: Key[Array, ""], split: Split) -> Batch:
@@ -160,3 +178,13 @@ def char_transformer() -> Task:
 def char_transformer_family() -> Task:
     """One or two layers of attention, with a drawn initial scale."""
     return CharTransformer(load_text(), depths=(1, 2), initial_scales=(0.8, 1.25))
+
+
+@register("char-transformer-starts-family")
+def char_transformer_starts_family() -> Task:
+    """One layer of attention; embeddings start at sizes from 0.02 to 1, the head up to ten times smaller.
+
+    Implementations differ that much: 0.02 in GPT-2, 1 in PyTorch's `nn.Embedding`.
+    """
+    # An embedding of 32 features is drawn with a standard deviation of 0.155.
+    return CharTransformer(load_text(), embedding_scales=(0.13, 6.5), head_scales=(0.1, 1.0))

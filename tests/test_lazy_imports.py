@@ -101,7 +101,8 @@ def test_the_registry_of_architectures_is_whole_whoever_asks(program):
     names = json.loads(run(f"{program}\nimport json; print(json.dumps(sorted(names)))"))
     assert names == [
         "adafactor-mlp", "celo", "celo-adam", "celo2", "celo2-base", "coordinatewise-lstm",
-        "hierarchical-rnn", "learnable-adam", "learnable-nadamw", "learnable-sgd", "mlp", "muon-star", "star",
+        "hierarchical-rnn", "learnable-adam", "learnable-nadamw", "learnable-sgd", "mlp", "muon-star",
+        "paced-muon", "paced-nadam", "star",
         "tensor-lstm", "velo"
     ]  # fmt: skip
 
