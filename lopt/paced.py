@@ -21,17 +21,17 @@ from .registry import register
 from .sizes import means, sqrt
 from .units import TINY, initial_units, known_units
 
-INITIAL_DECAYS = (0.9, 0.95)
+INITIAL_DECAYS = (0.9, 0.97)
 """Decays of the averages of g and g^2 at the start of meta-training."""
-AGREEMENT_DECAYS = (0.6, 0.95)
+AGREEMENT_DECAYS = (0.75, 0.95)
 """Decays of the averages of the agreement; the pace follows the first."""
-START, GAIN, SHARPNESS, TARGET, LEAK = 0.3, 0.025, 8.0, -0.05, 0.003
+START, GAIN, SHARPNESS, TARGET, LEAK = 0.4, 0.04, 5.0, -0.06, 0.01
 """The controller at the start of meta-training: the pace of the first step; the largest change of a pace's
 logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of a pace's
 logarithm that is lost in a step."""
 MOST_LOG_PACE = 9.0
-SCHEDULE_POWER, SCHEDULE_FLOOR = 1.4, 0.02
-"""The nominal schedule: (1 - t/T)^1.4 + 0.02."""
+SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
+"""The nominal schedule: (1 - t/T)^1.3 + 0.02."""
 BLEND_OFFSET = 1.5
 """Makes the share of Muon's direction start at 0.82."""
 NUM_TENSOR_FEATURES = 6
@@ -81,7 +81,7 @@ class Paced(LearnedOptimizer):
 
     With a nominal direction a, the unit S of a tensor and the fraction t/T of the run:
 
-        update = -step_scale S (max(1 - t/T, 0)^1.4 + 0.02) exp(2 (c + w . f(t/T))) exp(r + tanh(q1)) a
+        update = -step_scale S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f(t/T))) exp(r + tanh(q1)) a
         r <- (1 - leak) r + gain tanh(sharpness (h - target) + 2 q0)
 
     r is the logarithm of the tensor's pace. h is an average of the cosine between the gradient and the step
@@ -206,10 +206,10 @@ class PacedNAdam(Paced):
 
     stacks: ClassVar[bool] = False
 
-    step_scale: float = struct.field(pytree_node=False, default=0.15)
+    step_scale: float = struct.field(pytree_node=False, default=0.165)
 
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.15) -> Self:
+    def create(cls, key: Key[Array, ""], step_scale: float = 0.165) -> Self:
         """Draw the network's first layer; everything else starts at the nominal rule."""
         return cls(**_initial(key), step_scale=step_scale)
 
@@ -229,10 +229,10 @@ class PacedMuon(Paced):
     stacks: ClassVar[bool] = True
 
     blend: Float[Array, ""]
-    step_scale: float = struct.field(pytree_node=False, default=0.25)
+    step_scale: float = struct.field(pytree_node=False, default=0.21)
 
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.25) -> Self:
+    def create(cls, key: Key[Array, ""], step_scale: float = 0.21) -> Self:
         """Draw the network's first layer; everything else starts at the nominal rule."""
         return cls(**_initial(key), blend=jnp.zeros((), jnp.float32), step_scale=step_scale)
 
