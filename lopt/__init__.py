@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .muon_star import MuonSTAR
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
-    from .per_tensor import Tensors
     from .paced import Paced, PacedMuon, PacedNAdam
     from .per_tensor import Grouped, Tensors
     from .placement import zeros_like

@@ -99,7 +99,7 @@ def test_a_tensor_without_gradients_keeps_its_pace_until_it_has_some():
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
 def test_a_first_size_that_is_a_hundred_times_too_small_is_made_up_for(name):
-    """A linear function whose best weights are 1: from 0.001, fixed steps in units of the size would not arrive."""
+    """Weights of 0.001 that should be 1: fixed steps in units of their size would not arrive."""
     params, rule = {"w": jnp.full((8, 1), 1e-3)}, paced(name)
 
     def step(carry, _):
