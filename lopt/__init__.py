@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
     from .paced import Paced, PacedMuon, PacedNAdam
-    from .per_tensor import Grouped, Tensors
+    from .per_tensor import Tensors
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, locate, published, read_config, save

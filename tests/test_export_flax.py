@@ -12,7 +12,7 @@ from flax.training.train_state import TrainState
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from .test_optimizer_contract import a_transformation, assert_trees_close, every_architecture, types
+from .test_optimizer_contract import a_transformation, assert_trees_close, every_kind, types
 
 DEVICES = 8
 MESH = jax.make_mesh((DEVICES,), ("shards",), (AxisType.Auto,))
@@ -112,7 +112,7 @@ def parameters(network):
     return nnx.to_pure_dict(nnx.state(network, nnx.Param))
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("step", [train, nnx.jit(train)], ids=["eager", "jit"])
 def test_an_nnx_optimizer_trains_as_the_plain_loop_does(name, step):
     network, optimizer = with_optimizer(a_transformation(name))
@@ -122,7 +122,7 @@ def test_an_nnx_optimizer_trains_as_the_plain_loop_does(name, step):
     assert optimizer.opt_state.count.get_value() == 3
 
 
-@every_architecture
+@every_kind
 def test_an_nnx_optimizer_is_carried_through_a_scan(name):
     graph, state = nnx.split(with_optimizer(a_transformation(name)))
 
@@ -137,7 +137,7 @@ def test_an_nnx_optimizer_is_carried_through_a_scan(name):
     assert optimizer.opt_state.count.get_value() == 3
 
 
-@every_architecture
+@every_kind
 def test_an_nnx_optimizers_state_is_spread_over_devices_as_the_networks_named_axes_are(name):
     step, tx = nnx.jit(train), a_transformation(name)
     with jax.set_mesh(MESH):
@@ -151,7 +151,7 @@ def test_an_nnx_optimizers_state_is_spread_over_devices_as_the_networks_named_ax
     assert_trained(parameters(network), name)
 
 
-@every_architecture
+@every_kind
 def test_an_nnx_optimizers_state_is_spread_where_it_is_made_in_jit_too(name):
     make = functools.partial(with_optimizer, a_transformation(name), named=True)
     with jax.set_mesh(MESH):
@@ -162,7 +162,7 @@ def test_an_nnx_optimizers_state_is_spread_where_it_is_made_in_jit_too(name):
 # --- flax.linen ------------------------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_a_train_state_trains_as_the_plain_loop_does(name):
     state = TrainState.create(apply_fn=loss, params=PARAMS, tx=a_transformation(name))
     step = jax.jit(lambda state: state.apply_gradients(grads=jax.grad(state.apply_fn)(state.params)))
@@ -177,7 +177,7 @@ def boxed(params):
     return jax.tree.map(lambda p, names: linen.Partitioned(p, names) if names else p, params, NAMES)
 
 
-@every_architecture
+@every_kind
 def test_linens_boxes_are_kept_around_what_is_in_them(name):
     tx, params = a_transformation(name), boxed(PARAMS)
     state = tx.init(params)
@@ -195,7 +195,7 @@ def test_linens_boxes_are_kept_around_what_is_in_them(name):
     assert_trained(linen.unbox(params), name)
 
 
-@every_architecture
+@every_kind
 def test_linen_tells_how_the_state_is_partitioned(name):
     """What has its parameter's shape has its partition; what has not, has one that it can be given."""
     tx = a_transformation(name)
@@ -211,7 +211,7 @@ def test_linen_tells_how_the_state_is_partitioned(name):
 # --- equinox ---------------------------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_an_equinox_module_trains_as_the_plain_loop_does(name):
     """Its functions and numbers are leaves, which `eqx.filter` replaces by None."""
     eqx = pytest.importorskip("equinox")

@@ -16,7 +16,7 @@ from .test_optimizer_contract import (
     a_rule,
     a_transformation,
     assert_trees_close,
-    every_architecture,
+    every_kind,
     is_finite,
     jitted,
     normal_tree,
@@ -53,7 +53,7 @@ STRANGE = {
 }
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("strange", STRANGE)
 def test_a_leaf_that_is_no_real_floating_array_is_refused_by_its_path(name, strange):
     params = {"layer": {"w": PARAMS["w"], "other": STRANGE[strange]}}
@@ -62,14 +62,14 @@ def test_a_leaf_that_is_no_real_floating_array_is_refused_by_its_path(name, stra
     assert "optax.masked" in sentence
 
 
-@every_architecture
+@every_kind
 def test_it_is_refused_in_jit_too(name):
     sentence = refusal(jax.jit(a_transformation(name).init), PARAMS | {"steps": jnp.asarray(20_000)})
     assert names(sentence, "steps")
     assert "optax.masked" in sentence
 
 
-@every_architecture
+@every_kind
 def test_with_optax_masked_such_a_leaf_changes_nothing_for_the_others(name):
     """A step counter is larger than all parameters together: it must not be in their mean square."""
     tx = optax.masked(a_transformation(name), {"w": True, "b": True, "steps": False})
@@ -81,14 +81,14 @@ def test_with_optax_masked_such_a_leaf_changes_nothing_for_the_others(name):
     assert optax.apply_updates(params, updates)["steps"] == 20_000
 
 
-@every_architecture
+@every_kind
 def test_a_complex_leaf_is_refused_with_optaxs_wrapper_for_it(name):
     sentence = refusal(a_transformation(name).init, {"layer": {"z": jnp.ones(2, jnp.complex64)}})
     assert names(sentence, "layer", "z")
     assert "optax.contrib.split_real_and_imaginary" in sentence
 
 
-@every_architecture
+@every_kind
 def test_wrapped_for_complex_leaves_it_trains_real_and_imaginary_parts(name):
     wrapped = optax.contrib.split_real_and_imaginary(a_transformation(name))
     parts = [normal_tree(seed, {"real": (3, 2), "imaginary": (3, 2)}) for seed in (0, 1)]
@@ -108,7 +108,7 @@ def test_wrapped_for_complex_leaves_it_trains_real_and_imaginary_parts(name):
 # --- other forms of real floating arrays -----------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_numpys_arrays_and_pythons_numbers_are_taken_as_jaxs_arrays(name):
     """As `optax.adam` takes them."""
     params = {"single": np.ones(3, np.float32), "double": np.ones(2), "number": 2.0, "numpy's": np.float64(3)}
@@ -123,7 +123,7 @@ def test_numpys_arrays_and_pythons_numbers_are_taken_as_jaxs_arrays(name):
     assert_trees_close(updates, expected)
 
 
-@every_architecture
+@every_kind
 def test_abstract_parameters_are_for_eval_shape(name):
     tx = a_transformation(name)
     abstract = {"layer": jax.eval_shape(lambda: PARAMS)}
@@ -134,7 +134,7 @@ def test_abstract_parameters_are_for_eval_shape(name):
 EMPTY = {"nothing": (0,), "no columns": (3, 0), "no rows": (0, 4)}
 
 
-@every_architecture
+@every_kind
 def test_tensors_without_elements_pass_through_and_change_nothing_for_the_others(name):
     nothing = normal_tree(0, EMPTY)
     init, update = jitted(name)
@@ -147,7 +147,7 @@ def test_tensors_without_elements_pass_through_and_change_nothing_for_the_others
     assert is_finite((state, after))
 
 
-@every_architecture
+@every_kind
 def test_a_tree_of_nothing_but_tensors_without_elements_is_trained_too(name):
     nothing, tx = normal_tree(0, EMPTY), a_transformation(name)
     state = tx.init(nothing)
@@ -168,7 +168,7 @@ UNFIT = {
 }
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_a_gradient_that_does_not_fit_its_parameter_is_refused_by_its_path(name, unfit):
     tx, params = a_transformation(name), {"layer": PARAMS}
@@ -177,7 +177,7 @@ def test_a_gradient_that_does_not_fit_its_parameter_is_refused_by_its_path(name,
     assert "optax.masked" in sentence or unfit != "none"
 
 
-@every_architecture
+@every_kind
 def test_a_gradient_of_no_parameter_is_refused_by_its_path(name):
     tx, params = a_transformation(name), {"layer": PARAMS}
     sentence = refusal(tx.update, {"layer": GRADS | {"extra": GRADS["b"]}}, tx.init(params), params)
@@ -194,7 +194,7 @@ NO_HORIZONS = [
 HORIZONS = [np.int64(30), np.uint8(30), np.asarray(30), jnp.asarray(30), jnp.asarray(30, jnp.int16)]
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("horizon", NO_HORIZONS, ids=repr)
 def test_a_horizon_that_is_no_whole_number_of_steps_is_refused(name, horizon):
     sentence = refusal(as_optax, a_rule(name), horizon)
@@ -202,7 +202,7 @@ def test_a_horizon_that_is_no_whole_number_of_steps_is_refused(name, horizon):
     assert "int(" in sentence or not (isinstance(horizon, float) and horizon == 30)
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("horizon", HORIZONS, ids=repr)
 def test_a_horizon_is_any_whole_number_traced_or_not(name, horizon):
     rule = a_rule(name)

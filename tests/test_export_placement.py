@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from .test_optimizer_contract import a_transformation as transformation
-from .test_optimizer_contract import assert_trees_close, every_architecture, jitted, normal_tree
+from .test_optimizer_contract import assert_trees_close, every_kind, jitted, normal_tree
 
 DEVICES = 8
 SHAPES = {
@@ -73,7 +73,7 @@ def count_of_placed_leaves(tree):
 # --- spread over devices by the compiler -----------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
 def test_a_state_is_made_where_its_parameters_are(name, compiled):
     init = transformation(name).init
@@ -92,7 +92,7 @@ def donating_step(name):
     return jax.jit(step, donate_argnums=(0, 1))
 
 
-@every_architecture
+@every_kind
 def test_updates_stay_where_the_parameters_are_and_are_those_of_one_device(name):
     init, step = transformation(name).init, donating_step(name)
     params, expected = spread(PARAMS), jax.tree.map(jnp.copy, PARAMS)
@@ -107,7 +107,7 @@ def test_updates_stay_where_the_parameters_are_and_are_those_of_one_device(name)
     assert_trees_close((params, state), (expected, expected_state), rtol=1e-4)
 
 
-@every_architecture
+@every_kind
 def test_no_device_is_sent_a_whole_parameter_except_for_orthogonalising_it(name):
     step, params, grads = donating_step(name), spread(PARAMS), spread(GRADS)
     params, state, _ = step(params, transformation(name).init(params), grads)
@@ -157,7 +157,7 @@ def test_what_a_program_receives_is_found_in_its_text():
 # --- explicit axes ---------------------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_types_with_explicit_axes_are_stable(name):
     """As optax tests its own in `contrib/_sharding_test.py`, but in jit.
 
@@ -172,7 +172,7 @@ def test_types_with_explicit_axes_are_stable(name):
         assert jax.typeof(updates) == jax.typeof(params)
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("spec", [P(None, "shards"), P("shards", None)], ids=str)
 def test_updates_with_explicit_axes_are_those_of_one_device(name, spec):
     tx, explicit = transformation(name), mesh(AxisType.Explicit)
@@ -200,7 +200,7 @@ def three_updates(tx, params):
     return jax.lax.scan(step, (params, tx.init(params)), length=3)[0][0]
 
 
-@every_architecture
+@every_kind
 def test_each_device_trains_its_own_parameters_inside_shard_map(name):
     """With the check of varying axes, which is on by default."""
     members = normal_tree(0, {"w": (DEVICES, 3, 2), "b": (DEVICES, 2)})
@@ -216,7 +216,7 @@ def test_each_device_trains_its_own_parameters_inside_shard_map(name):
     assert_trees_close(together(members), jax.tree.map(lambda *leaves: jnp.stack(leaves), *expected))
 
 
-@every_architecture
+@every_kind
 def test_parameters_that_all_devices_share_stay_shared_inside_shard_map(name):
     train = functools.partial(three_updates, transformation(name))
     params = normal_tree(0)
@@ -227,7 +227,7 @@ def test_parameters_that_all_devices_share_stay_shared_inside_shard_map(name):
 # --- specs by optax --------------------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_optax_maps_the_parameters_partitions_over_the_state(name):
     tx, specs = transformation(name), {key: P(f"axis of {key}") for key in SHAPES}
     state, seen = jax.eval_shape(tx.init, PARAMS), []

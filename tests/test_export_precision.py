@@ -19,7 +19,7 @@ from .test_optimizer_contract import (
     PARAMS,
     a_transformation,
     assert_trees_close,
-    every_architecture,
+    every_kind,
     jitted,
     types,
 )
@@ -57,7 +57,7 @@ def assert_the_same_theta(actual, expected):
 # --- theta under x64 -------------------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 def test_x64_does_not_change_the_theta_that_is_drawn(name):
     expected = lopt.create(name, jax.random.key(3))
     with double_precision():
@@ -73,7 +73,7 @@ def test_x64_does_not_change_the_theta_that_is_loaded(name):
         assert_the_same_theta(lopt.load(name), expected)
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("saved_under_x64", [True, False])
 def test_what_is_saved_with_x64_loads_without_and_the_other_way_round(name, saved_under_x64, tmp_path):
     with jax.enable_x64(saved_under_x64):
@@ -116,7 +116,7 @@ for name in sys.argv[1:]:
 # --- updates and states under x64 ------------------------------------------------------------------------
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize(("of_params", "of_grads"), PAIRS)
 def test_the_state_is_float32_and_updates_are_like_the_parameters_under_x64(name, of_params, of_grads):
     tx = a_transformation(name)
@@ -131,7 +131,7 @@ def test_the_state_is_float32_and_updates_are_like_the_parameters_under_x64(name
     assert types(state) == types(after) == expected
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_scan_under_x64_arrives_where_it_does_without(name, dtype):
     tx = a_transformation(name)
@@ -152,7 +152,7 @@ def test_a_scan_under_x64_arrives_where_it_does_without(name, dtype):
     assert_trees_close((params, state), expected)
 
 
-@every_architecture
+@every_kind
 def test_the_precision_of_the_loss_does_not_matter(name):
     tx = a_transformation(name)
     with double_precision():
@@ -163,7 +163,7 @@ def test_the_precision_of_the_loss_does_not_matter(name):
             assert dtypes(updates) == {"float32"}
 
 
-@every_architecture
+@every_kind
 def test_gradients_of_another_half_precision_than_the_parameters_count_for_what_they_are(name):
     """They are not rounded to the parameters' precision: the state shows it, which is float32."""
     init, update = jitted(name)
@@ -202,7 +202,7 @@ def expected_updates(name):
     return two_updates(a_transformation(name), jitted(name)[1])
 
 
-@every_architecture
+@every_kind
 @pytest.mark.parametrize("mode", MODES)
 def test_jaxs_stricter_modes_find_nothing(name, mode):
     expected = expected_updates(name)
@@ -211,7 +211,7 @@ def test_jaxs_stricter_modes_find_nothing(name, mode):
         assert_trees_close(two_updates(tx, jax.jit(tx.update)), expected)
 
 
-@every_architecture
+@every_kind
 def test_no_operation_of_an_update_makes_a_nan(name):
     """Without jit, where each operation is looked at."""
     expected = expected_updates(name)

@@ -30,7 +30,25 @@ ALL_SHAPES = {
     "convolution": (3, 3, 2, 4),
 }
 
+SIBLINGS = {
+    "celo": "velo",
+    "celo-adam": "learnable-adam",
+    "celo2-base": "celo2",
+    "learnable-nadamw": "learnable-adam",
+    "learnable-sgd": "learnable-adam",
+    "mlp": "adafactor-mlp",
+    "paced-muon": "muon-star",
+    "star": "muon-star",
+    "tensor-lstm": "velo",
+}
+"""Architectures whose states and programs are of the kind of another one's. What exporting does to them takes
+minutes to compile, and is a slow test."""
+
 every_architecture = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+every_kind = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SIBLINGS)) for name in sorted(ARCHITECTURES)],
+)
 
 start = jax.jit(lambda rule, params: rule.init(params, HORIZON))
 step = jax.jit(lambda rule, grads, state, params, loss=None: rule.update(grads, state, params, loss))
@@ -469,3 +487,8 @@ def test_a_particle_has_an_episode_of_no_steps_before_its_first(name, estimator)
         for x in jax.tree.leaves(particle)
         if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
     )
+
+
+def test_what_is_tested_in_anothers_place_is_there_with_it():
+    assert SIBLINGS.keys() | SIBLINGS.values() <= ARCHITECTURES.keys()
+    assert not SIBLINGS.keys() & set(SIBLINGS.values())
