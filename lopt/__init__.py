@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from . import strict_json
     from .adafactor_mlp import AdafactorMLP
     from .architectures import ARCHITECTURES, architecture, architecture_name, create, register
-    from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size, trainable
+    from .base import LearnedOptimizer, checked_horizon, next_count, static_fields, theta_size
     from .celo import Celo
     from .celo2 import Celo2
     from .celo2_base import Celo2Base
     from .celo_adam import CeloAdam
     from .errors import UsageError
+    from .freezing import trainable
     from .hand_designed import LearnableAdam, LearnableSGD
     from .hierarchical_rnn import HierarchicalRNN
     from .hub import is_hub_name

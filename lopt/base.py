@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
-from collections.abc import Collection
 from typing import Any, ClassVar, Self
 
 import jax
@@ -145,32 +144,3 @@ def static_fields(optimizer: LearnedOptimizer) -> dict[str, Any]:
 def theta_size(optimizer: LearnedOptimizer) -> int:
     """Return the number of meta-parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(optimizer))
-
-
-def trainable(optimizer: LearnedOptimizer, frozen: Collection[str] = ()) -> Any:
-    """Tell for every array of theta whether it is trained.
-
-    Args:
-        optimizer: a learned optimizer.
-        frozen: names of its fields whose arrays are not.
-
-    Returns:
-        A tree like theta of True and False: what `optax.masked` takes.
-
-    Raises:
-        UsageError: when the optimizer has no such field of arrays, or every field is frozen.
-    """
-    fields = [
-        field.name for field in dataclasses.fields(optimizer) if field.metadata.get("pytree_node", True)
-    ]
-    name = type(optimizer).__name__
-    if isinstance(frozen, str) or set(frozen) - {*fields}:
-        raise UsageError(f"{name}'s theta has the fields {', '.join(fields)}: frozen={frozen!r} names others")
-    if set(frozen) == {*fields}:
-        raise UsageError(f"with {', '.join(fields)} frozen, nothing of {name}'s theta is left to train")
-    return optimizer.replace(
-        **{
-            field: jax.tree.map(lambda _: field not in frozen, getattr(optimizer, field))  # noqa: B023
-            for field in fields
-        }
-    )

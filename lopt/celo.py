@@ -39,8 +39,9 @@ class Celo(LearnedOptimizer):
     the run and nine features of the loss. The update is -rate * sqrt(mean(p^2)) * direction *
     exp(magnitude_scale * magnitude) * step_scale. Decays are .9, .99, .999, and not learned.
 
-    It is meta-trained in two phases: the MLP alone, with `scheduled=False`, so that rate is 1; then
-    `rule.replace(scheduled=True)` with the MLP frozen (`lopt.trainable(rule, frozen=["mlp"])`).
+    It is meta-trained in two phases: the MLP alone, with `scheduled=False`, so that rate is 1; then the
+    scheduler alone, with `scheduled=True` and the MLP frozen. The presets `celo-phase-1` and `celo-phase-2`
+    of `lopt-train` do so (`--freeze`).
 
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025, Celo: training versatile learned optimizers on a
         compute diet (arXiv 2501.12670).

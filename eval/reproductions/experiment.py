@@ -24,6 +24,7 @@ CATALOGUE = {
     "toy-regression": "tune a learning-rate schedule on a toy problem: which leave the short-horizon optimum",
     "chaos": "gradients through the Lorenz system: exact ones explode, smoothed ones are useful",
     "learned-optimizer": "meta-train a learned optimizer: meta-loss against inner steps",
+    "architectures": "every architecture after a minute of meta-training, on three tasks",
     "lstm-variance": "variance of PES and NRES against the number of unrolls, on a small LSTM",
     "copy": "which estimators learn dependencies longer than the window",
     "control": "train a policy by truncated, persistent and full evolution strategies",

@@ -13,11 +13,12 @@ from jaxtyping import Array, Float
 from ..dynamics import Dynamics
 from ..estimators import Estimator
 from ..unroll import Episode
+from .part import WHOLE, Part
 from .step import MetaState
 
 
 def make_hysteresis_probe(
-    estimator: Estimator, particles: int
+    estimator: Estimator, particles: int, part: Part = WHOLE
 ) -> Callable[[MetaState, Any, Dynamics], Float[Array, ""]]:
     """Return a function that measures how theta's motion within episodes changes the estimates.
 
@@ -31,6 +32,7 @@ def make_hysteresis_probe(
         estimator: the run's estimator.
         particles: number of particles to replay, from the first on. Each costs as many windows as the longest
             episode has.
+        part: the part of theta that is trained, as in `init_run`.
 
     Returns:
         A jitted function of the run's state, that many particles (first axis of each leaf) and the dynamics;
@@ -40,11 +42,12 @@ def make_hysteresis_probe(
 
     def last_estimate(run: MetaState, dynamics: Dynamics, index: Array, state: Any, idle: Array) -> Array:
         """Run the last windows, skipping the first `idle` ones; return the last gradient."""
+        theta, dynamics = part.of(run.theta), part.dynamics(dynamics, run.theta)
 
         def window(state: Any, back: Array) -> tuple[Any, Array]:
             meta_step = run.meta_step - back
             key = jax.random.fold_in(jax.random.fold_in(run.key, meta_step), index)
-            ahead, estimate = estimator.step(dynamics, run.theta, state, key, meta_step)
+            ahead, estimate = estimator.step(dynamics, theta, state, key, meta_step)
             skip = windows - back < idle
             state = jax.tree.map(lambda old, new: jnp.where(skip, old, new), state, ahead)
             return state, ravel_pytree(estimate.gradient)[0]

@@ -15,6 +15,7 @@ from ..dynamics import Dynamics, Theta
 from ..estimators import Estimator
 from .diagnostics import diagnose, moments
 from .mixture import Member, Mixture, Scale, follow, guard, informed
+from .part import WHOLE, Part
 from .tally import Counts, Metrics, Tally
 
 
@@ -44,6 +45,7 @@ def init_run(
     mixture: Mixture,
     theta: Theta,
     key: Key[Array, ""],
+    part: Part = WHOLE,
 ) -> tuple[MetaState, dict[str, Any]]:
     """Return the state and the particles of a run at meta-step 0, on their devices.
 
@@ -54,16 +56,18 @@ def init_run(
         mixture: the tasks, and the devices of their particles.
         theta: the initial meta-parameters.
         key: the run's PRNG key.
+        part: the part of theta that is trained; by default all of it.
 
     Returns:
         The state, and the particles by task name, as the first axis of each leaf.
     """
 
     def start(dynamics: Dynamics, particles: int) -> Any:
-        particle = estimator.init(dynamics, theta)
+        particle = estimator.init(part.dynamics(dynamics, theta), part.of(theta))
         return jax.tree.map(lambda x: jnp.repeat(x[None], particles, axis=0), particle)
 
-    state = MetaState(theta, outer.init(theta), jnp.zeros((), jnp.int32), key, mixture.unknown_scales())
+    scales, meta_step = mixture.unknown_scales(), jnp.zeros((), jnp.int32)
+    state = MetaState(theta, outer.init(part.of(theta)), meta_step, key, scales)
     particles = {m.name: start(dynamics[m.name], m.particles) for m in mixture.members}
     return mixture.devices.place(state, particles)
 
@@ -74,6 +78,7 @@ def make_meta_step(
     mixture: Mixture,
     particle_clip: float | None = None,
     gradient_clip: float | None = None,
+    part: Part = WHOLE,
 ) -> Step:
     """Compile the meta-step.
 
@@ -84,6 +89,7 @@ def make_meta_step(
         particle_clip: bound on the norm of a single particle's gradient, in a mixture in units of its task's
             scale; None for no bound. It adds bias, because clipped estimates count for less.
         gradient_clip: bound on the norm of the mean gradient; None for no bound.
+        part: the part of theta that is trained, as in `init_run`; the rest never changes, to the bit.
 
     Returns:
         A function of (state, particles, (dynamics, count)), which runs `count` meta-steps (an int32 scalar)
@@ -98,7 +104,7 @@ def make_meta_step(
             the longest episode has windows; in a mixture, the first meta-step, which measures the scales.
         So the outer optimizer's schedule, with its warm-up, begins after the silent meta-steps.
     """
-    one = _one(estimator, outer, mixture, particle_clip, gradient_clip)
+    one = _one(estimator, outer, mixture, particle_clip, gradient_clip, part)
     return mixture.devices.compile(_repeat(one, mixture.particles))
 
 
@@ -108,16 +114,18 @@ def _one(
     mixture: Mixture,
     particle_clip: float | None,
     gradient_clip: float | None,
+    part: Part,
 ) -> _OneStep:
     """Return one meta-step, as run on each device; particles and dynamics are by task."""
 
     def run(first: int, member: Member, state: MetaState, particles: Any, dynamics: Dynamics) -> Any:
         """Run a window of a task's particles."""
         step_key = jax.random.fold_in(state.key, state.meta_step)
+        theta, dynamics = part.of(state.theta), part.dynamics(dynamics, state.theta)
 
         def particle(index: Array, particle: Any) -> tuple[Any, Theta, Counts]:
             key = jax.random.fold_in(step_key, index)
-            particle, estimate = estimator.step(dynamics, state.theta, particle, key, state.meta_step)
+            particle, estimate = estimator.step(dynamics, theta, particle, key, state.meta_step)
             gradient, metrics, telling = guard(estimate, state.scales.get(member.name), particle_clip)
             gradient = mixture.contribution(member, gradient)
             age = metrics.pop("age")
@@ -137,7 +145,7 @@ def _one(
         tally = mixture.tally(gradient, means, scales)
         broken = jnp.all(jnp.stack([found.shown["dropped"] >= 1 for found in means.values()]))
         tells = informed(state.scales, means)
-        moved, outcome = _move(outer, gradient_clip, gradient, state, tells)
+        moved, outcome = _move(outer, gradient_clip, gradient, state, tells, part)
         silent = ~tells & ~broken
         outcome |= {"skipped": jnp.where(silent, 0, outcome["skipped"]), "silent": silent.astype(jnp.float32)}
         return moved.replace(scales=scales), particles, tally._replace(shown=tally.shown | outcome)
@@ -172,16 +180,18 @@ def _move(
     gradient: Theta,
     state: MetaState,
     tells: Array,
+    part: Part,
 ) -> tuple[MetaState, Metrics]:
     """Update theta by the outer optimizer, if the gradient counts and theta stays finite."""
     # Under jax_enable_x64 a task may be float64; theta and the outer optimizer are not.
-    gradient = optax.tree.cast_like(gradient, state.theta)
+    before = part.of(state.theta)
+    gradient = optax.tree.cast_like(gradient, before)
     norm = optax.tree.norm(gradient)
     if clip is not None:
         gradient, _ = optax.clip_by_global_norm(clip).update(gradient, optax.EmptyState())
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer counts of steps
-        updates, outer_state = outer.update(gradient, state.outer, state.theta)
-    theta = optax.apply_updates(state.theta, updates)
+        updates, outer_state = outer.update(gradient, state.outer, before)
+    theta = part.joined(optax.apply_updates(before, updates), state.theta)
     ok = tells & jnp.isfinite(optax.tree.norm(theta))
     choose = lambda new, old: jnp.where(ok, new, old)  # noqa: E731
     theta, outer_state = jax.tree.map(choose, (theta, outer_state), (state.theta, state.outer))

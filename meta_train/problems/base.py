@@ -87,6 +87,14 @@ class Problem(abc.ABC):
             ValueError: for options that don't fit, in one sentence.
         """
 
+    def trained(self, theta: Theta) -> Any:
+        """Tell which leaves of theta are trained: a tree like it of True and False, or None for all.
+
+        Raises:
+            ValueError: if none is, or they are named by what theta does not have.
+        """
+        return None
+
     def trials(self, estimator: Estimator) -> tuple[Trial, ...]:
         """Return the trials that theta is validated on: by default the members, at the longest horizon."""
         longest, members = estimator.horizon.bounds()[1], self.members()

@@ -44,7 +44,13 @@ class LearnedOptimizerTraining(Problem):
     """Static fields of the architecture, as NAME=VALUE."""
     init_from: str | None = None
     """Published optimizer (name, directory or hf://USER/NAME) whose theta is the initial theta; default: a
-    random theta."""
+    random theta. Its architecture is the run's; --optimizer-options may change fields that leave theta's
+    shapes as they are."""
+    freeze: tuple[str, ...] = ()
+    """What of theta is not trained, as patterns of the names of its arrays: mlp, or mlp.*.bias. Frozen arrays
+    are neither perturbed nor updated."""
+    train_only: tuple[str, ...] = ()
+    """What of theta is trained, as patterns like those of --freeze; everything else is frozen."""
     measured_on: Literal["train", "inner_valid"] = "train"
     """Data that the losses are measured on; inner_valid costs one more forward pass per inner step."""
     validate_on: tuple[str, ...] = ()
@@ -59,6 +65,8 @@ class LearnedOptimizerTraining(Problem):
         check_names(self.task, "--task")
         check_numbers(self.task_weights, len(self.task), "--task-weights")
         parse_validations(self.validate_on)
+        if self.freeze and self.train_only:
+            raise UsageError("--freeze and --train-only both say what is trained: give one of them")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,13 +122,14 @@ class LearnedOptimizerTraining(Problem):
 
     def theta(self, key: Any) -> LearnedOptimizer:
         """Return the learned optimizer that a run starts from: a published one, or one drawn at random."""
-        if self.init_from is not None:
-            return lopt.load(self._start_directory)
         options = parse_options(self.optimizer_options, "--optimizer-options")
-        try:
-            return lopt.create(self.optimizer, key, **options)
-        except TypeError as error:
-            raise UsageError(f"optimizer {self.optimizer}: {error}") from error
+        if self.init_from is not None:
+            return _with_fields(lopt.load(self._start_directory), options)
+        return _create(self.optimizer, options, key)
+
+    def trained(self, theta: LearnedOptimizer) -> Any:
+        """Return what `freeze` and `train_only` leave to train."""
+        return lopt.trainable(theta, self.freeze, self.train_only)
 
     def keep(self, run_dir: Path, theta: LearnedOptimizer) -> None:
         """Copy the published optimizer of `init_from`, so that the original may be moved or changed.
@@ -138,9 +147,10 @@ class LearnedOptimizerTraining(Problem):
         return dataclasses.replace(self, init_from=str((run_dir / _START).resolve()))
 
     def about(self) -> dict[str, Any]:
-        """Return the tasks, and their weights if there are several."""
+        """Return the tasks, their weights if there are several, and what was trained if not all of theta."""
         several = {"task_weights": list(self.weights.values())} if self.task[1:] else {}
-        return {"tasks": list(self.task)} | several
+        chosen = {name: list(getattr(self, name)) for name in ("freeze", "train_only") if getattr(self, name)}
+        return {"tasks": list(self.task)} | several | chosen
 
     def publish(self, theta: LearnedOptimizer, directory: Path, origin: dict[str, Any]) -> Path:
         """Write config.json and theta.safetensors, which `lopt.load` and `lopt.as_optax` read.
@@ -168,3 +178,31 @@ class LearnedOptimizerTraining(Problem):
 def _is_kept(run_dir: Path) -> bool:
     """Return whether the copy of the initial optimizer is complete: its config is written last."""
     return (run_dir / _START / "config.json").exists()
+
+
+def _create(name: str, options: dict[str, Any], key: Any) -> LearnedOptimizer:
+    try:
+        return lopt.create(name, key, **options)
+    except TypeError as error:
+        raise UsageError(f"optimizer {name}: {error}") from error
+
+
+def _with_fields(rule: LearnedOptimizer, options: dict[str, Any]) -> LearnedOptimizer:
+    """Return a published optimizer with other static fields.
+
+    Raises:
+        UsageError: for a name that is no static field, and for a value with which theta would not fit.
+    """
+    if not options:
+        return rule
+    import jax
+
+    fields, name = lopt.static_fields(rule), lopt.architecture_name(rule)
+    for option in options.keys() - fields.keys():
+        raise UsageError(f"with --init-from, --optimizer-options can set {', '.join(fields)}, not {option}")
+    shapes = jax.eval_shape(functools.partial(_create, name, fields | options), jax.random.key(0))
+    fits = [leaf.shape for leaf in jax.tree.leaves(shapes)] == [leaf.shape for leaf in jax.tree.leaves(rule)]
+    if not fits:
+        given = " ".join(f"{key}={value}" for key, value in options.items())
+        raise UsageError(f"the theta of --init-from does not fit {name} with {given}: leave such sizes out")
+    return rule.replace(**options)

@@ -48,7 +48,7 @@ class Evaluation:
         member = parts.mixture.members[0]
         self._first, self._dynamics = member.name, parts.dynamics[member.name]
         self._replayed = min(run.loop.hysteresis_particles, member.particles // jax.process_count())
-        self._probe = make_hysteresis_probe(parts.estimator, self._replayed)
+        self._probe = make_hysteresis_probe(parts.estimator, self._replayed, parts.part)
 
     def __call__(self, state: MetaState, particles: Any) -> dict[str, Value]:
         """Return values by metric; those of the validation are process 0's in all processes."""

@@ -13,6 +13,7 @@ from ..dynamics import Dynamics, Theta
 from ..estimators import Estimator
 from ..population.mesh import Devices
 from ..population.mixture import Member, Mixture
+from ..population.part import Part
 from ..problems.base import Trial
 
 
@@ -32,6 +33,8 @@ class Parts:
     """The initial theta."""
     key: Any
     """The run's PRNG key."""
+    part: Part
+    """The part of theta that is trained."""
 
 
 def build(run: Run) -> Parts:
@@ -52,10 +55,13 @@ def build(run: Run) -> Parts:
     theta_key, key = jax.random.split(jax.random.key(run.method.seed))
     theta = run.problem.theta(theta_key)
     # Estimators that can't carry such a state raise here, before anything is written.
-    jax.eval_shape(lambda: [estimator.init(one, theta) for one in dynamics.values()])
+    part = Part.like(run.problem.trained(theta))
+    jax.eval_shape(
+        lambda: [estimator.init(part.dynamics(one, theta), part.of(theta)) for one in dynamics.values()]
+    )
     trials = run.problem.trials(estimator)
     outer = make_outer(run.method, run.loop.steps)
-    return Parts(dynamics, trials, estimator, outer, mixture, theta, key)
+    return Parts(dynamics, trials, estimator, outer, mixture, theta, key, part)
 
 
 def make_outer(method: Method, steps: int) -> optax.GradientTransformation:

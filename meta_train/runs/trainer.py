@@ -73,7 +73,7 @@ class Trainer:
         parts = parts or build(run.kept_in(directory.path))
         self._loop, self._run_id = run.loop, run_id
         self._state, self._particles = init_run(
-            parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key
+            parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key, parts.part
         )
         self._dynamics = parts.mixture.devices.replicate(parts.dynamics)
         self._checkpoints = Checkpoints(directory.checkpoints, run.loop.keep_last, run.loop.keep_hours, warn)
@@ -83,9 +83,8 @@ class Trainer:
         self._began = time.monotonic() - self._checkpoints.about().get("seconds", 0.0)
         self.meta_step = int(self._state.meta_step)
         """Meta-steps done."""
-        self._step = make_meta_step(
-            parts.estimator, parts.outer, parts.mixture, run.particle_bound, run.method.gradient_clip
-        )
+        clips = run.particle_bound, run.method.gradient_clip
+        self._step = make_meta_step(parts.estimator, parts.outer, parts.mixture, *clips, parts.part)
         self._inner_steps = parts.mixture.particles * parts.estimator.steps_per_window
         self._evaluation = Evaluation(run, parts, directory)
         self._valid: float | None = None
