@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+import lopt
 from meta_train import (
     HORIZONS,
     OBJECTIVES,
@@ -48,12 +49,20 @@ def test_every_preset_round_trips_through_json(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_documented_and_fits_together(name):
-    """Its numbers make an estimator; only data may be missing."""
+def test_every_preset_is_documented_and_fits_together(name, tmp_path, monkeypatch):
+    """Its numbers make an estimator; only data may be missing, and what an earlier phase exports."""
+    monkeypatch.chdir(tmp_path)
+    if (earlier := get_preset(name).problem.init_from) is not None:
+        lopt.save(build(get_preset(earlier).replace(devices=1).run()).theta, tmp_path / earlier, {})
     assert (PRESETS[name].__doc__ or "").strip()
     options = get_preset(name).replace(task=("quadratic",), task_weights=(), task_particles=())
     options = options.replace(validate_on=(), devices=1)
     assert build(options.run()).estimator.window == options.method.window
+
+
+@pytest.mark.parametrize("name", lopt.ARCHITECTURES)
+def test_every_architecture_has_a_preset(name):
+    assert name in {make().problem.optimizer for make in PRESETS.values()}
 
 
 def test_values_of_every_kind_survive_json():

@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_USAGE + "\n".join(f"  {name:12} {_about(name)}" for name in PRESETS))
+        width = max(map(len, PRESETS))
+        print(_USAGE + "\n".join(f"  {name:{width}} {_about(name)}" for name in PRESETS))
         return 0 if arguments else 2
     if arguments[0] == "--list":
         return _list_names(arguments[1:])

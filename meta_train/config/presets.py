@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import lopt
 
 from .options import Options
-
-PRESETS: dict[str, Callable[[], Options]] = {}
-"""All presets by name."""
-
-
-def preset(function: Callable[[], Options]) -> Callable[[], Options]:
-    """Register a preset under its function's name, with dashes."""
-    PRESETS[function.__name__.replace("_", "-")] = function
-    return function
+from .preset_registry import PRESETS, preset
 
 
 def get_preset(name: str) -> Options:
@@ -169,3 +159,7 @@ def star_long() -> Options:
         warmup=100,
         validate_every=500,
     )
+
+
+# Registers the presets of papers, which are listed after these.
+from . import early_paper_presets, recent_paper_presets  # noqa: E402, F401
