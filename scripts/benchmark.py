@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from meta_train import usable_cores
 
         devices = arguments.devices or usable_cores()
-        return tuning_speed.run(arguments.particles, devices, arguments.seconds, arguments.json)
+        return tuning_speed.run(
+            arguments.particles, arguments.batches, devices, arguments.seconds, arguments.json
+        )
     if arguments.command == "checkpoints":
         print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
         return 0
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     updates.add_argument("--json", type=Path, help="write the results here too")
     tune = commands.add_parser("tune", help="compare tuning with a loop of single trainings")
     tune.add_argument("--particles", type=int, default=512, help="antithetic pairs of trainings")
+    tune.add_argument("--batches", nargs="+", type=int, default=[128, 16], help="batch sizes")
     tune.add_argument("--devices", type=int, help="default: one per core")
     tune.add_argument("--seconds", type=float, default=10.0, help="time to repeat each case for")
     tune.add_argument("--json", type=Path, help="write the results here too")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-TASK, HORIZON, WINDOW = "digits-mlp", 200, 10
+HORIZON, WINDOW = 200, 10
 NAMES = {
     "tuned": "tuning, all particles in one program",
     "scanned": "one training at a time, one compiled loop each",
@@ -17,15 +17,16 @@ NAMES = {
 }
 
 
-def run(particles: int, devices: int, seconds: float, path: Path | None) -> int:
+def run(particles: int, batches: Sequence[int], devices: int, seconds: float, path: Path | None) -> int:
     """Time tuning and two loops of single trainings in turn, and print inner steps per second.
 
-    An inner step is the same everywhere: a batch of 128, its gradient, an update by SGD with momentum, and
-    the loss on a validation batch. The loops are plain optax. Both compile once and are given the
-    hyperparameters as arguments, so that no training waits for the compiler.
+    An inner step is the same everywhere: a batch, its gradient, an update by SGD with momentum, and the loss
+    on a validation batch. The loops are plain optax. They compile once and are given the hyperparameters as
+    arguments, so that no training waits for the compiler.
 
     Args:
         particles: antithetic pairs of trainings.
+        batches: batch sizes to measure with.
         devices: CPU devices that they are spread over.
         seconds: how long to repeat each for.
         path: file for the results as JSON.
@@ -36,26 +37,33 @@ def run(particles: int, devices: int, seconds: float, path: Path | None) -> int:
     import jax
 
     jax.config.update("jax_num_cpu_devices", devices)
-    found = measure(particles, seconds)
-    _show(found)
+    found = [measure(particles, batch, seconds) for batch in batches]
+    for one in found:
+        _show(one)
     if path:
         path.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 
-def measure(particles: int, seconds: float) -> dict[str, Any]:
-    """Return what `run` shows, on the devices that there are."""
+def measure(particles: int, batch: int, seconds: float) -> dict[str, Any]:
+    """Return what `run` shows for a batch size, on the devices that there are."""
     import jax
 
-    rounds = {"tuned": _tuned(particles), "scanned": _scanned(), "stepped": _stepped()}
+    import tasks
+
+    name = f"digits-mlp-of-batch-{batch}"
+    if name not in tasks.TASKS:
+        sizes = (batch, batch)
+        tasks.register(name)(lambda: tasks.ImageMLP(tasks.load_dataset("digits"), batch_sizes=sizes))
+    rounds = {"tuned": _tuned(name, particles), "scanned": _scanned(name), "stepped": _stepped(name)}
     compiling = {name: _seconds(one)[0] for name, one in rounds.items()}
     rates: dict[str, list[float]] = {name: [] for name in rounds}
     until = time.perf_counter() + seconds * len(rounds)
     while time.perf_counter() < until or not rates["tuned"]:
-        for name, one in rounds.items():
-            rates[name].append(_rate(one, seconds / 5))
+        for way, one in rounds.items():
+            rates[way].append(_rate(one, seconds / 5))
     return {
-        "task": TASK,
+        "batch": batch,
         "members": 2 * particles,
         "devices": jax.device_count(),
         "compile_s": compiling,
@@ -79,7 +87,7 @@ def _rate(one: Callable[[], int], least: float) -> float:
     return steps / taken
 
 
-def _tuned(particles: int) -> Callable[[], int]:
+def _tuned(task: str, particles: int) -> Callable[[], int]:
     """Return a function that runs ten meta-steps of PES, and returns the inner steps of all members."""
     import jax
     import jax.numpy as jnp
@@ -95,8 +103,8 @@ def _tuned(particles: int) -> Callable[[], int]:
         make_meta_step,
     )
 
-    problem = HyperparameterTuning((TASK,), tune=("learning_rate", "momentum"))
-    dynamics = {"only": problem.members()[TASK].dynamics}
+    problem = HyperparameterTuning((task,), tune=("learning_rate", "momentum"))
+    dynamics = {"only": problem.members()[task].dynamics}
     estimator = PES(ConstantHorizon(HORIZON), WINDOW, sigma=0.1)
     outer, mixture = optax.adam(0.05), Mixture.of(particles, Devices())
     theta = problem.theta(jax.random.key(0))
@@ -112,7 +120,7 @@ def _tuned(particles: int) -> Callable[[], int]:
     return one
 
 
-def _single() -> tuple[Any, Any, Any]:
+def _single(task: str) -> tuple[Any, Any, Any]:
     """Return a task, and functions that start a training and do a step of it, in plain optax."""
     import jax
     import jax.numpy as jnp
@@ -136,14 +144,14 @@ def _single() -> tuple[Any, Any, Any]:
         held_out = task.batch(instance, measure_key, "inner_valid")
         return (instance, params, state), task.loss(instance, params, held_out, loss_key)
 
-    return tasks.build(TASK), begin, step
+    return tasks.build(task), begin, step
 
 
-def _scanned() -> Callable[[], int]:
+def _scanned(name: str) -> Callable[[], int]:
     import jax
     import jax.numpy as jnp
 
-    task, begin, step = _single()
+    task, begin, step = _single(name)
 
     @jax.jit
     def train(task: Any, rate: Any, momentum: Any, key: Any) -> Any:
@@ -158,11 +166,11 @@ def _scanned() -> Callable[[], int]:
     return one
 
 
-def _stepped() -> Callable[[], int]:
+def _stepped(name: str) -> Callable[[], int]:
     import jax
     import jax.numpy as jnp
 
-    task, begin, step = _single()
+    task, begin, step = _single(name)
     start, advance = jax.jit(begin), jax.jit(step, donate_argnums=3)
 
     def one() -> int:
@@ -183,7 +191,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     rates = found["inner_steps_per_s"]
-    title = f"{found['task']}: {found['members']} trainings at once on {found['devices']} devices"
+    title = f"batch {found['batch']}: {found['members']} trainings at once on {found['devices']} devices"
     table = Table("", "inner steps / s", "tuning over it", "compile s", title=title)
     for name, about in NAMES.items():
         ratio = rates["tuned"] / rates[name]

@@ -6,12 +6,15 @@ from pathlib import Path
 import jax
 import pytest
 
+import tasks
+
 
 def test_every_way_of_training_is_measured(monkeypatch, default_promotion):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
     speed = importlib.import_module("tuning_speed")
     monkeypatch.setattr(speed, "HORIZON", 20)
-    found = speed.measure(jax.device_count(), 0.0)
+    monkeypatch.setattr("tasks.registry.TASKS", dict(tasks.TASKS))
+    found = speed.measure(jax.device_count(), 4, 0.0)
     assert found["members"] == 2 * jax.device_count()
     assert list(found["inner_steps_per_s"]) == list(speed.NAMES)
     assert all(rate > 0 for rate in found["inner_steps_per_s"].values())
