@@ -24,6 +24,7 @@ def scripts():
         patch.setattr(trials, "HORIZON", STEPS)
         patch.setattr(trials, "LAST", 2)
         patch.setattr(trials, "WINDOW", 2)
+        patch.setattr(trials, "PARTICLES", 8)  # one on each device
         patch.setattr(trials, "JUDGED", 2)
         trials.optuna.logging.set_verbosity(trials.optuna.logging.ERROR)
         yield trials

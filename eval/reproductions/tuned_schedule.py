@@ -213,7 +213,8 @@ def _figure(curves: dict[str, Curve], around: Surface) -> Any:
 
     figure = make_figure(3.4 * len(curves) + 0.8, 4)
     panels = np.atleast_1d(figure.subplots(1, len(curves), sharex=True, sharey=True))
-    least, shades = float(around.losses.min()), None
+    least = float(around.losses.min())
+    shades: Any = None
     for axes, (name, curve), colour in zip(panels, curves.items(), COLOURS, strict=False):
         shades = axes.pcolormesh(
             around.decays,
