@@ -178,7 +178,7 @@ def test_the_section_on_all_tasks_says_what_its_numbers_rest_on(results):
     pictures = [BOWL, Picture("profiles.png", profiles, overall=True)]
     text = render(results, pictures)
     section = text.partition("## Over all tasks\n\n")[2].partition("\n## ")[0]
-    assert "against tuned Adam's of the same task and seed" in section
+    assert "against `tuned Adam`'s of the same task and seed" in section
     assert "over 2 tasks x 2 seeds; in brackets 95% intervals over seeds" in section
     assert "| small | 1/2 | 1/2 | 1.50x [1.00, 2.00] |" in section
     assert f"![{profiles}](profiles.png)" in section

@@ -227,6 +227,14 @@ def test_another_configuration_is_refused_and_the_run_left_alone(train, tmp_path
     assert files(tmp_path) == before
 
 
+def test_the_operands_of_an_export_have_names(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1")
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            export_cli.main([option])
+        assert "lopt-export [-h] [OPTIONS] RUN_DIR OUT_DIR" in capsys.readouterr().out
+
+
 def test_export_of_what_is_no_run_is_refused(tmp_path, capsys):
     assert export_cli.main([str(tmp_path), str(tmp_path / "out")]) == 1
     assert "lopt-export: " in (errors := capsys.readouterr().err)

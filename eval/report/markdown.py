@@ -15,7 +15,7 @@ from .columns import AGAINST_UNTUNED, Table
 from .number_formats import counted
 from .origins import MARK, origin_sentences
 from .plots import Picture
-from .quoting import MOST_OF_A_TEXT, as_caption, as_code, as_prose, as_sentence, in_markdown
+from .quoting import MOST_OF_A_CELL, MOST_OF_A_TEXT, as_caption, as_code, as_prose, as_sentence, in_markdown
 from .suite_parts import parts_table
 from .tables import (
     cost_table,
@@ -93,8 +93,8 @@ def _shown(picture: Picture) -> str:
 
 
 def _reference(results: Results) -> str:
-    """Return the reference's label, escaped for any place in Markdown, also at the start of a line."""
-    return as_sentence(reference_label(results))
+    """Return the reference's label as a name within prose."""
+    return as_code(reference_label(results), MOST_OF_A_CELL)
 
 
 def _parts(results: Results) -> list[str]:
@@ -103,7 +103,7 @@ def _parts(results: Results) -> list[str]:
     if not table.rows:
         return []
     reference = _reference(results)
-    headings = [in_markdown(one.heading) for one in table.columns if one == AGAINST_UNTUNED]
+    headings = [as_code(one.heading, MOST_OF_A_CELL) for one in table.columns if one == AGAINST_UNTUNED]
     untuned = "".join(f" The column {one} has the wins on mean and on final loss there." for one in headings)
     said = (
         f"Against {reference}; a task is in several groups. Wins are by means over the seeds, speed-ups are "

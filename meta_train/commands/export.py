@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from .help_pages import wide_enough
+from .help_pages import wide_enough, with_one_help
 
 if TYPE_CHECKING:
     from ..runs.directory import RunDirectory
@@ -39,8 +39,9 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 done, 1 an error, 2 bad usage."""
+    given = with_one_help(sys.argv[1:] if arguments is None else arguments)
     with wide_enough():
-        command = tyro.cli(Command, prog="lopt-export", args=arguments)
+        command = tyro.cli(Command, prog="lopt-export", args=given)
     from lopt import plain, push
 
     from ..host.imports import import_all

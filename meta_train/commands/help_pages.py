@@ -42,6 +42,11 @@ def is_asked(arguments: Sequence[str]) -> Literal["", "short", "all"]:
     return "short" if {"-h", "--help"} & set(arguments) else ""
 
 
+def with_one_help(arguments: Sequence[str]) -> list[str]:
+    """Return a command line of a command whose help is short anyway, with --help for --help-all."""
+    return ["--help" if one == "--help-all" else one for one in arguments]
+
+
 def options_of(settings: Any) -> list[Option]:
     """Return the options of a dataclass, in order.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..host.usage import USAGE_ERRORS
-from .help_pages import parser_of
+from .help_pages import parser_of, with_one_help
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 an error reported in one sentence, 2 bad usage, 130 ctrl-C.
     """
-    given = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    given = _parser().parse_args(with_one_help(sys.argv[1:] if arguments is None else arguments))
     if given.run is None:
         print(_ABOUT, end="")
         return 2
