@@ -104,9 +104,11 @@ def _draw(watched: _Watched, every: float, console: Console, sleep: Callable[[fl
 
 
 def _print(watched: _Watched, every: float, sleep: Callable[[float], None]) -> None:
+    said = False
     while True:
-        if watched.look() or not watched.history.steps:
+        if watched.look() or not said:
             print(_line(watched), flush=True)
+            said = True
         if watched.one.state != "running":
             return
         sleep(every)

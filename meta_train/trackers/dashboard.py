@@ -120,7 +120,7 @@ SECTIONS = (
             Panel("Inner steps per second", ("time/inner_steps_per_second",)),
             Panel("Share of the host", ("time/host_share",)),
             Panel("Interruptions (seconds)", ("time/checkpoint_seconds", "time/validation_seconds")),
-            Panel("Time left (seconds)", ("time/eta_seconds",)),
+            Panel("Time left, and time since the start (seconds)", ("time/eta_seconds", "time/seconds")),
         ),
     ),
     Section(
