@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .optax_rule import OptaxRule
     from .paced import Paced, PacedMuon, PacedNAdam
     from .per_tensor import Tensors
+    from .optimus import Optimus
+    from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, locate, published, read_config, save
@@ -65,6 +67,7 @@ __all__ = [
     "Paced",
     "PacedMuon",
     "PacedNAdam",
+    "Optimus",
     "PublishedOptimizerError",
     "TensorLSTM",
     "Tensors",

@@ -13,6 +13,7 @@ from . import (  # noqa: F401  (each registers its rules)
     mlp_optimizer,
     muon_star,
     paced,
+    optimus,
     star,
     tensor_lstm,
     velo,

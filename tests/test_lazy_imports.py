@@ -102,8 +102,7 @@ def test_the_registry_of_architectures_is_whole_whoever_asks(program):
     assert names == [
         "adafactor-mlp", "celo", "celo-adam", "celo2", "celo2-base", "coordinatewise-lstm",
         "hierarchical-rnn", "learnable-adam", "learnable-nadamw", "learnable-sgd", "mlp", "muon-star",
-        "paced-muon", "paced-nadam", "star",
-        "tensor-lstm", "velo"
+        "optimus", "paced-muon", "paced-nadam", "star", "tensor-lstm", "velo"
     ]  # fmt: skip
 
 
