@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^`(\w+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 COMMANDS = re.findall(r"^lopt-\w+ .*$", PAGE.replace("\\\n", " "), re.MULTILINE)
-CONTRACTS = re.findall(r"python -m pytest -p (\w+) (tests/\w+\.py) -k ([\w-]+)", PAGE)
+CONTRACT = r"python -m pytest -p (\w+) (tests/\w+\.py) -k ([\w-]+)"
+CONTRACTS = re.findall(CONTRACT, PAGE)
 BRIEFLY = {
     "lopt-train": "--steps 2 --particles 2 --reference-rates 0 --hysteresis-particles 0 --no-progress",
     "lopt-eval": "--horizon 8 --seeds 2",
