@@ -20,6 +20,8 @@ BLOCKS = {
     title: re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     for title, text in SECTIONS.items()
 }
+QUICKLY = ("particles=8, ", "particles=8, devices=1, reference_rates=3, ")
+"""What is replaced in the examples, so that they take less time."""
 LONGEST = 26  # lines: fifteen, and those that say what the example is about
 PACKAGES = {"lopt": lopt, "meta_train": meta_train, "tasks": tasks, "eval": eval}
 
@@ -38,7 +40,7 @@ def printed(tmp_path_factory):
         for title, blocks in BLOCKS.items():
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 for block in blocks:
-                    exec(compile(block, title, "exec"), names)
+                    exec(compile(block.replace(*QUICKLY), title, "exec"), names)
             said[title] = out.getvalue()
     return said
 
@@ -68,6 +70,10 @@ def test_pes_is_unbiased_and_truncated_es_is_not(printed):
     }
     assert abs(found["PES"] - found["exact"]) < 0.05 * abs(found["exact"])
     assert abs(found["TruncatedES"] - found["exact"]) > 0.2 * abs(found["exact"])
+
+
+def test_the_examples_can_be_made_quicker():
+    assert PAGE.count(QUICKLY[0]) == 1
 
 
 def test_examples_are_short_and_every_section_but_the_last_has_one():
