@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from .muon_star import MuonSTAR
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
-    from .paced import Paced, PacedMuon, PacedNAdam
-    from .per_tensor import Tensors
     from .optimus import Optimus
+    from .paced import Paced, PacedMuon, PacedNAdam
     from .per_tensor import Grouped, Tensors
     from .placement import zeros_like
     from .plain_text import plain
@@ -64,10 +63,10 @@ __all__ = [
     "MLPOptimizer",
     "MuonSTAR",
     "OptaxRule",
+    "Optimus",
     "Paced",
     "PacedMuon",
     "PacedNAdam",
-    "Optimus",
     "PublishedOptimizerError",
     "TensorLSTM",
     "Tensors",
