@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .optax_rule import OptaxRule
     from .optimus import Optimus
     from .paced import Paced, PacedMuon, PacedNAdam
-    from .per_tensor import Grouped, Tensors
+    from .per_tensor import Tensors
     from .placement import zeros_like
     from .plain_text import plain
     from .publish import PublishedOptimizerError, load, locate, published, read_config, save
