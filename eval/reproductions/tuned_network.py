@@ -22,7 +22,7 @@ from .tuned_images import SlimmableMLP, find_images
 STEPS, WINDOW, INTERVALS = 270, 10, 9
 PARTICLES, SIGMA, RATE = 5, 0.3, 0.03
 SEEDS, EPISODES, POINTS = 4, 8, 12
-BUDGET = 108_000
+BUDGET = 216_000
 TASK = "slimmable-deep-mlp"
 PAPER = "Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835)"
 
@@ -126,8 +126,8 @@ def tuned_network(quick: bool, tell: Callable[[str], None]) -> Outcome:
     """Tune learning rate and momentum of each tensor and the width of each layer for the validation accuracy.
 
     Setting: five hidden layers of at most 32 ReLU units, 8 x 8 digits (28 x 28 Fashion-MNIST where it is
-    prepared), batch 32, 270 steps of SGD with momentum, the mean validation error over the steps; 108,000
-    inner steps for every method, which are 400 trainings, and 4 seeds. The published experiment has 100
+    prepared), batch 32, 270 steps of SGD with momentum, the mean validation error over the steps; 216,000
+    inner steps for every method, which are 800 trainings, and 4 seeds. The published experiment has 100
     units, 1000 steps and up to 3,000,000 inner steps. PES and truncated ES start with rates from 1e-3 to 0.1
     (published, for longer trainings: 1e-4 to 1e-2) and momenta from 0.01 to 0.9; K 10, N 10, sigma 0.3, Adam
     from 0.03 down to 0 by a cosine (published: 0.01). The searches draw rates from 3e-5 to 3, and momenta
