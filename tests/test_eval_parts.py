@@ -95,8 +95,8 @@ def test_each_part_has_its_wins_speed_up_and_divergence(results):
     table = parts_table(results)
     rows = {cells[:2]: cells[2:] for cells in table.rows}
     assert table.header[2:] == (
-        "won on mean loss", "won on final loss", "speed-up", "diverged", "against Adam 1e-3",
-        "worst task (ratio)",
+        "won on mean loss", "won on final loss", "speed-up", "runs that diverged", "against Adam 1e-3",
+        "worst task (times lower in loss)",
     )  # fmt: skip
     assert rows["in", "mine"][:2] == ("2/2", "1/2")
     # Of four runs, 4, 2, 1 and 1, the middle two.

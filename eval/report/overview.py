@@ -11,8 +11,8 @@ import numpy as np
 
 from meta_train import in_figure
 
-from ..statistics.against_reference import compare
-from ..statistics.paired_scores import task_names
+from ..statistics.many_runs import bootstrap, interquartile_mean, resample
+from ..statistics.paired_scores import speed_up_scores, task_names
 from ..statistics.results import Results
 from .number_formats import times
 from .suite_parts import ALL, groups
@@ -65,11 +65,10 @@ def draw_overview(figure: Any, results: Results, colours: Mapping[str, str]) -> 
     """
     axes, rows = figure.subplots(), places(results)
     for i, (name, colour) in enumerate(colours.items()):
+        scores = speed_up_scores(results, name)
         for at, place in enumerate(rows):
-            (one,) = compare(results, optimizers=(name,), tasks=place.tasks)
-            if one.speed_up is None:
-                continue
-            estimate = one.speed_up.interquartile_mean
+            draws = resample(len(place.tasks), results.seeds)
+            estimate = bootstrap(interquartile_mean, scores[list(place.tasks)], draws)
             y = at + (0.7 * (i + 0.5) / len(colours) - 0.35)
             low, high = estimate.interval or (estimate.value, estimate.value)
             axes.plot([_drawn(low), _drawn(high)], [y, y], color=colour, linewidth=2.4, alpha=0.5)
