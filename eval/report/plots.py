@@ -52,7 +52,7 @@ def draw(results: Results, directory: Path) -> tuple[Picture, ...]:
     Raises:
         PlotsUnavailableError: if matplotlib is not installed.
     """
-    sheets = [
+    sheets: list[tuple[Picture, tuple[float, float], Callable[[Any], None]]] = [
         (
             Picture(f"{task.stem}.png", f"{task.name}, {task.horizon} inner steps"),
             (10, 4.2),

@@ -19,7 +19,7 @@ from ..config.options import Options
 from ..config.run import Run
 from ..estimators import ESTIMATORS
 from ..host.compile_times import keep_seconds_to_compile, seconds_to_compile
-from ..host.compiled_programs import keep_compiled_programs
+from ..host.compiled_programs import compiled_programs, keep_compiled_programs
 from ..host.cores import usable_cores
 from ..host.imports import import_all
 from ..host.processes import CRASHED, from_main, is_main, leave_after_crash, leave_at_once
@@ -173,7 +173,7 @@ def _tracker(run: Run, directory: RunDirectory, done: int, run_id: str) -> Track
         )
     if run.show.progress:
         # Last, because a display drawn before another tracker fails would stay on the screen.
-        seconds = seconds_to_compile(jax.config.jax_compilation_cache_dir, _program(run))
+        seconds = seconds_to_compile(compiled_programs(), _program(run))
         trackers.append(ProgressBar(run.loop.steps, done, compiling=seconds))
     return Several(trackers)
 
@@ -216,7 +216,7 @@ def _train(run: Run, trainer: Trainer, tracker: Tracker, stop: StopOnSignal) -> 
         for record in trainer.records(stop):
             tracker.log(record.meta_step, record.values)
             if began is not None and LOSS.name in record.values:
-                cache = jax.config.jax_compilation_cache_dir if is_main() else None
+                cache = compiled_programs() if is_main() else None
                 keep_seconds_to_compile(cache, _program(run), time.monotonic() - began)
                 began = None
         trainer.close()

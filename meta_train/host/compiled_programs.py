@@ -21,6 +21,11 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
+def compiled_programs() -> str | None:
+    """Return the directory of compiled programs; None if nothing is cached."""
+    return getattr(jax.config, "jax_compilation_cache_dir", None)
+
+
 def _own_cache() -> Path | None:
     user = home()
     if user is None:
