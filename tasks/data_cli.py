@@ -4,8 +4,11 @@
 import dataclasses
 import importlib.util
 import logging
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +46,23 @@ class Prepare:
 Command = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Prepare, tyro.conf.subcommand("prepare")]
 
 
+_LEAST = 40
+"""Columns in which tyro can write; in fewer, its help and its errors never end."""
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    given = os.environ.get("COLUMNS")
+    if narrow := shutil.get_terminal_size().columns < _LEAST:
+        os.environ["COLUMNS"] = str(_LEAST)
+    try:
+        yield
+    finally:
+        if narrow:
+            os.environ.pop("COLUMNS")
+            os.environ |= {} if given is None else {"COLUMNS": given}
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run `lopt-data`.
 
@@ -53,7 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 an error reported on stderr in one sentence, 2 bad usage, 130 ctrl-C.
     """
     try:
-        command = tyro.cli(Command, prog="lopt-data", description=__doc__, args=args)
+        with _wide_enough():
+            command = tyro.cli(Command, prog="lopt-data", description=__doc__, args=args)
     except SystemExit as stop:  # tyro exits by itself after --help (0) and bad usage (2).
         return stop.code if isinstance(stop.code, int) else 2
     try:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,13 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(downloader, "MAX_RETRIES", downloader.MAX_RETRIES)  # Put back what a test changes.
     return tmp_path
+
+
+def test_a_narrow_terminal_gets_help_all_the_same(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "1")
+    assert data_cli.main(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    assert os.environ["COLUMNS"] == "1"
 
 
 @pytest.fixture

@@ -138,7 +138,13 @@ assert sys.path == before
 
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['wandb', 'tyro']))\n"
-COMMANDS = {"train": "lopt-train", "export": "lopt-export", "evaluate": "lopt-eval", "data": "lopt-data"}
+COMMANDS = {
+    "train": "lopt-train",
+    "export": "lopt-export",
+    "evaluate": "lopt-eval",
+    "runs": "lopt-runs",
+    "data": "lopt-data",
+}
 
 
 def test_the_rest_says_in_one_sentence_what_to_install(site, tmp_path):

@@ -18,6 +18,8 @@ from ..trackers.figures import count, duration, figure
 from .run_tables import STATES, age, pairs_table, size
 from .terminal_curves import Line, draw_curves
 
+_MOST_TUNED = 8
+"""Tuned values whose curves are drawn."""
 _ROOMY = 120
 """Columns from which metrics are shown with their meanings."""
 _RIVALS = ("tuned_adam", "untuned", "random_search")
@@ -52,7 +54,8 @@ def curve_lines(history: History, width: int, height: int, ascii_only: bool) -> 
     losses = Line("", *history.series(metrics.LOSS.name))
     shown += draw_curves("meta-loss", "inner steps", [losses], width, height, ascii_only)
     prefix = metrics.TUNED.of("")
-    for name in dict.fromkeys(n for one in history.values for n in one if n.startswith(prefix)):
+    names = dict.fromkeys(n for one in history.values for n in one if n.startswith(prefix))
+    for name in list(names)[:_MOST_TUNED]:
         tuned = Line("", *history.series(name))
         title = plain(name.removeprefix(prefix))
         shown += draw_curves(title, "inner steps", [tuned], width, height, ascii_only)
