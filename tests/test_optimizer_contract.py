@@ -17,7 +17,8 @@ from lopt import ARCHITECTURES, LearnedOptimizer, as_optax, create, static_field
 from meta_train import BPTT, PES, ConstantHorizon, InnerTraining
 
 HORIZON = 20
-NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3, "from_tensors_size": 4}
+NARROW = {"hidden_size": 2, "lstm_size": 5, "bank_size": 3, "from_tensors_size": 4, "token_size": 3}
+NARROW |= {"num_blocks": 1, "rank": 2}
 """Sizes of networks, where an architecture has such."""
 
 SHAPES = {"w": (3, 2), "b": (2,)}
