@@ -24,9 +24,9 @@ META_STEPS, PARTICLES, WINDOW, STEPS, SEEDS = 120, 16, 20, 200, 3
 MARGIN = 0.98
 """Bound on the meta-loss after meta-training, as a share of that before. Both are of the same episodes."""
 _QUICK = ("learnable-adam", "adafactor-mlp")
-_USUAL = {"sigma": 0.01, "learning_rate": 3e-3}
-_FEW_NUMBERS = {"sigma": 0.1, "learning_rate": 0.05}
-_AROUND_A_STEP = {"sigma": 0.05, "learning_rate": 1.5e-3}
+_USUAL: dict[str, Any] = {"sigma": 0.01, "learning_rate": 3e-3}
+_FEW_NUMBERS: dict[str, Any] = {"sigma": 0.1, "learning_rate": 0.05}
+_AROUND_A_STEP: dict[str, Any] = {"sigma": 0.05, "learning_rate": 1.5e-3}
 SETTINGS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("learnable-sgd", "learnable-adam", "learnable-nadamw"), _FEW_NUMBERS),
     **dict.fromkeys(("star", "muon-star"), _AROUND_A_STEP),
@@ -88,7 +88,7 @@ def meta_trained(name: str, meta_steps: int = META_STEPS) -> MetaTrained:
         name: the architecture.
         meta_steps: length of the run.
     """
-    given = _USUAL | SETTINGS.get(name, {})
+    given: dict[str, Any] = _USUAL | SETTINGS.get(name, {})
     run = Options.of(
         task=(TRAINED_ON,),
         optimizer=name,
