@@ -119,8 +119,9 @@ class Check:
         updates = [
             ("updates", lambda at=at: self._compile_update(plan, at)) for at in range(len(plan.updates))
         ]
+        steps = [("grid", lambda at=at: self._step_costs(plan, at)) for at in range(len(plan.step_cases))]
         first = plan.first_cases
-        return [*grid[:first], *checks, *updates, *grid[first:]]
+        return [*grid[:first], *steps[:1], *checks, *updates, *grid[first:], *steps[1:]]
 
     def _together(self, jobs: list[Callable[[], None]], workers: int) -> None:
         def unless_late(job: Callable[[], None]) -> None:
@@ -136,6 +137,11 @@ class Check:
         found = self._measure("gpu_meta_step", arguments, 240, TOGETHER, SHARED_GPU)
         self.record("grid", {**plan.cases[at], **found}, at)
 
+    def _step_costs(self, plan: gpu_plan.Plan, at: int) -> None:
+        case = plan.step_cases[at]
+        found = self._measure("gpu_meta_step", {"case": case}, 240, TOGETHER, SHARED_GPU)
+        self.record("inner_steps", {**case, **found}, at)
+
     def _time_grid(self, plan: gpu_plan.Plan) -> None:
         waiting = [at for at in range(len(plan.cases)) if self._program("grid", at).exists()]
         while waiting and self.left() > 0:
@@ -143,7 +149,8 @@ class Check:
             arguments = json.dumps({"cases": cases, "seconds": plan.seconds})
             done = run([sys.executable, str(HERE / "gpu_meta_step.py"), arguments], self.left(), {})
             for at, line in zip(waiting, done.stdout.splitlines(), strict=False):
-                self.record("grid", {**self.results["grid"][str(at)], **json.loads(line)}, at)
+                known = {k: v for k, v in self.results["grid"][str(at)].items() if k != "error"}
+                self.record("grid", {**known, **json.loads(line)}, at)
             waiting = waiting[len(done.stdout.splitlines()) :]
             if waiting:
                 self._log("grid", done.stderr)

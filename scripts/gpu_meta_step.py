@@ -1,4 +1,5 @@
-"""The meta-step grid of `check_gpu.py`: `gpu_meta_step.py JSON` compiles a case, or times compiled ones.
+"""The meta-step grid of `check_gpu.py`: `gpu_meta_step.py JSON` compiles a case, or its inner step alone, or
+times compiled ones.
 
 Cases are compiled in parallel, each in its own process, and stored; then one process loads and times them in
 turn, on a machine that does nothing else.
@@ -16,37 +17,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import serialize_executable
-from meta_step_timing import Case, MetaStep, make_dynamics
-
-import lopt
+from meta_step_timing import Case, MetaStep, make_dynamics, make_theta
 
 SHORTEST_CALL = 0.2
 """Smallest duration of a timed call in seconds, which determines its number of meta-steps."""
 
 
 def compile_case(case: Case, program: Path) -> dict[str, Any]:
-    """Compile a case and store the program; return its costs, and those of one inner step.
-
-    XLA counts the body of a loop once, so the bytes of a whole meta-step can't be read from its program.
-    Those of an inner step of all particles come from a program that has nothing else in it.
-    """
+    """Compile a case and store the program; return its costs."""
     built = MetaStep.of(case)
-    shapes = jax.eval_shape(built.function, *built.arguments)
     compile_s = built.compile()
     temporaries = built.function.memory_analysis().temp_size_in_bytes
     payload = serialize_executable.serialize(built.function)[0]
-    program.write_bytes(payload)
-    program.with_suffix(".json").write_text(json.dumps(sorted(shapes[-1])))
-    costs = {"compile_s": compile_s, "temporaries_mb": temporaries / 1e6, "program_mb": len(payload) / 1e6}
-    return costs | inner_step_costs(case, built.state.theta)
+    program.with_suffix(".json").write_text(json.dumps(sorted(built.metrics)))
+    program.write_bytes(payload)  # last: a program that is there is whole
+    return {"compile_s": compile_s, "temporaries_mb": temporaries / 1e6, "program_mb": len(payload) / 1e6}
 
 
-def inner_step_costs(case: Case, theta: lopt.LearnedOptimizer) -> dict[str, Any]:
+def inner_step_costs(case: Case) -> dict[str, Any]:
     """Return bytes and operations of one member's inner step, by XLA's cost analysis, in this population.
 
-    `state_bytes` is the least: the member's state, read once and written once.
+    XLA counts the body of a loop once, so they can't be read from the program of a meta-step. Here the
+    program is an inner step of all particles, and nothing else. `state_bytes` is the least: the member's
+    state, read once and written once.
     """
-    dynamics, members = make_dynamics(case), 2 * case.particles
+    dynamics, members, theta = make_dynamics(case), 2 * case.particles, make_theta(case)
 
     def begin(key: jax.Array) -> Any:
         return dynamics.init(theta, jnp.asarray(100, jnp.int32), key)
@@ -112,14 +107,16 @@ def time_cases(cases: list[tuple[Case, Path]], seconds: float) -> None:
 
 
 def main() -> None:
-    """Compile the case of the JSON argument, or time its cases."""
+    """Compile the case of the JSON argument, or its inner step, or time its cases."""
     arguments = json.loads(sys.argv[1])
     if "cases" in arguments:
         cases = [(Case(**case), Path(program)) for case, program in arguments["cases"]]
         time_cases(cases, arguments["seconds"])
-    else:
+    elif "program" in arguments:
         case = Case(**arguments["case"])
         print(json.dumps(dataclasses.asdict(case) | compile_case(case, Path(arguments["program"]))))
+    else:
+        print(json.dumps(inner_step_costs(Case(**arguments["case"]))))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Plan:
     """Cases of the meta-step, fields of `meta_step_timing.Case`, in the order of worth."""
     first_cases: int
     """Number of cases that are compiled before anything else."""
+    step_cases: tuple[dict[str, Any], ...]
+    """Cases whose inner step is analysed, one for each size of the network and of the batch."""
     updates: tuple[dict[str, str], ...]
     """Optimizers and parameter trees, in the order of worth."""
     tests: tuple[str, ...]
@@ -61,8 +63,7 @@ def plan(backend: str, devices: int, cores: int, smallest: bool) -> Plan:
     """
     if backend == "cpu":
         return _on_cpu(cores, smallest)
-    workers = 2 if smallest else max(2, cores - 2)
-    sizes = (64,) if smallest else (64, 512, 2048, 8192)
+    sizes = (64,) if smallest else (8192, 64, 2048, 512)
     shapes = ((4, 128),) if smallest else ((4, 128), (8, 128), (4, 64), (8, 64))
     rules = ("adafactor-mlp", "star", "small", "muon", "tiny-lstm")
     trees = ("transformer", "gpt2", "mlp")
@@ -70,6 +71,7 @@ def plan(backend: str, devices: int, cores: int, smallest: bool) -> Plan:
     return Plan(
         cases=tuple(_case(size, 50, *shape) for shape in shapes for size in sizes),
         first_cases=len(sizes),
+        step_cases=tuple(_case(64, 50, *shape) for shape in shapes),
         updates=updates[: 1 if smallest else None],
         tests=_tests(TESTS[:1] if smallest else TESTS, max(1, cores // 4)),
         # Tests compare with tolerances of float32, and a GPU multiplies in TF32 by default.
@@ -88,7 +90,7 @@ def plan(backend: str, devices: int, cores: int, smallest: bool) -> Plan:
         },
         devices={"particles": 2048 * devices, "window": 50, "seconds": 3.0} if devices > 1 else {},
         seconds=0.5 if smallest else 2.0,
-        workers=workers,
+        workers=max(2, cores),
     )
 
 
@@ -97,6 +99,7 @@ def _on_cpu(cores: int, smallest: bool) -> Plan:
     return Plan(
         cases=(_case(2 if smallest else 16, window, 4, 128),),
         first_cases=1,
+        step_cases=(_case(2, window, 4, 128),),
         updates=({"optimizer": "learnable-adam" if smallest else "adafactor-mlp", "tree": "tiny"},),
         tests=_tests(
             ("test_optimizer_contract", "-k", "learnable-adam and empty_tree") if smallest else TESTS[1:2], 1

@@ -19,7 +19,13 @@ def markdown(results: dict[str, Any]) -> str:
     copied = results.get("bandwidth", {}).get("copy_gb_per_s")
     parts += [_checks(results)]
     if "grid" in results:
-        parts.append(_grid(_cases(results["grid"]), copied))
+        steps = {(row["hidden"], row["batch"]): row for row in _cases(results.get("inner_steps", {}))}
+        costs = ("step_bytes", "state_bytes")
+        rows = [
+            {**{k: v for k, v in steps.get((row["hidden"], row["batch"]), {}).items() if k in costs}, **row}
+            for row in _cases(results["grid"])
+        ]
+        parts.append(_grid(rows, copied))
     if "updates" in results:
         parts.append(_updates(_cases(results["updates"])))
     failures = results.get("tests", {}).get("failures", [])

@@ -59,12 +59,12 @@ class MetaStep:
     members: Any
     dynamics: Any
     metrics: Any = None
+    """Those of the last call; before it their shapes, once the function is compiled."""
 
     @classmethod
     def of(cls, case: Case) -> MetaStep:
         """Build a case."""
-        options = {} if case.hidden is None else {"hidden_size": case.hidden}
-        theta = lopt.create(case.optimizer, jax.random.key(0), **options)
+        theta = make_theta(case)
         dynamics = {"only": make_dynamics(case)}
         estimator = PES(horizon=ConstantHorizon(4 * case.window), window=case.window)
         mixture = Mixture.of(case.particles, Devices(case.devices, chunk=case.chunk))
@@ -81,7 +81,9 @@ class MetaStep:
     def compile(self) -> float:
         """Compile the function; return the seconds that it took, with tracing."""
         began = time.perf_counter()
-        self.function = self.function.lower(*self.arguments).compile()
+        lowered = self.function.lower(*self.arguments)
+        self.metrics = lowered.out_info[-1]
+        self.function = lowered.compile()
         return time.perf_counter() - began
 
     def call(self, count: int) -> float:
@@ -101,6 +103,12 @@ class MetaStep:
         while len(times) < 2 or sum(times) < seconds:
             times.append(self.call(count))
         return times
+
+
+def make_theta(case: Case) -> lopt.LearnedOptimizer:
+    """Return a case's learned optimizer, untrained."""
+    options = {} if case.hidden is None else {"hidden_size": case.hidden}
+    return lopt.create(case.optimizer, jax.random.key(0), **options)
 
 
 def make_dynamics(case: Case) -> Dynamics:

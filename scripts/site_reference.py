@@ -10,12 +10,14 @@ from pathlib import Path
 GROUPS: dict[str, dict[str, str]] = {
     "lopt": {
         "Use and publish": (
-            "as_optax load published save read_config PublishedOptimizerError Layout layouts"
+            "as_optax load published save read_config PublishedOptimizerError Layout layouts push locate "
+            "is_hub_name"
         ),
         "Create": ("create architecture architecture_name ARCHITECTURES theta_size trainable static_fields"),
         "Architectures": (
             "LearnableSGD LearnableAdam LearnableNAdamW MLPOptimizer AdafactorMLP CoordinatewiseLSTM "
-            "HierarchicalRNN TensorLSTM VeLO STAR MuonSTAR Celo CeloAdam Celo2Base Celo2 OptaxRule"
+            "HierarchicalRNN TensorLSTM VeLO STAR MuonSTAR Paced PacedMuon PacedNAdam Celo CeloAdam "
+            "Celo2Base Celo2 OptaxRule"
         ),
         "Write your own": "LearnedOptimizer register Tensors next_count checked_horizon zeros_like",
         "What the packages above share": (
@@ -41,6 +43,9 @@ GROUPS: dict[str, dict[str, str]] = {
             "read_theta load_theta save_theta Trainer Record RunDirectory RunDirectoryError "
             "CheckpointError DivergedError"
         ),
+        "Look at runs": (
+            "find_runs summarize_run RunSummary compare_runs Comparison read_history History in_figure"
+        ),
         "Configure a run": ("Run Method Loop Placement Show Launch run_to_json run_from_json Parts build"),
         "Problems": (
             "Problem LearnedOptimizerTraining HyperparameterTuning SystemProblem PROBLEMS Member "
@@ -51,7 +56,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "Estimators": (
             "ESTIMATORS create_estimator register Estimator Estimate EvolutionStrategies Perturbing "
             "Backpropagation PairState FullES TruncatedES PES GPES NRES PESAnalytic GuidedES "
-            "CombinedES BPTT TruncatedBPTT ARTBP DODGE RTRL UORO"
+            "CombinedES BPTT TruncatedBPTT ARTBP DODGE RTRL UORO Telescope "
+            "RussianRoulette SingleSample"
         ),
         "Test an estimator": ("sample_estimates window_gradients window_losses expected_gradients z_score"),
         "Horizons and objectives": (
@@ -63,7 +69,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Trackers": (
             "Tracker NoTracker Several JsonLines ProgressBar WandB WandBOptions METRICS Curves Histogram"
         ),
-        "For commands": "USAGE_ERRORS import_all keep_compiled_programs provenance",
+        "For commands": "USAGE_ERRORS import_all keep_compiled_programs provenance help_pages pages",
     },
     "eval": {
         "Benchmarks": "benchmark Suite Entry SUITES suite suites register_suite Results TaskResult Row",

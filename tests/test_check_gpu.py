@@ -36,8 +36,9 @@ def test_a_machine_without_a_gpu_says_so_and_does_everything_small(tmp_path):
     assert found["devices"]["theta_difference"] < 1e-3
     case, update = found["grid"]["0"], found["updates"]["0"]
     assert case["finite"]
+    step = found["inner_steps"]["0"]
     # A step reads and writes a member's state, at least.
-    assert case["step_bytes"] > case["state_bytes"] > 2 * 4 * 3 * (64 * 32 + 32 + 32 * 10 + 10)
+    assert step["step_bytes"] > step["state_bytes"] > 2 * 4 * 3 * (64 * 32 + 32 + 32 * 10 + 10)
     assert update["finite"]
     assert (tmp_path / "check-gpu.md").read_text() in done.stdout
 
@@ -68,10 +69,11 @@ def test_results_are_written_as_they_come_and_failures_are_told(load, tmp_path):
 
 
 def test_shares_of_the_bandwidth_are_bytes_over_time(load):
-    case = {**CASE, "step_bytes": 4e5, "state_bytes": 1e5, "inner_steps_per_s": 1e6, "meta_step_s": 0.2}
-    table = load("gpu_report").markdown(
-        {"bandwidth": {"copy_gb_per_s": 2000.0, "error": "-"}, "grid": {"0": case}}
-    )
+    case = {**CASE, "inner_steps_per_s": 1e6, "meta_step_s": 0.2}
+    step = {**CASE, "particles": 64, "step_bytes": 4e5, "state_bytes": 1e5}
+    found = {"bandwidth": {"copy_gb_per_s": 2000.0, "error": "-"}}
+    found |= {"grid": {"0": case}, "inner_steps": {"0": step}}
+    table = load("gpu_report").markdown(found)
     assert "| 20.0 % | 5.0 % |" in table  # 4e5 x 1e6 of 2e12 bytes per second
 
 
