@@ -30,6 +30,8 @@ NAMES = {
     "CHANGELOG.md": "changelog.md",
 }
 """Pages of the site, by file of the repository; those of docs/ keep their names."""
+STYLE = ".md-typeset td:first-child code { white-space: nowrap; }\n"
+"""Names in the first column of a table stay whole on narrow screens."""
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml"}
 
 
@@ -48,6 +50,7 @@ def assemble() -> None:
     """Write all pages."""
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(ROOT / "docs" / "figures", PAGES / "figures")
+    (PAGES / "site.css").write_text(STYLE)
     names = NAMES | {f"docs/{path.name}": path.name for path in (ROOT / "docs").glob("*.md")}
     names |= {
         f"notebooks/{path.name}": f"notebook-{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")

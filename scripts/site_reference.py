@@ -16,7 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Create": ("create architecture architecture_name ARCHITECTURES theta_size trainable static_fields"),
         "Architectures": (
             "LearnableSGD LearnableAdam LearnableNAdamW MLPOptimizer AdafactorMLP CoordinatewiseLSTM "
-            "HierarchicalRNN TensorLSTM VeLO STAR MuonSTAR Paced PacedMuon PacedNAdam Celo CeloAdam "
+            "HierarchicalRNN TensorLSTM VeLO STAR MuonSTAR Optimus Paced PacedMuon PacedNAdam Celo CeloAdam "
             "Celo2Base Celo2 OptaxRule"
         ),
         "Write your own": "LearnedOptimizer register Tensors next_count checked_horizon zeros_like",
