@@ -34,6 +34,8 @@ from .suite_parts import parts_table
 from .tables import main_table, overall_table, reference_label
 from .verdicts import headlines, verdicts
 
+_FOLDED = {TASK: 16, OPTIMIZER: 8, BEST_OTHER: 9}
+"""Columns of names, which are folded where the terminal is narrow, with their least widths."""
 _SHOWN_OVERALL = (OPTIMIZER, TASKS_WON, WON_FINAL, SPEED_UP, TIME_SPEED_UP, FINAL_RATIO, TRIALS)
 _SHOWN_PARTS = (GROUP, OPTIMIZER, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED)
 
@@ -41,16 +43,21 @@ _SHOWN_PARTS = (GROUP, OPTIMIZER, WON_MEAN, WON_FINAL, SPEED_UP, DIVERGED)
 def print_results(results: Results, report: Report | None = None) -> None:
     """Print the main table, the verdicts, and the paths of the report's files."""
     horizons = sorted({task.horizon for task in results.tasks})
-    # To fit in 80 columns, a horizon shared by all tasks is printed once, and learning rates go below.
-    cells = main_table(results) if len(horizons) > 1 else main_table(results).without(HORIZON)
+    # To fit in 80 columns, what all rows share is printed once, and learning rates go below.
+    shared = {HORIZON: len(horizons) == 1, OPTIMIZER: len(results.subjects) == 1}
+    cells = main_table(results).without(*(column for column, once in shared.items() if once))
     steps = f"{horizons[0]} inner steps" if len(horizons) == 1 else "the horizon"
-    print(f"Mean training loss over {steps} and {counted(results.seeds, 'seed')} (learning rate below)")
+    whose = f" of {plain(results.subjects[0])}" if len(results.subjects) == 1 else ""
+    print(
+        f"Mean training loss{whose} over {steps} and {counted(results.seeds, 'seed')} (learning rate below)"
+    )
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in cells.columns:
         table.add_column(
             _text(column.heading, " "),
-            justify="left" if column in (TASK, OPTIMIZER) else "right",
-            no_wrap=column not in (OPTIMIZER, BEST_OTHER),
+            justify="left" if column.is_text else "right",
+            no_wrap=column not in _FOLDED,
+            min_width=_FOLDED.get(column),
             overflow="fold",
         )
     for row, best in zip(cells.rows, cells.best, strict=True):
@@ -85,9 +92,9 @@ def _print_overall(results: Results) -> None:
 def _print_cells(cells: Cells) -> None:
     """Print a table, with brackets moved to a second line."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for at, heading in enumerate(cells.header):
-        justify = "right" if at else "left"
-        table.add_column(_text(heading, " "), justify=justify, no_wrap=at > 0, overflow="fold")
+    for at, column in enumerate(cells.columns):
+        justify = "left" if column.is_text else "right"
+        table.add_column(_text(column.heading, " "), justify=justify, no_wrap=at > 0, overflow="fold")
     for row in cells.rows:
         table.add_row(*(_text(cell, " [") for cell in row))
     _print(table)
