@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..statistics.against_reference import compare
-from ..statistics.many_runs import LEVEL
+from ..statistics.many_runs import LEVEL, Estimate
 from ..statistics.paired_scores import task_names
 from ..statistics.results import Results
 from .number_formats import counted, rate, ratio, times
@@ -21,19 +23,25 @@ def headlines(results: Results) -> list[Sentence]:
 def _headline(results: Results, name: str, reference: Name) -> Sentence:
     (one,) = compare(results, optimizers=(name,))
     runs = f"{counted(one.tasks, 'task')} x {counted(results.seeds, 'seed')}"
-    score, write, words = one.speed_up, times, (" as fast as ", reference, " in steps to the same loss")
-    if score is None:
+    if one.speed_up is None:
         return (Name(name), " has no speed-up over ", reference, f" on {runs}.")
-    if score.interquartile_mean.value == 0 and one.final_loss is not None:
-        # Most runs never reach the target, so that no speed-up tells them apart.
-        score, write = one.final_loss, lambda value: f"{ratio(value)} times"
-        words = (" as low in final loss as ", reference)
-    estimate = score.interquartile_mean
-    between = ""
-    if estimate.interval is not None:
-        low, high = (write(bound).removesuffix(" times") for bound in estimate.interval)
-        between = f"{LEVEL:.0%} interval {low} to {high}, "
-    return (Name(name), " is ", Number(write(estimate.value)), *words, f" ({between}over {runs}).")
+    speed_up = one.speed_up.interquartile_mean
+    if speed_up.value > 0 or one.final_loss is None:
+        number, between = _told(speed_up, times)
+        words = (" as fast as ", reference, " in steps to the same loss")
+        return (Name(name), " is ", number, *words, f" ({between}over {runs}).")
+    # No number of steps tells apart those that never reach the target.
+    number, between = _told(one.final_loss.interquartile_mean, ratio)
+    never = " does not reach the training loss of ", reference, " in most runs; the final loss of "
+    return (Name(name), *never, reference, " is ", number, f" times its own ({between}over {runs}).")
+
+
+def _told(estimate: Estimate, write: Callable[[float], str]) -> tuple[Number, str]:
+    """Return a number, and words on its interval if it has one."""
+    if estimate.interval is None:
+        return Number(write(estimate.value)), ""
+    low, high = map(write, estimate.interval)
+    return Number(write(estimate.value)), f"{LEVEL:.0%} interval {low} to {high}, "
 
 
 def verdicts(results: Results) -> list[Sentence]:
