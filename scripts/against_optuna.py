@@ -6,9 +6,10 @@ from several seeds. `--draw FILE...` prints the table and draws the figure of re
 
 A trial is a training of 270 steps, judged by the mean validation loss of the last 30. All trials of a problem
 are one compiled program, given its hyperparameters as arguments; two run side by side, one on each device,
-and compilation is before the clock starts. PES takes the time-weighted validation loss, and starts in the
-middle of the bounds, which is the first trial of all others. A method's choice at a time is the best trial
-seen by then, and for PES theta as it is; five further trainings judge it, which are not counted.
+and compilation is before the clock starts. PES takes the mean logarithm of the validation loss. It starts in
+the middle of the bounds, which is the first trial of all others. A method's choice at a time is the best
+trial seen by then, and for PES the mean of theta over the last third of its way; five further trainings judge
+it, which are not counted.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=10, help="PES was set up on seeds 0 and 1")
-    parser.add_argument("--trainings", type=int, default=200, help="inner steps of a run, in whole trainings")
-    parser.add_argument("--seconds", type=float, default=2.5, help="seconds of a run")
+    parser.add_argument("--trainings", type=int, default=150, help="inner steps of a run, in whole trainings")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of a run")
     parser.add_argument("--devices", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/against-optuna"))
     parser.add_argument("--draw", nargs="+", type=Path, metavar="FILE", help="results.json of earlier calls")

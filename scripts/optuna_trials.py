@@ -20,9 +20,9 @@ from meta_train import (
     ConstantHorizon,
     Devices,
     HyperparameterTuning,
+    MeanLogLoss,
     MeanLoss,
     Mixture,
-    TimeWeightedLoss,
     advance,
     init_run,
     make_meta_step,
@@ -31,7 +31,7 @@ from meta_train import (
 
 HORIZON, LAST, UNITS = 270, 30, 9
 """Inner steps of a training; those whose mean validation loss counts; Hyperband's units of a training."""
-WINDOW, PARTICLES, SIGMA, RATE, B2 = 10, 4, 0.2, 0.05, 0.95
+WINDOW, PARTICLES, SIGMA, RATE, B2 = 10, 4, 0.1, 0.03, 0.95
 # Where a member diverges, the estimate is far too large: at b2 = 0.999, Adam would move theta by 30 rates.
 JUDGED = 5
 """Trainings that judge what a method has chosen."""
@@ -161,8 +161,8 @@ def search(
 
 
 def follow(case: Case, seed: int, steps: int, seconds: float) -> list[Choice]:
-    """Tune by PES until both budgets are spent; return theta as it moved."""
-    estimator = PES(ConstantHorizon(HORIZON), WINDOW, TimeWeightedLoss(), sigma=SIGMA)
+    """Tune by PES until both budgets are spent; return the means of theta over the last third until then."""
+    estimator = PES(ConstantHorizon(HORIZON), WINDOW, MeanLogLoss(), sigma=SIGMA)
     outer, mixture = optax.adam(RATE, b2=B2), Mixture.of(PARTICLES, Devices())
     dynamics = {"only": case.dynamics}
     constants = mixture.devices.replicate((dynamics, jnp.asarray(UNITS, jnp.int32)))
@@ -170,12 +170,13 @@ def follow(case: Case, seed: int, steps: int, seconds: float) -> list[Choice]:
     if "pes" not in case.programs:
         function: Any = make_meta_step(estimator, outer, mixture)
         case.programs["pes"] = function.lower(state, members, constants).compile()
-    done, choices = 0, [Choice(0, 0.0, case.middle)]
+    done, choices, thetas = 0, [Choice(0, 0.0, case.middle)], []
     began = time.perf_counter()
     while done < steps or time.perf_counter() - began < seconds:
         state, members, _ = case.programs["pes"](state, members, constants)
         done += UNITS * PARTICLES * estimator.steps_per_window
-        theta = jax.device_get(state.theta)
+        thetas.append(jax.device_get(state.theta))
+        theta = jax.tree.map(lambda *x: np.mean(x, axis=0), *thetas[-max(len(thetas) // 3, 1) :])
         choices.append(Choice(done, time.perf_counter() - began, theta))
     return choices
 
