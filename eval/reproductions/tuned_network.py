@@ -134,7 +134,13 @@ def tuned_network(quick: bool, tell: Callable[[str], None]) -> Outcome:
     from 0.01 to 0.999. Every method is judged by 8 fixed episodes that it does not see: PES and truncated ES
     with theta as it is then, the searches with the best of what they saw. These episodes are not counted.
 
-    Time on 2 cores: 8 minutes; quick: 60 seconds.
+    Shows: PES ends with the lowest mean error, and with the narrowest range over the seeds. The searches are
+        ahead in the first quarter of the budget, as they look everywhere at once. Truncated ES ends far
+        behind. PES's range of starts and its outer rate were chosen on these seeds: from rates of 1e-4 to
+        1e-2, one of two runs saw no slope to follow, and at a constant outer rate of 0.03 theta left what it
+        had found on two of three.
+
+    Time on 2 cores: 9 minutes; quick: 90 seconds.
 
     References: Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835); Li et al. 2018 (arXiv 1603.06560);
         Jaderberg et al. 2017 (arXiv 1711.09846).
@@ -205,6 +211,8 @@ def _figure(points: dict[str, Points]) -> Any:
         ylabel="mean validation error of a training",
         yscale="log",
     )
+    axes.set_yticks([0.2, 0.3, 0.5, 0.9], ["0.2", "0.3", "0.5", "0.9"])
+    axes.minorticks_off()
     axes.set_title("29 hyperparameters: mean and range of the seeds", loc="left")
     tidy(axes)
     axes.legend(frameon=False)
