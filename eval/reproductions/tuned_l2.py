@@ -181,7 +181,13 @@ def outcome(curves: dict[str, Curve], meta_steps: int, quick: bool = False) -> O
         for name, curve in curves.items()
     ]
     return Outcome(
-        settings={"train": TRAIN, "best": best, "one step": wrong, "meta-steps": meta_steps, "sigma": SIGMA},
+        settings={
+            "train": TRAIN,
+            "best": round(best, 3),
+            "one step": round(wrong, 3),
+            "meta-steps": meta_steps,
+            "sigma": SIGMA,
+        },
         columns=["method", "log of the penalty", "validation loss", "expected"],
         rows=rows,
         checks=[] if quick else _checks(curves, best, wrong),

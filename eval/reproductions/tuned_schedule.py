@@ -112,8 +112,8 @@ def tuned_schedule(quick: bool, tell: Callable[[str], None]) -> Outcome:
 
 def measure(name: str, quick: bool) -> Curve:
     """Tune from every start by one estimator."""
-    starts = np.log(10) * np.asarray(STARTS[:3] if quick else STARTS)
-    meta_steps = META_STEPS // 5 if quick else META_STEPS
+    starts = np.log(10) * np.asarray(STARTS[:2] if quick else STARTS)
+    meta_steps = META_STEPS // 10 if quick else META_STEPS
     with jax.enable_x64(False):
         dynamics = problem().members()[TASK].dynamics
         rates, decays = jnp.asarray(starts.T, jnp.float32)
