@@ -50,3 +50,60 @@ class Dynamics(struct.PyTreeNode, abc.ABC):
     def ceiling(self) -> float:
         """A step with a loss at or above this counts as diverged, and its loss is clipped to it."""
         return math.inf
+
+
+class Recurrent(Dynamics):
+    """Dynamics whose state depends on theta through one product of a matrix with features of the state.
+
+    So s' = r(s, M(theta) h(s, x)): a recurrent network whose state's weights and biases are together the
+    matrix M, and whose features h are the state, the inputs and ones. Theta may have other parts, which only
+    the loss depends on, and the initial state must not depend on theta. Estimators that approximate the
+    influence by Kronecker products need this (`kf-rtrl`, `ok`).
+
+    Several sequences may go side by side: they are the first axis of features and product, and of each float
+    leaf of the state, and a sequence's state depends on its own features only.
+    """
+
+    @abc.abstractmethod
+    def matrix(self, theta: Theta) -> Float[Array, "outputs inputs"]:
+        """Return the matrix, a linear function of theta."""
+
+    @abc.abstractmethod
+    def features(self, state: State, key: Key[Array, ""]) -> Float[Array, "sequences inputs"]:
+        """Return what the matrix is multiplied with in a step; the key is that of the step."""
+
+    @abc.abstractmethod
+    def recur(self, state: State, product: Float[Array, "sequences outputs"], key: Key[Array, ""]) -> State:
+        """Return the next state."""
+
+    @abc.abstractmethod
+    def readout(self, theta: Theta, before: State, after: State, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Return the loss of a step from the state before it to the one after it."""
+
+    def step(self, theta: Theta, state: State, key: Key[Array, ""]) -> tuple[State, Float[Array, ""]]:
+        """Advance by one step."""
+        after = self.recur(state, self.features(state, key) @ self.matrix(theta).T, key)
+        return after, self.readout(theta, state, after, key)
+
+
+class Minimising(Dynamics):
+    """Dynamics that minimise a loss, which theta shapes, over a part of the state.
+
+    Estimators that differentiate the minimum itself, instead of the way to it, need this (`implicit`).
+    """
+
+    @abc.abstractmethod
+    def parameters(self, state: State) -> PyTree[Array]:
+        """Return the part of the state over which the loss is minimised, a tree of float arrays."""
+
+    @abc.abstractmethod
+    def inner_loss(
+        self, theta: Theta, state: State, parameters: PyTree[Array], key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the loss that is minimised, on a batch that the key draws, at given parameters."""
+
+    @abc.abstractmethod
+    def outer_loss(
+        self, theta: Theta, state: State, parameters: PyTree[Array], key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the loss of a step that ends at given parameters, on a batch that the key draws."""

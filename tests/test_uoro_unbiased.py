@@ -46,7 +46,7 @@ def products(estimator, system, theta, keys, windows):
         for window_key in jax.random.split(key, windows):
             state, _ = estimator.step(system, theta, state, window_key, META_STEP)
         ravel = lambda tree: jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)])  # noqa: E731
-        return jnp.outer(ravel(state.state_factor), ravel(state.theta_factor))
+        return jnp.outer(*(ravel(factor) for factor in state.influence))
 
     found = jax.vmap(particle)(keys)
     return found.sum(0), (found**2).sum(0)

@@ -11,6 +11,7 @@ from .full_es import FullES
 from .gpes import GPES
 from .guided_es import GuidedES
 from .nres import NRES
+from .online import Online
 from .perturbation import PairState, Perturbing
 from .pes import PES
 from .pes_analytic import PESAnalytic
@@ -18,6 +19,7 @@ from .registry import ESTIMATORS, create_estimator, register
 from .rtrl import RTRL
 from .russian_roulette import RussianRoulette
 from .single_sample import SingleSample
+from .snap import SnAp
 from .telescope import Telescope
 from .truncated_bptt import TruncatedBPTT
 from .truncated_es import TruncatedES
@@ -40,11 +42,13 @@ __all__ = [
     "EvolutionStrategies",
     "FullES",
     "GuidedES",
+    "Online",
     "PESAnalytic",
     "PairState",
     "Perturbing",
     "RussianRoulette",
     "SingleSample",
+    "SnAp",
     "Telescope",
     "TruncatedBPTT",
     "TruncatedES",

@@ -118,5 +118,17 @@ def with_tangents(tree: Any, tangents: Tangents) -> Any:
     return treedef.unflatten(full)
 
 
+def with_floats(tree: Any, floats: Tangents) -> Any:
+    """Return a tree with other values for its float leaves."""
+    leaves, treedef = jax.tree.flatten(tree)
+    given = iter(floats)
+    return treedef.unflatten([next(given) if _is_float(x) else x for x in leaves])
+
+
+def flattened(floats: Tangents, dtype: Any) -> Float[Array, " entries"]:
+    """Return the float leaves of a tree as one vector."""
+    return jnp.concatenate([jnp.zeros(0, dtype), *(x.astype(dtype).ravel() for x in floats)])
+
+
 def _is_float(leaf: Array) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
