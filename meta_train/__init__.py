@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from .config.presets import PRESETS, get_preset
     from .config.run import Method, Run
     from .config.settings import Loop, Placement, Show
-    from .dynamics import Dynamics
+    from .dynamics import Dynamics, Minimising, Recurrent
     from .estimators import (
         ARTBP,
         BPTT,
         DODGE,
         ESTIMATORS,
         GPES,
+        KFRTRL,
         NRES,
+        OK,
         PES,
         RTRL,
         UORO,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         EvolutionStrategies,
         FullES,
         GuidedES,
+        KroneckerSum,
         Online,
         PairState,
         Perturbing,
@@ -112,9 +115,12 @@ __all__ = [
     "ESTIMATORS",
     "GPES",
     "HORIZONS",
+    "KFRTRL",
+    "KNOWN",
     "METRICS",
     "NRES",
     "OBJECTIVES",
+    "OK",
     "OPTIMIZERS",
     "PES",
     "PRESETS",
@@ -146,6 +152,7 @@ __all__ = [
     "InnerState",
     "InnerTraining",
     "JsonLines",
+    "KroneckerSum",
     "LastLoss",
     "Launch",
     "LearnedOptimizerTraining",
@@ -171,6 +178,8 @@ __all__ = [
     "Problem",
     "ProgressBar",
     "Record",
+    "Recurrent",
+    "Registry",
     "Rival",
     "Run",
     "RunDirectory",

@@ -10,8 +10,11 @@ from .evolution import EvolutionStrategies
 from .full_es import FullES
 from .gpes import GPES
 from .guided_es import GuidedES
+from .kf_rtrl import KFRTRL
+from .kronecker import KroneckerSum
 from .nres import NRES
 from .online import Online
+from .optimal_kronecker import OK
 from .perturbation import PairState, Perturbing
 from .pes import PES
 from .pes_analytic import PESAnalytic
@@ -31,7 +34,9 @@ __all__ = [
     "DODGE",
     "ESTIMATORS",
     "GPES",
+    "KFRTRL",
     "NRES",
+    "OK",
     "PES",
     "RTRL",
     "UORO",
@@ -42,6 +47,7 @@ __all__ = [
     "EvolutionStrategies",
     "FullES",
     "GuidedES",
+    "KroneckerSum",
     "Online",
     "PESAnalytic",
     "PairState",

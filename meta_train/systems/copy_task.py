@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from ..dynamics import Dynamics
+from ..dynamics import Recurrent
 from .lstm import Cell, Memory
 
 _INPUTS = 3  # A zero, a one, "write".
@@ -43,7 +43,7 @@ class Copying(NamedTuple):
     """Steps done."""
 
 
-class CopyTask(Dynamics):
+class CopyTask(Recurrent):
     """Show `length` random bits one by one, then ask for them, one by one and in the same order.
 
     An episode of horizon T copies T / 2 bits: the input of the first half is the bits, that of the second
@@ -71,14 +71,28 @@ class CopyTask(Dynamics):
         memory = Memory.blank(self.batch, theta.decoder)
         return Copying(memory, bits, jnp.asarray(horizon // 2, jnp.int32), jnp.zeros((), jnp.int32))
 
-    def step(self, theta: Copyist, state: Copying, key: Key[Array, ""]) -> tuple[Copying, Float[Array, ""]]:
-        """Show a bit, or ask for one."""
-        symbols, targets, writing = self.exercise(state)
-        memory = theta.cell(jax.nn.one_hot(symbols, _INPUTS), state.memory)
-        logits = memory.hidden @ theta.decoder + theta.decoder_bias
+    def matrix(self, theta: Copyist) -> Float[Array, "gates columns"]:
+        """Return the parameters of the cell."""
+        return theta.cell.matrix
+
+    def features(self, state: Copying, key: Key[Array, ""]) -> Float[Array, "batch columns"]:
+        """Return the symbols shown, the hidden state, and ones."""
+        symbols = self.exercise(state)[0]
+        return Cell.features(jax.nn.one_hot(symbols, _INPUTS, dtype=state.memory.hidden.dtype), state.memory)
+
+    def recur(self, state: Copying, product: Float[Array, "batch gates"], key: Key[Array, ""]) -> Copying:
+        """Advance the memory."""
+        memory = Cell.driven(state.memory, product)
+        return Copying(memory, state.bits, state.length, state.age + 1)
+
+    def readout(
+        self, theta: Copyist, before: Copying, after: Copying, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the cross entropy of the bits that are asked for, in bits; 0 while they are shown."""
+        _, targets, writing = self.exercise(before)
+        logits = after.memory.hidden @ theta.decoder + theta.decoder_bias
         nats = jnp.mean(jax.nn.softplus(jnp.where(targets == 1, -logits, logits)))
-        loss = jnp.where(writing, 2 * nats / jnp.log(2.0), 0.0)
-        return Copying(memory, state.bits, state.length, state.age + 1), loss
+        return jnp.where(writing, 2 * nats / jnp.log(2.0), 0.0)
 
     def exercise(self, state: Copying) -> tuple[Int[Array, " batch"], Int[Array, " batch"], Int[Array, ""]]:
         """Return a step's inputs (0, 1, or 2 for "write"), its targets (0, 1), and whether they count."""

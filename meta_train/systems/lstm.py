@@ -50,6 +50,23 @@ class Cell(struct.PyTreeNode):
         """Advance the memory by one step."""
         drive = inputs @ self.input_weights.T + memory.hidden @ self.hidden_weights.T
         drive = drive + self.input_bias[None] + self.hidden_bias[None]
+        return self.driven(memory, drive)
+
+    @property
+    def matrix(self) -> Float[Array, "gates columns"]:
+        """All parameters as one matrix, which is multiplied with `features`."""
+        biases = (self.input_bias[:, None], self.hidden_bias[:, None])
+        return jnp.concatenate([self.input_weights, self.hidden_weights, *biases], axis=1)
+
+    @staticmethod
+    def features(inputs: Float[Array, "batch inputs"], memory: Memory) -> Float[Array, "batch columns"]:
+        """Return the inputs, the hidden state, and a one for each bias."""
+        ones = jnp.ones((len(inputs), 2), memory.hidden.dtype)
+        return jnp.concatenate([inputs.astype(ones.dtype), memory.hidden, ones], axis=1)
+
+    @staticmethod
+    def driven(memory: Memory, drive: Float[Array, "batch gates"]) -> Memory:
+        """Advance the memory by one step, given the gates' arguments."""
         admit, keep, candidate, show = jnp.split(drive, 4, axis=-1)
         cell = jax.nn.sigmoid(keep) * memory.cell + jax.nn.sigmoid(admit) * jnp.tanh(candidate)
         return Memory(jax.nn.sigmoid(show) * jnp.tanh(cell), cell)
