@@ -10,6 +10,7 @@ from .evolution import EvolutionStrategies
 from .full_es import FullES
 from .gpes import GPES
 from .guided_es import GuidedES
+from .hypergradient_descent import HypergradientDescent
 from .kf_rtrl import KFRTRL
 from .kronecker import KroneckerSum
 from .nres import NRES
@@ -47,6 +48,7 @@ __all__ = [
     "EvolutionStrategies",
     "FullES",
     "GuidedES",
+    "HypergradientDescent",
     "KroneckerSum",
     "Online",
     "PESAnalytic",
