@@ -9,12 +9,29 @@ import pytest
 
 import lopt
 import tasks
-from meta_train import ESTIMATORS, ConstantHorizon, InnerTraining, create_estimator, register
+from meta_train import (
+    ESTIMATORS,
+    ConstantHorizon,
+    HyperparameterTuning,
+    InnerTraining,
+    create_estimator,
+    register,
+)
+
+from .dynamics import Elman
 
 STEPS, WINDOW = 6, 2
 DYNAMICS = InnerTraining(tasks.Quadratic(dimension=3))
 THETA = lopt.LearnableAdam.create(jax.random.key(0), learning_rate=0.1)
 META_STEP = jnp.zeros((), jnp.int32)
+TUNING = HyperparameterTuning(task=("quadratic",), tune=("l2",))
+# Estimators that work on dynamics of one kind only.
+SPECIAL = {
+    "hypergradient-descent": (InnerTraining(tasks.Quadratic(dimension=3), "inner_valid"), THETA),
+    "implicit": (TUNING.members()["quadratic"].dynamics, TUNING.theta(jax.random.key(0))),
+    "kf-rtrl": (Elman(fixed=False), Elman().theta()),
+    "ok": (Elman(fixed=False), Elman().theta()),
+}
 
 
 def make(name):
@@ -24,11 +41,11 @@ def make(name):
 @pytest.fixture(scope="module", params=sorted(ESTIMATORS))
 def ran(request):
     """An estimator, its initial state, and the states and estimates of an episode and a bit."""
-    estimator = make(request.param)
-    step = jax.jit(lambda *arguments: estimator.step(DYNAMICS, *arguments))
-    states, estimates = [estimator.init(DYNAMICS, THETA)], []
+    estimator, (dynamics, theta) = make(request.param), SPECIAL.get(request.param, (DYNAMICS, THETA))
+    step = jax.jit(lambda *arguments: estimator.step(dynamics, theta, *arguments))
+    states, estimates = [estimator.init(dynamics, theta)], []
     for key in jax.random.split(jax.random.key(1), STEPS // WINDOW + 1):
-        state, estimate = step(THETA, states[-1], key, META_STEP)
+        state, estimate = step(states[-1], key, META_STEP)
         states.append(state)
         estimates.append(estimate)
     return estimator, step, states, estimates
@@ -49,10 +66,11 @@ def test_one_compilation_serves_all_steps(ran):
 
 
 def test_gradients_are_shaped_like_theta_and_finite(ran):
-    _, _, _, estimates = ran
+    estimator, _, _, estimates = ran
+    theta = SPECIAL.get(ESTIMATORS.name_of(estimator), (DYNAMICS, THETA))[1]
     for estimate in estimates:
-        assert jax.tree.structure(estimate.gradient) == jax.tree.structure(THETA)
-        for gradient, leaf in zip(jax.tree.leaves(estimate.gradient), jax.tree.leaves(THETA), strict=True):
+        assert jax.tree.structure(estimate.gradient) == jax.tree.structure(theta)
+        for gradient, leaf in zip(jax.tree.leaves(estimate.gradient), jax.tree.leaves(theta), strict=True):
             assert (gradient.shape, gradient.dtype) == (leaf.shape, leaf.dtype)
             assert np.all(np.isfinite(gradient))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves([e.gradient for e in estimates]))
@@ -80,7 +98,7 @@ def test_an_objective_is_reported_when_an_episode_ends_and_only_then(ran):
 def test_the_same_key_gives_the_same_estimate_and_another_key_another(ran):
     _, step, states, estimates = ran
     key, other = jax.random.split(jax.random.key(1), STEPS // WINDOW + 1)[:2]
-    again, different = (step(THETA, states[0], k, META_STEP)[1] for k in (key, other))
+    again, different = (step(states[0], k, META_STEP)[1] for k in (key, other))
     jax.tree.map(np.testing.assert_array_equal, again, estimates[0])
     assert again.metrics["loss"] != different.metrics["loss"]
 

@@ -11,6 +11,7 @@ from .full_es import FullES
 from .gpes import GPES
 from .guided_es import GuidedES
 from .hypergradient_descent import HypergradientDescent
+from .implicit import ImplicitDifferentiation
 from .kf_rtrl import KFRTRL
 from .kronecker import KroneckerSum
 from .nres import NRES
@@ -49,6 +50,7 @@ __all__ = [
     "FullES",
     "GuidedES",
     "HypergradientDescent",
+    "ImplicitDifferentiation",
     "KroneckerSum",
     "Online",
     "PESAnalytic",

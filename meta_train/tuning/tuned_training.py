@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from lopt import UsageError
 from tasks import Split, Task
 
-from ..dynamics import Dynamics
+from ..dynamics import Minimising
 from .optimizers import OPTIMIZERS
 from .schedules import SCHEDULES
 from .space import FreeNumbers
@@ -38,7 +38,7 @@ class TunedState(NamedTuple):
     """Inner steps of the whole run, as the schedule knows it."""
 
 
-class TunedTraining(Dynamics):
+class TunedTraining(Minimising):
     """Train one instance of a task by an optimizer whose hyperparameters theta holds.
 
     A step uses the values of theta as it is then; under an estimator whose theta moves between windows, so do
@@ -83,6 +83,27 @@ class TunedTraining(Dynamics):
         params, optimizer = self._updated(state, grads, values, share)
         state = TunedState(params, optimizer, instance, state.count + 1, state.horizon)
         return state, self._measured(self._instance(instance, values, measured=True), params, measure_key)
+
+    def parameters(self, state: TunedState) -> Any:
+        """Return the network's parameters."""
+        return state.params
+
+    def inner_loss(
+        self, theta: FreeNumbers, state: TunedState, parameters: Any, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the training loss of a batch."""
+        batch_key, loss_key = jax.random.split(key)
+        values = self._values(theta)
+        instance = self._instance(state.instance, values, measured=False)
+        batch = self.task.batch(instance, batch_key, "train")
+        return self._train_loss(parameters, instance, batch, values, loss_key)
+
+    def outer_loss(
+        self, theta: FreeNumbers, state: TunedState, parameters: Any, key: Key[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return what is measured on a batch."""
+        instance = self._instance(state.instance, self._values(theta), measured=True)
+        return self._measured(instance, parameters, key)
 
     @property
     def ceiling(self) -> float:
