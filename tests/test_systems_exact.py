@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meta_train import MeanLoss, SumLoss, advance, run_episode, start, systems
+from meta_train import MeanLoss, SumLoss, advance, run_episode, start, systems, z_score
 
 KEY = jax.random.key(0)
 
@@ -134,6 +134,41 @@ def test_toy_losses_are_least_near_the_published_place():
     # The short-sighted optimum, where gradient methods end.
     plateau = episode_loss(system, jnp.asarray([0.14, -0.78]), 100)
     np.testing.assert_allclose(plateau, 2423.2, atol=0.1)
+
+
+# --- the noisy quadratic ---------------------------------------------------------------------------------
+
+
+def test_the_noisy_quadratics_losses_are_those_of_its_random_descents():
+    system, theta = systems.NoisyQuadratic(dimensions=3, condition=10.0), jnp.log(jnp.asarray([0.7, 2.0]))
+    draws = np.random.default_rng(0)
+    h, x, losses = system.curvatures, np.ones((200_000, 3)), []
+    for t in range(4):
+        centre = draws.normal(size=x.shape) * np.sqrt(system.noise / h)
+        x = x - 0.7 * (1 + t / 4) ** -2.0 * h * (x - centre)
+        losses.append(np.sum(h * (x**2 + system.noise / h), axis=1) / 2)
+    state, expected = system.init(theta, jnp.asarray(4), KEY), []
+    for _ in range(4):
+        state, loss = system.step(theta, state, KEY)
+        expected.append(loss)
+    assert np.all(np.abs(z_score(np.stack(losses, 1), np.stack(expected))) < 4)
+    assert np.all(np.abs(z_score(np.stack(losses, 1), 1.01 * np.stack(expected))) > 4)
+
+
+def test_the_best_rate_for_one_step_is_below_the_best_for_many():
+    """In closed form for one step: sum h^2 A / sum h^3 (A + noise / h)."""
+    system, steps = systems.NoisyQuadratic(), 200
+    theta = jnp.log(jnp.asarray([1.32, 7.79]))  # about the best schedule for all 200 steps
+    state, h = system.init(theta, jnp.asarray(steps), KEY), system.curvatures
+    for _ in range(steps // 4):
+        state, _ = system.step(theta, state, KEY)
+    squared = np.asarray(state.squared)
+    greedy = np.sum(h**2 * squared) / np.sum(h**3 * (squared + system.noise / h))
+    rate = lambda x: systems.rate_at(jnp.stack([jnp.log(x), -jnp.inf]), jnp.zeros(()))  # noqa: E731
+    np.testing.assert_allclose(rate(0.2), 0.2, rtol=1e-12)
+    one = lambda x: system.step(jnp.stack([jnp.log(x), -jnp.inf]), state, KEY)[1]  # noqa: E731
+    np.testing.assert_allclose(jax.grad(one)(jnp.asarray(greedy)), 0, atol=1e-9)
+    assert greedy < 0.6 * systems.rate_at(theta, jnp.asarray(0.25))
 
 
 # --- chaos -----------------------------------------------------------------------------------------------

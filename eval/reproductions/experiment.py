@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CATALOGUE = {
     "influence-balancing": "which estimators detect that a good short-term influence is bad in the long term",
     "toy-regression": "tune a learning-rate schedule on a toy problem: which leave the short-horizon optimum",
+    "short-horizon": "tune a schedule on a noisy quadratic: short horizons choose far too small rates",
     "chaos": "gradients through the Lorenz system: exact ones explode, smoothed ones are useful",
     "learned-optimizer": "meta-train a learned optimizer: meta-loss against inner steps",
     "architectures": "every architecture after a minute of meta-training, on three tasks",

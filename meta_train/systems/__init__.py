@@ -9,6 +9,7 @@ from .influence_balancing import OPTIMUM, InfluenceBalancing, influence, long_te
 from .linear import Linear
 from .lorenz import GUESS, TRUTH, Lorenz
 from .lstm import Cell, LanguageModel, LanguageModelling, Memory, Reading
+from .noisy_quadratic import Deviation, NoisyQuadratic, rate_at
 from .swimmer import Swimmer, Swimming
 from .toy_regression import ToyRegression
 
@@ -23,6 +24,7 @@ __all__ = [
     "CopyTask",
     "Copying",
     "Copyist",
+    "Deviation",
     "GymnasiumSwimmer",
     "GymnasiumUnavailableError",
     "InfluenceBalancing",
@@ -31,6 +33,7 @@ __all__ = [
     "Linear",
     "Lorenz",
     "Memory",
+    "NoisyQuadratic",
     "Reading",
     "Swimmer",
     "Swimming",
@@ -40,6 +43,7 @@ __all__ = [
     "influence",
     "long_term_loss",
     "random_characters",
+    "rate_at",
     "real_characters",
     "register_system",
     "repeated_character",

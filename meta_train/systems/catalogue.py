@@ -23,6 +23,7 @@ from .influence_balancing import InfluenceBalancing
 from .linear import Linear
 from .lorenz import GUESS, Lorenz
 from .lstm import LanguageModel, LanguageModelling
+from .noisy_quadratic import NoisyQuadratic
 from .swimmer import Swimmer
 from .toy_regression import ToyRegression
 
@@ -56,6 +57,11 @@ def _influence_balancing(every: int = 1, summed: bool = False, start: float = 0.
 @register_system("toy-regression")
 def _toy_regression(start: float = -4.0) -> System:
     return ToyRegression(), lambda _: jnp.full(2, start, jnp.float32)
+
+
+@register_system("noisy-quadratic")
+def _noisy_quadratic(dimensions: int = 50, condition: float = 1e3, noise: float = 0.1) -> System:
+    return NoisyQuadratic(dimensions, condition, noise), lambda _: jnp.log(jnp.full(2, 0.3, jnp.float32))
 
 
 @register_system("lorenz")
