@@ -16,7 +16,7 @@ from ..trackers.json_lines import read_record
 from ..trackers.values import Curves, Value, numbers
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas  # pyright: ignore[reportMissingImports]  (not a dependency)
 
 AXES = ("meta_step", "inner_steps", "seconds")
 """What the values of a metric may be listed over."""
@@ -95,7 +95,7 @@ class History:
             UsageError: if pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError as error:
             raise UsageError(
                 "a data frame needs pandas (pip install pandas); rows() needs nothing"
