@@ -36,6 +36,8 @@ def andrychowicz2016_lstm() -> Options:
 
         lopt-train andrychowicz2016-lstm --run-dir runs/andrychowicz2016-lstm
 
+    0.64 million inner steps.
+
     References: Andrychowicz et al. 2016 (arXiv 1606.04474).
     """
     return scaled(
@@ -60,6 +62,8 @@ def wichrowska2017_hierarchical_rnn() -> Options:
 
         lopt-train wichrowska2017-hierarchical-rnn --run-dir runs/wichrowska2017
 
+    0.96 million inner steps.
+
     References: Wichrowska et al. 2017 (arXiv 1703.04813).
     """
     return scaled(
@@ -82,6 +86,8 @@ def metz2019_mlp() -> Options:
 
         lopt-train metz2019-mlp --run-dir runs/metz2019-mlp
 
+    3.2 million inner steps.
+
     References: Metz et al. 2019 (arXiv 1810.10180).
     """
     return scaled(task=("digits-mlp-family",), optimizer="mlp", measured_on="inner_valid", particles=16)
@@ -96,6 +102,10 @@ def metz2020_tensor_lstm() -> Options:
     cores for weeks. Here three families and PES.
 
         lopt-train metz2020-tensor-lstm --run-dir runs/metz2020-tensor-lstm
+
+    4.8 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.608 to 0.632, in 79 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
 
     References: Metz et al. 2020 (arXiv 2009.11243).
     """
@@ -117,6 +127,10 @@ def metz2022_adafactor_mlp() -> Options:
 
         lopt-train metz2022-adafactor-mlp --run-dir runs/metz2022-adafactor-mlp
 
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.800 to 2.306, in 63 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
+
     References: Metz et al. 2022, Practical tradeoffs (arXiv 2203.11860).
     """
     return scaled(task=("digits-mlp",), optimizer="adafactor-mlp", horizon_high=1000, particles=16)
@@ -132,6 +146,10 @@ def velo() -> Options:
     200 steps on three families.
 
         lopt-train velo --run-dir runs/velo
+
+    9.6 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 4.693 to 1.978, in 41 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
 
     References: Metz et al. 2022, VeLO (arXiv 2211.09760).
     """
@@ -156,6 +174,10 @@ def star() -> Options:
     runs of the same kind.
 
         lopt-train star --run-dir runs/star
+
+    6.4 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 0.230 to 0.201, in 44 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
 
     References: Harrison, Metz, Sohl-Dickstein 2022 (arXiv 2209.11208).
     """

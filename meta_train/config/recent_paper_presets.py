@@ -25,6 +25,8 @@ def celo_phase_1() -> Options:
         lopt-export runs/celo-1 celo-phase-1
         lopt-train celo-phase-2 --run-dir runs/celo-2
 
+    3.2 million inner steps.
+
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025 (arXiv 2501.12670).
     """
     return scaled(
@@ -40,6 +42,8 @@ def celo_phase_2() -> Options:
     celo-phase-1), or from another given by --init-from. The MLP stays as it is, to the bit.
 
         lopt-train celo-phase-2 --run-dir runs/celo-2
+
+    3.2 million inner steps.
 
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025 (arXiv 2501.12670).
     """
@@ -60,6 +64,10 @@ def celo_adam() -> Options:
 
         lopt-train celo-adam --run-dir runs/celo-adam
 
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.180 to 1.301, in 22 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
+
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025 (arXiv 2501.12670).
     """
     return scaled(task=_RESCALED, optimizer="celo-adam")
@@ -75,6 +83,8 @@ def celo2() -> Options:
 
         lopt-train celo2 --run-dir runs/celo2
 
+    3.2 million inner steps.
+
     References: Moudgil et al. 2026 (arXiv 2602.19142).
     """
     return scaled(optimizer="celo2", learning_rate=3e-3)
@@ -87,6 +97,10 @@ def celo2_base() -> Options:
     The settings are those of `celo2`.
 
         lopt-train celo2-base --run-dir runs/celo2-base
+
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 1.233 to 0.636, in 37 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
 
     References: Moudgil et al. 2026 (arXiv 2602.19142).
     """
@@ -103,6 +117,10 @@ def mulo() -> Options:
     digits, in a family of widths and a wide MLP, horizons up to 500, 2,000 meta-steps.
 
         lopt-train mulo --run-dir runs/mulo
+
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.800 to 2.306, in 63 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
 
     References: Therien et al. 2024 (arXiv 2406.00153).
     """
@@ -121,6 +139,10 @@ def learnable_sgd() -> Options:
 
         lopt-train learnable-sgd --run-dir runs/learnable-sgd
 
+    0.64 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 1.837 to 0.368, in 15 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
+
     References: Vicol, Metz, Sohl-Dickstein 2021, which tunes schedules so (arXiv 2112.13835).
     """
     return _classical("learnable-sgd")
@@ -132,6 +154,10 @@ def learnable_adam() -> Options:
 
         lopt-train learnable-adam --run-dir runs/learnable-adam
 
+    0.64 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 0.966 to 0.243, in 15 s on one core, with compilation (`scripts/reproduce.py
+    architectures`). The preset itself was not run to its end.
+
     References: Kingma and Ba 2014 (arXiv 1412.6980); Vicol, Metz, Sohl-Dickstein 2021 (arXiv 2112.13835).
     """
     return _classical("learnable-adam")
@@ -142,6 +168,8 @@ def learnable_nadamw() -> Options:
     """LearnableNAdamW: NAdamW's constants, as in Metz 2020's lists, with a schedule, by PES.
 
         lopt-train learnable-nadamw --run-dir runs/learnable-nadamw
+
+    0.64 million inner steps.
 
     References: Metz et al. 2020, Using a thousand optimization tasks to learn hyperparameter search
         strategies (arXiv 2002.11887).
