@@ -69,7 +69,9 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
                 mean, half = interval(losses)
                 axes.plot(marks, mean, color=colour, linewidth=2 if method == "PES" else 1.3, label=method)
                 axes.fill_between(marks, mean - half, mean + half, color=colour, alpha=0.12, linewidth=0)
-            axes.set(xlabel=unit, yscale="log")
+            means = np.stack([interval(losses)[0] for losses in by_problem[name].values()])
+            # The intervals of few seeds may reach far below zero: the means must stay apart.
+            axes.set(xlabel=unit, yscale="log", ylim=(means.min() / 1.3, means.max() * 1.5))
             axes.set_title(name, loc="left")
             axes.grid(alpha=0.25, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
