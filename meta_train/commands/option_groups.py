@@ -12,7 +12,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "short": ("run_dir", "kind", "task", "optimizer", "system", "tune", "init_from", "imports"),
         "more": (
             *("task_weights", "optimizer_options", "system_options", "measured_on", "schedule", "start"),
-            *("bounds", "set", "measure"),
+            *("bounds", "set", "measure", "freeze", "train_only"),
         ),
     },
     "length and learning rate": {

@@ -1,4 +1,4 @@
-"""The learned optimizers of papers since 2024, and learned constants of classical rules, as presets."""
+"""The learned optimizers of papers since 2023, and learned constants of classical rules, as presets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ from .preset_registry import preset
 _RESCALED = ("rescaled-digits-mlp", "rescaled-procedural-mlp-family")
 """Tasks whose parameters are rescaled at random, as all of Celo's are."""
 _FEW_NUMBERS: dict[str, Any] = {"sigma": 0.1, "learning_rate": 0.03, "window": 20, "steps": 1000}
+
+
+@preset
+def optimus2023() -> Options:
+    """Optimus of Gaertner 2023 on small perceptrons, by PES.
+
+    The paper: a transformer over parameters, trained by PES on functions and, later, on motion capture. Here
+    a transformer over tensors, on two families of perceptrons.
+
+        lopt-train optimus2023 --run-dir runs/optimus2023
+
+    3.2 million inner steps. Not run to its end; on quadratics (`lopt-train tiny --optimizer optimus
+    --learning-rate 0.01 --sigma 0.03`) the meta-loss halved in 200 meta-steps.
+
+    References: Gaertner, Metz, Andriluka, Freeman, Sminchisescu 2023 (arXiv 2212.01055).
+    """
+    return scaled(optimizer="optimus", sigma=0.03)
 
 
 @preset
