@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--problems", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=10, help="PES was set up on seeds 0 and 1")
+    parser.add_argument("--first-seed", type=int, default=10, help="PES was set up on seeds 0 to 2")
     parser.add_argument("--trainings", type=int, default=150, help="inner steps of a run, in whole trainings")
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds of a run")
     parser.add_argument("--devices", type=int, default=2)
