@@ -26,7 +26,7 @@ GROUPS: dict[str, dict[str, str]] = {
         ),
     },
     "tasks": {
-        "By name": "TASKS build register UsageError",
+        "By name": "TASKS build names register sample inner_step_flops UsageError",
         "Your own data": "make_table table_task make_dataset make_text",
         "Data": ("Dataset load_dataset Table load_table Text load_text SPLITS Split DatasetNotPreparedError"),
         "Models": (

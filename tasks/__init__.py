@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .augment import NoisyGradient, Reparametrised, SmallerBatches
     from .autoencoder import VAE, Autoencoder
     from .base import Batch, Task
-    from .builtin import TASKS, build, register
+    from .builtin import TASKS, build, names, register
     from .char_gru import CharGRU
     from .char_mlp import CharMLP
     from .char_transformer import CharTransformer
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from .image_arrays import make_dataset
     from .image_conv import ImageConv, ImageResNet
     from .image_mlp import ImageMLP
+    from .linear_model import LinearRegression, SoftmaxRegression
     from .perceptron import Perceptron
     from .prepared import SPLITS, DatasetNotPreparedError, Split
     from .procedural import ProceduralCurves
     from .quadratic import Quadratic
+    from .sampler import inner_step_flops, sample
     from .tabular import Table, TabularMLP, load_table, make_table, table_task
     from .teacher import GaussianMixture, Teacher
     from .text import Text, load_text, make_text
@@ -53,6 +55,7 @@ __all__ = [
     "ImageMLP",
     "ImageResNet",
     "Integer",
+    "LinearRegression",
     "NoisyGradient",
     "Perceptron",
     "Positive",
@@ -62,6 +65,7 @@ __all__ = [
     "Reparametrised",
     "Share",
     "SmallerBatches",
+    "SoftmaxRegression",
     "Split",
     "Table",
     "TabularMLP",
@@ -71,12 +75,15 @@ __all__ = [
     "TunableMLP",
     "UsageError",
     "build",
+    "inner_step_flops",
     "load_dataset",
     "load_table",
     "load_text",
     "make_dataset",
     "make_table",
     "make_text",
+    "names",
     "register",
+    "sample",
     "table_task",
 ]

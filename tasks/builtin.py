@@ -15,6 +15,6 @@ from . import (  # noqa: F401  (each registers its tasks)
     teacher,
     tunable_mlp,
 )
-from .registry import TASKS, build, register
+from .registry import TASKS, build, names, register
 
-__all__ = ["TASKS", "build", "register"]
+__all__ = ["TASKS", "build", "names", "register"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import inspect
 from collections.abc import Callable
 
@@ -54,14 +55,23 @@ def _complaint(builder: object) -> str:
     return ""
 
 
+def names(pattern: str = "*") -> list[str]:
+    """Return the names of registered tasks that match a pattern of the shell (`*`, `?`, `[...]`), sorted."""
+    return sorted(fnmatch.filter(TASKS, pattern))
+
+
 def build(name: str) -> Task:
-    """Build a task by name.
+    """Build a task by name: a registered one, or `sampled-SEED`.
 
     Raises:
         UsageError: for an unknown name, with similar ones, or if its builder returns something else.
         DatasetNotPreparedError: if it needs data that is not on this machine.
     """
     if name not in TASKS:
+        from .sampler import sample, sampled_seed  # it imports all tasks, which register themselves here
+
+        if (seed := sampled_seed(name)) is not None:
+            return sample(seed)
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
         raise UsageError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
     task = TASKS[name]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable
 
 from lopt import UsageError, check_free, check_name, look_up
@@ -56,12 +57,26 @@ SUITES: dict[str, Suite] = {}
 
 
 def suite(name: str) -> Suite:
-    """Look a suite up by name.
+    """Look a suite up by name; `sampled:COUNT` or `sampled:COUNT:FIRST` is one of tasks drawn at random.
 
     Raises:
-        ValueError: for an unknown name, with similar ones.
+        UsageError: for an unknown name, with similar ones, or a count that is not from 1 to 10,000.
     """
+    if name.startswith("sampled:"):
+        return _sampled(name)
     return look_up("suite", SUITES, name)
+
+
+def _sampled(name: str) -> Suite:
+    found = re.fullmatch(r"sampled:(\d{1,5})(?::(\d{1,10}))?", name)
+    count, first = (int(found[1]), int(found[2] or 0)) if found else (0, 0)
+    if not (1 <= count <= 10_000 and first + count <= 2**32):
+        raise UsageError(
+            f"{name!r} is not a suite: write sampled:COUNT or sampled:COUNT:FIRST, as sampled:100"
+        )
+    entries = tuple(Entry(f"sampled-{seed}", 500, part="sampled") for seed in range(first, first + count))
+    tests = f"Tasks drawn at random from all families, by the numbers {first} to {first + count - 1}."
+    return Suite(name, tests, entries)
 
 
 def register_suite(suite: Suite) -> None:

@@ -1,0 +1,214 @@
+"""A task for every number: a family, its sizes and data, and what is done to it, all drawn at random.
+
+References: Metz et al. 2020, Using a thousand optimization tasks to learn hyperparameter search strategies
+    (arXiv 2002.11887).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from .augment import NoisyGradient, Reparametrised, SmallerBatches
+from .autoencoder import VAE, Autoencoder
+from .base import Task
+from .char_gru import CharGRU
+from .char_mlp import CharMLP
+from .char_transformer import CharTransformer
+from .datasets import load_dataset
+from .errors import UsageError
+from .friedman import Friedman
+from .image_conv import ImageConv
+from .image_mlp import ImageMLP
+from .linear_model import LinearRegression, SoftmaxRegression
+from .perceptron import Perceptron
+from .procedural import ProceduralCurves
+from .quadratic import Quadratic
+from .tabular import build_table_task
+from .teacher import GaussianMixture, Teacher
+from .text import ALPHABET, load_text
+
+SHARE_WITH_CHANGES = 0.4
+"""Share of the tasks that are wrapped in a change of the parameters, the gradient or the batch."""
+
+
+class Draw:
+    """Random choices that are the same for a seed in every version of numpy."""
+
+    def __init__(self, seed: int) -> None:
+        # The legacy generator's stream is frozen; that of newer ones may change.
+        self._random = np.random.RandomState(seed)
+
+    def number(self, low: float, high: float) -> float:
+        """Return a log-uniform number, with three digits."""
+        return float(f"{math.exp(self._random.uniform(math.log(low), math.log(high))):.3g}")
+
+    def whole(self, low: int, high: int) -> int:
+        """Return a log-uniform whole number, both ends included."""
+        return min(high, int(math.exp(self._random.uniform(math.log(low), math.log(high + 1)))))
+
+    def chance(self, share: float) -> bool:
+        """Return True with this probability."""
+        return bool(self._random.uniform() < share)
+
+    def one_of(self, *choices: Any) -> Any:
+        """Return one of the choices, all equally probable."""
+        return choices[self._random.randint(len(choices))]
+
+    def perceptron(self, inputs: int, outputs: int) -> Perceptron:
+        """Return a perceptron of one size."""
+        width, depth, scale = self.whole(8, 64), self.whole(1, 4), self.number(0.5, 2.0)
+        activation = self.one_of("relu", "tanh", "gelu", "silu")
+        return Perceptron(inputs, outputs, (width, width), (depth, depth), (activation,), (scale, scale))
+
+    def batch_size(self) -> int:
+        """Return a number of rows."""
+        return self.one_of(16, 32, 64, 128)
+
+
+def _image_mlp(draw: Draw) -> Task:
+    one = draw.perceptron(1, 1)
+    rows = draw.batch_size()
+    return ImageMLP(
+        load_dataset("digits"), one.widths, one.depths, one.activations, one.initial_scales, (rows, rows)
+    )
+
+
+def _image_conv(draw: Draw) -> Task:
+    channels, scale = draw.whole(4, 12), draw.number(0.5, 2.0)
+    activation = draw.one_of("relu", "gelu", "tanh")
+    return ImageConv(
+        load_dataset("digits"), (channels, channels), (activation,), (scale, scale), draw.one_of(16, 32, 64)
+    )
+
+
+def _reconstruction(draw: Draw) -> Task:
+    make = draw.one_of(Autoencoder, VAE)
+    return make(load_dataset("digits"), draw.whole(16, 64), draw.whole(4, 16), draw.batch_size())
+
+
+def _transformer(draw: Draw) -> Task:
+    ranges = [draw.number(low, high) for low, high in ((0.7, 1.4), (0.13, 6.5), (0.1, 1.0))]
+    scales = [(scale, scale) for scale in ranges]
+    depth, heads = draw.whole(1, 2), draw.one_of(1, 2, 4)
+    features, length = draw.one_of(16, 32), draw.one_of(12, 24)
+    return CharTransformer(load_text(), (depth, depth), *scales, features, heads, length, draw.one_of(8, 16))
+
+
+def _gru(draw: Draw) -> Task:
+    units, scale = draw.whole(12, 48), draw.number(0.7, 1.4)
+    features, length = draw.whole(8, 24), draw.one_of(12, 24)
+    return CharGRU(load_text(), (units, units), (scale, scale), features, length, draw.one_of(16, 32))
+
+
+def _char_mlp(draw: Draw) -> Task:
+    family = CharMLP(load_text())
+    one = draw.perceptron(family.perceptron.inputs, len(ALPHABET))
+    return family.replace(perceptron=one, batch_size=draw.batch_size())
+
+
+def _teacher(draw: Draw) -> Task:
+    student = draw.perceptron(draw.whole(4, 24), draw.whole(1, 6))
+    return Teacher(student, draw.whole(4, 24), draw.number(1, 100), draw.number(0.01, 0.5), draw.batch_size())
+
+
+def _mixture(draw: Draw) -> Task:
+    one = draw.perceptron(draw.whole(2, 24), draw.whole(2, 8))
+    low = draw.number(0.2, 0.6)
+    return GaussianMixture(one, draw.whole(1, 4), (low, 2 * low), draw.batch_size())
+
+
+def _curves(draw: Draw) -> Task:
+    one = draw.perceptron(40, 10)
+    changes = [draw.number(0.1, 1.0), draw.number(0.1, 1.0), draw.number(0.05, 0.5)]
+    return ProceduralCurves(one, draw.one_of(False, True), *changes, draw.batch_size())
+
+
+def _table(draw: Draw) -> Task:
+    name, one = draw.one_of("breast_cancer", "wine", "diabetes"), draw.perceptron(1, 1)
+    sizes = {"widths": one.widths, "depths": one.depths, "activations": one.activations}
+    return build_table_task(name, **sizes, initial_scales=one.initial_scales)
+
+
+def _linear(draw: Draw) -> Task:
+    start, rows = draw.one_of(0.0, draw.number(0.003, 1.0)), draw.batch_size()
+    shared = {"inputs": draw.whole(4, 64), "condition": draw.number(1, 100), "batch_size": rows}
+    noise = draw.number(0.03, 0.5)
+    make = draw.one_of(LinearRegression, SoftmaxRegression)
+    outputs = draw.whole(1, 4) + (make is SoftmaxRegression)
+    return make(**shared, outputs=outputs, starts=(start, start), noise=noise)
+
+
+FAMILIES: dict[str, Callable[[Draw], Task]] = {
+    "quadratic": lambda draw: Quadratic(
+        draw.whole(3, 50), draw.number(3, 1000), draw.one_of(0.0, draw.number(0.03, 1.0))
+    ),
+    "linear": _linear,
+    "teacher": _teacher,
+    "mixture": _mixture,
+    "curves": _curves,
+    "table": _table,
+    "friedman": lambda draw: Friedman(
+        draw.perceptron(10, 1), noise=draw.number(0.03, 0.5), batch_size=draw.batch_size()
+    ),
+    "images-mlp": _image_mlp,
+    "images-conv": _image_conv,
+    "reconstruction": _reconstruction,
+    "characters-mlp": _char_mlp,
+    "characters-gru": _gru,
+    "characters-transformer": _transformer,
+}
+"""What is drawn from, each with the same probability."""
+
+_CHANGES: tuple[Callable[[Draw, Task], Task], ...] = (
+    lambda draw, task: Reparametrised(task, 0.1, 10.0, draw.one_of("global", "tensor")),
+    lambda draw, task: NoisyGradient(task, draw.number(0.03, 1.0)),
+    lambda draw, task: SmallerBatches(task, draw.one_of(0.25, 0.5)),
+)
+
+
+def sample(seed: int) -> Task:
+    """Return the task of a number: the same one wherever lopt has the same families.
+
+    Its parameters' shapes are fixed, so that a training runs one program. `build("sampled-SEED")` is the
+    same, and `lopt-train --task sampled-7` and `lopt-eval --suite sampled:100` take such names.
+
+    Args:
+        seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        UsageError: for another seed.
+    """
+    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise UsageError(f"a sampled task has a whole number from 0 to 4294967295, not {seed!r}")
+    draw = Draw(seed)
+    task = FAMILIES[draw.one_of(*FAMILIES)](draw)
+    if draw.chance(SHARE_WITH_CHANGES):
+        # Quadratics have no rows to leave out.
+        changes = _CHANGES[:2] if isinstance(task, Quadratic) else _CHANGES
+        task = draw.one_of(*changes)(draw, task)
+    return task
+
+
+def sampled_seed(name: str) -> int | None:
+    """Return the number in the name of a sampled task, or None for another name."""
+    found = re.fullmatch(r"sampled-(\d{1,10})", name)
+    return int(found[1]) if found else None
+
+
+def inner_step_flops(task: Task) -> float:
+    """Return the floating-point operations of one gradient of a task, as XLA counts them; nothing is run."""
+
+    def gradient(key: jax.Array) -> object:
+        sample_key, init_key, batch_key, loss_key = jax.random.split(key, 4)
+        instance = task.sample(sample_key)
+        batch = task.batch(instance, batch_key, "train")
+        return jax.grad(task.loss, argnums=1)(instance, task.init(instance, init_key), batch, loss_key)
+
+    costs = jax.jit(gradient).lower(jax.random.key(0)).cost_analysis()
+    return float((costs or {}).get("flops", math.nan))
