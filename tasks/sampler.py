@@ -93,11 +93,20 @@ def _reconstruction(draw: Draw) -> Task:
 
 
 def _transformer(draw: Draw) -> Task:
-    ranges = [draw.number(low, high) for low, high in ((0.7, 1.4), (0.13, 6.5), (0.1, 1.0))]
-    scales = [(scale, scale) for scale in ranges]
+    kernels, embeddings, head = draw.number(0.7, 1.4), draw.number(0.13, 6.5), draw.number(0.1, 1.0)
     depth, heads = draw.whole(1, 2), draw.one_of(1, 2, 4)
     features, length = draw.one_of(16, 32), draw.one_of(12, 24)
-    return CharTransformer(load_text(), (depth, depth), *scales, features, heads, length, draw.one_of(8, 16))
+    return CharTransformer(
+        load_text(),
+        depths=(depth, depth),
+        initial_scales=(kernels, kernels),
+        embedding_scales=(embeddings, embeddings),
+        head_scales=(head, head),
+        features=features,
+        heads=heads,
+        length=length,
+        batch_size=draw.one_of(8, 16),
+    )
 
 
 def _gru(draw: Draw) -> Task:
@@ -125,8 +134,8 @@ def _mixture(draw: Draw) -> Task:
 
 def _curves(draw: Draw) -> Task:
     one = draw.perceptron(40, 10)
-    changes = [draw.number(0.1, 1.0), draw.number(0.1, 1.0), draw.number(0.05, 0.5)]
-    return ProceduralCurves(one, draw.one_of(False, True), *changes, draw.batch_size())
+    shift, tilt, noise = draw.number(0.1, 1.0), draw.number(0.1, 1.0), draw.number(0.05, 0.5)
+    return ProceduralCurves(one, draw.one_of(False, True), shift, tilt, noise, draw.batch_size())
 
 
 def _table(draw: Draw) -> Task:
