@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,15 @@ class SoloState(struct.PyTreeNode):
         """Steps done in the current episode."""
         return self.episode.age
 
+    @classmethod
+    def of(cls, episode: Episode) -> Self:
+        """Return a particle that has started no episode yet; its own is a finished one of no steps."""
+        return cls(episode, jnp.zeros((), jnp.int32))
+
+    def after(self, ended: Episode) -> Self:
+        """Return the particle after a step: in this episode, a new one if the last was finished."""
+        return self.replace(episode=ended, episodes=self.episodes + finished(self.episode).astype(jnp.int32))
+
 
 @dataclasses.dataclass(frozen=True)
 class Backpropagation(Estimator):
@@ -44,7 +53,7 @@ class Backpropagation(Estimator):
 
     def init(self, dynamics: Dynamics, theta: Theta) -> SoloState:
         """Return a particle of zeros with a finished episode of no steps."""
-        return SoloState(blank(dynamics, theta), jnp.zeros((), jnp.int32))
+        return SoloState.of(blank(dynamics, theta))
 
     def step(
         self,
@@ -63,5 +72,4 @@ class Backpropagation(Estimator):
             return window.objective, (ended, window)
 
         gradient, (ended, window) = jax.grad(objective, has_aux=True)(theta)
-        next_state = SoloState(ended, state.episodes + finished(state.episode).astype(jnp.int32))
-        return next_state, self.report(gradient, ended, window, meta_step)
+        return state.after(ended), self.report(gradient, ended, window, meta_step)

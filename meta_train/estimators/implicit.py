@@ -13,7 +13,7 @@ from jaxtyping import Array, Int, Key
 from lopt import UsageError
 
 from ..dynamics import Dynamics, Minimising, Theta
-from ..unroll import Episode, blank, finished, renew
+from ..unroll import Episode, blank, renew
 from .backpropagation import SoloState
 from .base import Estimate, Estimator
 from .registry import register
@@ -87,7 +87,7 @@ class ImplicitDifferentiation(Estimator):
                 f"{unseen} is no part of the inner loss, so its optimum does not depend on it, and implicit "
                 "differentiation is blind to it: tune it by bptt, hypergradient-descent or pes"
             )
-        return SoloState(episode, jnp.zeros((), jnp.int32))
+        return SoloState.of(episode)
 
     def step(
         self,
@@ -103,8 +103,7 @@ class ImplicitDifferentiation(Estimator):
         ended, window = self.unroll(dynamics, theta, episode, drawn.advance_key)
         # A separate stream: split folds in 0, 1, 2, ..., which the episode's draws use.
         gradient = self.hypergradient(dynamics, theta, ended, jax.random.fold_in(key, _LOSSES))
-        next_state = SoloState(ended, state.episodes + finished(state.episode).astype(jnp.int32))
-        return next_state, self.report(gradient, ended, window, meta_step)
+        return state.after(ended), self.report(gradient, ended, window, meta_step)
 
     def hypergradient(self, dynamics: Dynamics, theta: Theta, episode: Episode, key: Key[Array, ""]) -> Theta:
         """Return the gradient of the outer loss at an episode's parameters, taken for an optimum.

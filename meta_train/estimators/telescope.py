@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from lopt import UsageError
 
 from ..dynamics import Dynamics, Theta
-from ..unroll import Episode, Window, blank, by_window, finished, renew
+from ..unroll import Episode, Window, blank, by_window, renew
 from .backpropagation import SoloState
 from .base import Estimate, Estimator
 
@@ -100,7 +100,7 @@ class Telescope(Estimator):
 
     def init(self, dynamics: Dynamics, theta: Theta) -> SoloState:
         """Return a particle of zeros with a finished episode of no steps."""
-        return SoloState(blank(dynamics, theta), jnp.zeros((), jnp.int32))
+        return SoloState.of(blank(dynamics, theta))
 
     def step(
         self,
@@ -123,8 +123,7 @@ class Telescope(Estimator):
             return total, (ended, Window(jnp.sum(got.objective), mean_loss))
 
         gradient, (ended, window) = jax.grad(weighted, has_aux=True)(theta)
-        next_state = SoloState(ended, state.episodes + finished(state.episode).astype(jnp.int32))
-        return next_state, self.report(gradient, ended, window, meta_step)
+        return state.after(ended), self.report(gradient, ended, window, meta_step)
 
     def _draw_weights(self, key: Key[Array, ""], steps: Int[Array, ""]) -> Float[Array, " windows"]:
         """Draw a term of an episode of so many steps, and return the weight of each window."""
