@@ -149,12 +149,13 @@ class Paced(LearnedOptimizer):
         count = next_count(state.count)
         steps = count.astype(jnp.float32)
         scale = known_units(state.scale, tensors)
-        timing = fraction_features(fraction_done(state.count, state.horizon))
+        fraction = fraction_done(state.count, state.horizon)
+        timing = fraction_features(fraction)
         seen = tensors.gather(
             tensors.map(_look, tensors.grads, tensors.params, tensors.states(state.averages, AVERAGES)), 4
         )
         agreement, log_pace, instant = self._paces(state, seen, scale, timing)
-        rate = self.nominal_step * self._schedule(state, timing)
+        rate = self.nominal_step * self._schedule(fraction, timing)
         decays = jnp.clip(1 - jnp.exp(jnp.log1p(-jnp.float32(INITIAL_DECAYS)) + 10 * self.decays), 0, 0.9999)
 
         def rule(layout: Layout, grad: Array, param: Array, averages: Averages, step: Array) -> Any:
@@ -168,8 +169,7 @@ class Paced(LearnedOptimizer):
         updates, averages = tensors.apply(rule, state.averages, AVERAGES, tensors.spread(step))
         return updates, PacedState(count, state.horizon, averages, scale, log_pace, agreement)
 
-    def _schedule(self, state: PacedState, timing: Array) -> Float[Array, ""]:
-        fraction = fraction_done(state.count, state.horizon)
+    def _schedule(self, fraction: Array, timing: Array) -> Float[Array, ""]:
         nominal = (1 - fraction) ** SCHEDULE_POWER + SCHEDULE_FLOOR
         return nominal * jnp.exp(2 * (self.log_rate + self.schedule @ timing))
 
