@@ -83,7 +83,7 @@ def runs() -> int:
 
 def data() -> int:
     """Run `lopt-data`; return its exit status."""
-    return _start("lopt-data", "tasks.data_cli")
+    return _start("lopt-data", "tasks.data.data_cli")
 
 
 def _start(command: str, module: str) -> int:

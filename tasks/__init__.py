@@ -5,31 +5,31 @@ from typing import TYPE_CHECKING
 from .lazy import lazily
 
 if TYPE_CHECKING:
-    from .augment import NoisyGradient, Reparametrised, SmallerBatches
-    from .autoencoder import VAE, Autoencoder
+    from .augment.wrappers import NoisyGradient, Reparametrised, SmallerBatches
     from .base import Batch, Task
     from .builtin import TASKS, build, names, register
-    from .char_gru import CharGRU
-    from .char_mlp import CharMLP
-    from .char_transformer import CharTransformer
     from .classifier import Classifier
-    from .datasets import Dataset, load_dataset
+    from .data.datasets import Dataset, load_dataset
+    from .data.image_arrays import make_dataset
+    from .data.prepared import SPLITS, DatasetNotPreparedError, Split
+    from .data.text import Text, load_text, make_text
     from .errors import UsageError
-    from .friedman import Friedman
     from .hyperparameters import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive, Real, Share
-    from .image_arrays import make_dataset
-    from .image_conv import ImageConv, ImageResNet
-    from .image_mlp import ImageMLP
-    from .linear_model import LinearRegression, SoftmaxRegression
+    from .images.autoencoder import VAE, Autoencoder
+    from .images.image_conv import ImageConv, ImageResNet
+    from .images.image_mlp import ImageMLP
+    from .images.tunable_mlp import TunableMLP
+    from .landscapes.quadratic import Quadratic
     from .perceptron import Perceptron
-    from .prepared import SPLITS, DatasetNotPreparedError, Split
-    from .procedural import ProceduralCurves
-    from .quadratic import Quadratic
     from .sampler import inner_step_flops, sample
-    from .tabular import Table, TabularMLP, load_table, make_table, table_task
-    from .teacher import GaussianMixture, Teacher
-    from .text import Text, load_text, make_text
-    from .tunable_mlp import TunableMLP
+    from .sequences.char_gru import CharGRU
+    from .sequences.char_mlp import CharMLP
+    from .sequences.char_transformer import CharTransformer
+    from .vectors.friedman import Friedman
+    from .vectors.linear_model import LinearRegression, SoftmaxRegression
+    from .vectors.procedural import ProceduralCurves
+    from .vectors.tabular import Table, TabularMLP, load_table, make_table, table_task
+    from .vectors.teacher import GaussianMixture, Teacher
 else:
     __getattr__, __dir__ = lazily(__name__)
 

@@ -11,8 +11,8 @@ import jax
 from flax import struct
 from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from .data.prepared import Split
 from .hyperparameters import Hyperparameter
-from .prepared import Split
 
 Instance = Any
 Params = PyTree[Array]

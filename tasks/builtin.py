@@ -1,20 +1,9 @@
 """Registers all tasks that come with lopt; import the registry from here."""
 
-from . import (  # noqa: F401  (each registers its tasks)
-    augmented_digits,
-    autoencoder,
-    char_gru,
-    char_mlp,
-    char_transformer,
-    friedman,
-    image_conv,
-    image_mlp_shapes,
-    linear_model,
-    procedural,
-    tabular,
-    teacher,
-    tunable_mlp,
-)
+from .images import augmented_digits, autoencoder, image_conv, image_mlp, image_mlp_shapes, tunable_mlp  # noqa: F401
+from .landscapes import quadratic  # noqa: F401
 from .registry import TASKS, build, names, register
+from .sequences import char_gru, char_mlp, char_transformer  # noqa: F401
+from .vectors import friedman, linear_model, procedural, tabular, teacher  # noqa: F401
 
 __all__ = ["TASKS", "build", "names", "register"]

@@ -8,10 +8,7 @@ import inspect
 from collections.abc import Callable
 
 from .base import Task
-from .datasets import load_dataset
 from .errors import UsageError
-from .image_mlp import ImageMLP
-from .quadratic import Quadratic
 
 Builder = Callable[[], Task]
 TASKS: dict[str, Builder] = {}
@@ -78,33 +75,3 @@ def build(name: str) -> Task:
     if not isinstance(task, Task):
         raise UsageError(f"task {name!r} is not a Task: its builder returned {type(task).__name__}")
     return task
-
-
-register("quadratic")(Quadratic)
-
-
-@register("noisy-quadratic")
-def noisy_quadratic() -> Task:
-    """Quadratics whose optimum is shifted randomly at each step."""
-    return Quadratic(dimension=20, noise=0.3)
-
-
-def _image_tasks(dataset: str) -> None:
-    @register(f"{dataset.replace('_', '-')}-mlp")
-    def one() -> Task:
-        return ImageMLP(load_dataset(dataset))
-
-    @register(f"{dataset.replace('_', '-')}-mlp-family")
-    def family() -> Task:
-        return ImageMLP(
-            load_dataset(dataset),
-            widths=(16, 48),
-            depths=(1, 2),
-            activations=("relu", "tanh", "gelu"),
-            initial_scales=(0.8, 1.25),
-            batch_sizes=(32, 128),
-        )
-
-
-for _dataset in ("digits", "mnist", "fashion_mnist"):
-    _image_tasks(_dataset)

@@ -14,24 +14,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from .augment import NoisyGradient, Reparametrised, SmallerBatches
-from .autoencoder import VAE, Autoencoder
+from .augment.wrappers import NoisyGradient, Reparametrised, SmallerBatches
 from .base import Task
-from .char_gru import CharGRU
-from .char_mlp import CharMLP
-from .char_transformer import CharTransformer
-from .datasets import load_dataset
+from .data.datasets import load_dataset
+from .data.text import ALPHABET, load_text
 from .errors import UsageError
-from .friedman import Friedman
-from .image_conv import ImageConv
-from .image_mlp import ImageMLP
-from .linear_model import LinearRegression, SoftmaxRegression
+from .images.autoencoder import VAE, Autoencoder
+from .images.image_conv import ImageConv
+from .images.image_mlp import ImageMLP
+from .landscapes.quadratic import Quadratic
 from .perceptron import Perceptron
-from .procedural import ProceduralCurves
-from .quadratic import Quadratic
-from .tabular import build_table_task
-from .teacher import GaussianMixture, Teacher
-from .text import ALPHABET, load_text
+from .sequences.char_gru import CharGRU
+from .sequences.char_mlp import CharMLP
+from .sequences.char_transformer import CharTransformer
+from .vectors.friedman import Friedman
+from .vectors.linear_model import LinearRegression, SoftmaxRegression
+from .vectors.procedural import ProceduralCurves
+from .vectors.tabular import build_table_task
+from .vectors.teacher import GaussianMixture, Teacher
 
 SHARE_WITH_CHANGES = 0.4
 """Share of the tasks that are wrapped in a change of the parameters, the gradient or the batch."""

@@ -64,13 +64,13 @@ def rooms_used(package: str, room: Path) -> set[str]:
     return imported & names
 
 
-@pytest.mark.parametrize("package", ["meta_train", "eval"])
+@pytest.mark.parametrize("package", ["tasks", "meta_train", "eval"])
 def test_rooms_depend_on_one_another_without_a_circle(package):
     graph = {room.name: rooms_used(package, room) for room in rooms(package)}
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("package", ["meta_train", "eval"])
+@pytest.mark.parametrize("package", ["tasks", "meta_train", "eval"])
 def test_every_room_says_what_lies_where(package):
     for room in rooms(package):
         text = (room / "README.md").read_text()

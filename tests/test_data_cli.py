@@ -12,8 +12,9 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
-from tasks import data_cli, load_dataset
-from tasks.prepared import DATASETS, TFDS_SPLITS, count_examples
+from tasks import load_dataset
+from tasks.data import data_cli
+from tasks.data.prepared import DATASETS, TFDS_SPLITS, count_examples
 
 from .test_datasets import write_mnist
 
@@ -192,7 +193,7 @@ def test_ctrl_c_exits_with_130_and_a_sentence(data_dir, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tasks.digits_builder.SklearnDigits.download_and_prepare", interrupted)
+    monkeypatch.setattr("tasks.data.digits_builder.SklearnDigits.download_and_prepare", interrupted)
     assert data_cli.main(["prepare", "digits"]) == 130
     assert capsys.readouterr().err.startswith("Stopped")
     assert not any(data_dir.iterdir())

@@ -1,4 +1,4 @@
-"""Promises of tasks/datasets.py: what is read is the data, all of it, once, and cheaply."""
+"""Promises of tasks/data/datasets.py: what is read is the data, all of it, once, and cheaply."""
 
 import io
 import itertools
@@ -19,7 +19,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tasks import SPLITS, Dataset, DatasetNotPreparedError, datasets, digits_builder, load_dataset, prepared
+from tasks import SPLITS, Dataset, DatasetNotPreparedError, load_dataset
+from tasks.data import datasets, digits_builder, prepared
 
 MNIST_COUNTS = {"train": 50, "test": 10}
 DIGITS_PATH = "sklearn_digits/1.0.0"

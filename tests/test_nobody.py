@@ -26,9 +26,9 @@ else:
     def nobody(_):
         raise KeyError
     pwd.getpwuid = pwd.getpwnam = nobody
-import eval.cli, tasks.data_cli
+import eval.cli, tasks.data.data_cli
 from meta_train.commands import export, train
-mains = {"train": train, "export": export, "eval": eval.cli, "data": tasks.data_cli}
+mains = {"train": train, "export": export, "eval": eval.cli, "data": tasks.data.data_cli}
 print(json.dumps([mains[name].main(arguments) for name, *arguments in json.loads(sys.argv[1])]))
 """
 

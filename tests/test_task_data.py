@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks.text import ALPHABET, MODULES, encode
+from tasks.data.text import ALPHABET, MODULES, encode
 
 
 def test_an_alphabet_has_64_symbols_and_text_is_simplified():

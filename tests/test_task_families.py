@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tasks
-from tasks.image_conv import convolve
+from tasks.images.image_conv import convolve
 from tasks.perceptron import PerceptronInstance
 
 KEYS = jax.random.split(jax.random.key(5), 4)

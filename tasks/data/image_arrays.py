@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from ..errors import UsageError
 from .datasets import Dataset, on_device
-from .errors import UsageError
 from .prepared import SPLITS, Split
 
 _SEED = 0

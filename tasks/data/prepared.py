@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from .errors import UsageError
+from ..errors import UsageError
 
 Split = Literal["train", "inner_valid", "outer_valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "inner_valid", "outer_valid", "test")

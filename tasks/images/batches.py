@@ -6,10 +6,10 @@ import math
 
 from jaxtyping import Array, Key
 
-from .base import Batch
-from .datasets import Dataset
-from .layers import equal_weights
-from .prepared import Split
+from ..base import Batch
+from ..data.datasets import Dataset
+from ..data.prepared import Split
+from ..layers import equal_weights
 
 
 def draw_images(dataset: Dataset, key: Key[Array, ""], split: Split, size: int) -> Batch:

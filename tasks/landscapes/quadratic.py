@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Task
-from .prepared import Split
+from ..base import Task
+from ..data.prepared import Split
+from ..registry import register
 
 
 class QuadraticInstance(NamedTuple):
@@ -64,3 +65,12 @@ class Quadratic(Task):
     def ceiling(self) -> float:
         """Ten times a generous estimate of the initial loss."""
         return 10.0 * self.dimension
+
+
+register("quadratic")(Quadratic)
+
+
+@register("noisy-quadratic")
+def noisy_quadratic() -> Task:
+    """Quadratics whose optimum is shifted randomly at each step."""
+    return Quadratic(dimension=20, noise=0.3)

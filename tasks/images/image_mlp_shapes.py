@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .base import Task
-from .datasets import load_dataset
+from ..base import Task
+from ..data.datasets import load_dataset
+from ..registry import register
 from .image_mlp import ImageMLP
-from .registry import register
 
 
 @register("wide-digits-mlp")

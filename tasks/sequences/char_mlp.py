@@ -10,12 +10,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch, Task
-from .layers import Layers, draw_layers, share_right
-from .perceptron import Perceptron, PerceptronInstance, perceptron_family
-from .prepared import Split
-from .registry import register
-from .text import ALPHABET, OTHER_MODULES, Text, load_text
+from ..base import Batch, Task
+from ..data.prepared import Split
+from ..data.text import ALPHABET, OTHER_MODULES, Text, load_text
+from ..layers import Layers, draw_layers, share_right
+from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
+from ..registry import register
 
 _CONTEXT, _FEATURES = 5, 12
 

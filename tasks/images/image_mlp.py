@@ -10,14 +10,15 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Batch
-from .classifier import Classifier
-from .datasets import Dataset
-from .hyperparameters import Bounded, Hyperparameter, Integer
-from .images import count_pixels, draw_images
-from .layers import Layers, check_ranges, log_uniform
-from .perceptron import Perceptron, PerceptronInstance, check_activations
-from .prepared import Split
+from ..base import Batch, Task
+from ..classifier import Classifier
+from ..data.datasets import Dataset, load_dataset
+from ..data.prepared import Split
+from ..hyperparameters import Bounded, Hyperparameter, Integer
+from ..layers import Layers, check_ranges, log_uniform
+from ..perceptron import Perceptron, PerceptronInstance, check_activations
+from ..registry import register
+from .batches import count_pixels, draw_images
 
 
 class MLPInstance(NamedTuple):
@@ -119,3 +120,24 @@ class ImageMLP(Classifier):
     def _perceptron(self, inputs: int) -> Perceptron:
         shapes = self.widths, self.depths, self.activations, self.initial_scales
         return Perceptron(inputs, self.num_classes, *shapes)
+
+
+def _image_tasks(dataset: str) -> None:
+    @register(f"{dataset.replace('_', '-')}-mlp")
+    def one() -> Task:
+        return ImageMLP(load_dataset(dataset))
+
+    @register(f"{dataset.replace('_', '-')}-mlp-family")
+    def family() -> Task:
+        return ImageMLP(
+            load_dataset(dataset),
+            widths=(16, 48),
+            depths=(1, 2),
+            activations=("relu", "tanh", "gelu"),
+            initial_scales=(0.8, 1.25),
+            batch_sizes=(32, 128),
+        )
+
+
+for _dataset in ("digits", "mnist", "fashion_mnist"):
+    _image_tasks(_dataset)

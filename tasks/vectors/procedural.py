@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .augment import Reparametrised
-from .base import Batch, Task
-from .classifier import Classifier
-from .layers import Layers, equal_weights
-from .perceptron import Perceptron, PerceptronInstance, perceptron_family
-from .prepared import SPLITS, Split
-from .registry import register
+from ..augment.wrappers import Reparametrised
+from ..base import Batch, Task
+from ..classifier import Classifier
+from ..data.prepared import SPLITS, Split
+from ..layers import Layers, equal_weights
+from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
+from ..registry import register
 
 _TEMPLATE_SEED = 0
 _FREQUENCIES = 4

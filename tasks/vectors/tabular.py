@@ -13,12 +13,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch, Task
-from .errors import UsageError
-from .layers import Layers, equal_weights, share_right
-from .perceptron import Perceptron, PerceptronInstance
-from .prepared import SPLITS, Split
-from .registry import register
+from ..base import Batch, Task
+from ..data.prepared import SPLITS, Split
+from ..errors import UsageError
+from ..layers import Layers, equal_weights, share_right
+from ..perceptron import Perceptron, PerceptronInstance
+from ..registry import register
 
 TableName = Literal["diabetes", "wine", "breast_cancer"]
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch, Task
-from .classifier import Classifier
-from .layers import Layers, equal_weights
-from .perceptron import Perceptron, PerceptronInstance, perceptron_family
-from .prepared import SPLITS, Split
-from .registry import register
+from ..base import Batch, Task
+from ..classifier import Classifier
+from ..data.prepared import SPLITS, Split
+from ..layers import Layers, equal_weights
+from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
+from ..registry import register
 
 
 class TeacherInstance(NamedTuple):

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key, PyTree
 
-from .base import AnyBatch, Instance, Params, Task
-from .errors import UsageError
-from .hyperparameters import Hyperparameter
-from .layers import check_ranges, log_uniform
-from .prepared import Split
+from ..base import AnyBatch, Instance, Params, Task
+from ..data.prepared import Split
+from ..errors import UsageError
+from ..hyperparameters import Hyperparameter
+from ..layers import check_ranges, log_uniform
 
 # Added to a mean square, so that its root is differentiable if a gradient is zero.
 _TINY = 1e-30

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Batch, Task
-from .layers import Layers, equal_weights
-from .perceptron import Perceptron, PerceptronInstance, perceptron_family
-from .prepared import SPLITS, Split
-from .registry import register
+from ..base import Batch, Task
+from ..data.prepared import SPLITS, Split
+from ..layers import Layers, equal_weights
+from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
+from ..registry import register
 
 _INPUTS = 10
 _MEAN, _DEVIATION = 14.4, 4.9

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch, Task
-from .classifier import Classifier
-from .errors import UsageError
-from .layers import Layers, dense, dense_shapes, draw_layers, equal_weights, log_uniform
-from .prepared import SPLITS, Split
-from .registry import register
+from ..base import Batch, Task
+from ..classifier import Classifier
+from ..data.prepared import SPLITS, Split
+from ..errors import UsageError
+from ..layers import Layers, dense, dense_shapes, draw_layers, equal_weights, log_uniform
+from ..registry import register
 
 
 class LinearInstance(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from .errors import UsageError
+from ..errors import UsageError
 from .prepared import (
     SPLITS,
     TFDS_SPLITS,

@@ -125,7 +125,7 @@ def prepare(name: str, data_dir: Path) -> Path:
     """Make a data set readable by `tasks.load_dataset`; does nothing if it already is.
 
     Args:
-        name: a name in `tasks.prepared.DATASETS`.
+        name: a name in `tasks.data.prepared.DATASETS`.
         data_dir: the TFDS root directory.
 
     Returns:
@@ -149,7 +149,7 @@ def _download(name: str, data_dir: Path, beside: Path | None) -> None:
     """Download a stock TFDS data set and write it as array_record.
 
     Args:
-        name: a name in `tasks.prepared.DATASETS`.
+        name: a name in `tasks.data.prepared.DATASETS`.
         data_dir: the TFDS root directory.
         beside: the directory of its tfrecord form, which stays unchanged; None if there is none.
     """

@@ -11,9 +11,11 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Batch, Task
-from .errors import UsageError
-from .layers import (
+from ..base import Batch, Task
+from ..data.prepared import Split
+from ..data.text import ALPHABET, Text, load_text
+from ..errors import UsageError
+from ..layers import (
     Layers,
     Shapes,
     align,
@@ -26,9 +28,7 @@ from .layers import (
     scale_and_shift,
     share_right,
 )
-from .prepared import Split
-from .registry import register
-from .text import ALPHABET, Text, load_text
+from ..registry import register
 
 
 class TransformerInstance(NamedTuple):

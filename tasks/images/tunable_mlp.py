@@ -12,15 +12,15 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch
-from .classifier import Classifier
-from .datasets import Dataset, load_dataset
-from .errors import UsageError
-from .hyperparameters import Bounded, Hyperparameter, Integer
-from .images import count_pixels, draw_images
-from .layers import Layers, dense, dense_shapes, draw_layers
-from .prepared import Split
-from .registry import register
+from ..base import Batch
+from ..classifier import Classifier
+from ..data.datasets import Dataset, load_dataset
+from ..data.prepared import Split
+from ..errors import UsageError
+from ..hyperparameters import Bounded, Hyperparameter, Integer
+from ..layers import Layers, dense, dense_shapes, draw_layers
+from ..registry import register
+from .batches import count_pixels, draw_images
 
 
 class Regularised(NamedTuple):

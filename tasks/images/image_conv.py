@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Task
-from .classifier import Classifier
-from .datasets import Dataset, load_dataset
-from .errors import UsageError
-from .images import Batch, draw_images
-from .layers import (
+from ..base import Task
+from ..classifier import Classifier
+from ..data.datasets import Dataset, load_dataset
+from ..data.prepared import Split
+from ..errors import UsageError
+from ..layers import (
     Layers,
     Shapes,
     align,
@@ -26,9 +26,9 @@ from .layers import (
     normalise,
     scale_and_shift,
 )
-from .perceptron import activate, check_activations, live_units
-from .prepared import Split
-from .registry import register
+from ..perceptron import activate, check_activations, live_units
+from ..registry import register
+from .batches import Batch, draw_images
 
 
 class ConvInstance(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .augment import NoisyGradient, Reparametrised, SmallerBatches
-from .base import Task
-from .registry import build, register
+from ..augment.wrappers import NoisyGradient, Reparametrised, SmallerBatches
+from ..base import Task
+from ..registry import build, register
 
 
 @register("rescaled-digits-mlp")

@@ -10,12 +10,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from .base import Batch, Task
-from .datasets import Dataset, load_dataset
-from .images import count_pixels, draw_images
-from .layers import Layers, Shapes, dense, dense_shapes, draw_layers
-from .prepared import Split
-from .registry import register
+from ..base import Batch, Task
+from ..data.datasets import Dataset, load_dataset
+from ..data.prepared import Split
+from ..layers import Layers, Shapes, dense, dense_shapes, draw_layers
+from ..registry import register
+from .batches import count_pixels, draw_images
 
 
 class _Reconstruction(Task):

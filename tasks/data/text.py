@@ -15,9 +15,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Key, UInt8
 
-from .base import Batch
-from .errors import UsageError
-from .layers import equal_weights
+from ..base import Batch
+from ..errors import UsageError
+from ..layers import equal_weights
 from .prepared import SPLITS, DatasetNotPreparedError, Split
 
 # Rare punctuation is left out; it and all other symbols are mapped to the first one.

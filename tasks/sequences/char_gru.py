@@ -11,12 +11,12 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from .base import Batch, Task
-from .layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
-from .perceptron import live_units
-from .prepared import Split
-from .registry import register
-from .text import ALPHABET, Text, load_text
+from ..base import Batch, Task
+from ..data.prepared import Split
+from ..data.text import ALPHABET, Text, load_text
+from ..layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
+from ..perceptron import live_units
+from ..registry import register
 
 
 class GRUInstance(NamedTuple):

@@ -1,0 +1,1 @@
+"""Wrappers that change a task."""

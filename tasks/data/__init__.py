@@ -1,0 +1,1 @@
+"""Data sets and text, on the host and on the device."""
