@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -30,12 +31,17 @@ class Batch(NamedTuple):
     """Weight of each row in the mean; they sum to 1. In a smaller batch the last ones are zero."""
 
 
+_IN_FLOAT32 = ("sample", "init", "batch", "loss", "accuracy", "tuned")
+"""Methods of a task that compute."""
+
+
 class Task(struct.PyTreeNode, abc.ABC):
     """An inner problem, on which a learned optimizer is trained.
 
     A task is an immutable flax dataclass: its array leaves are data on the device (such as a data set), its
     static fields are its configuration. A *family* is a task whose `sample` is not constant. All methods are
-    pure; callers jit them, vmap them over instances, and differentiate them.
+    pure; callers jit them, vmap them over instances, and differentiate them. They compute in float32, also
+    where `jax_enable_x64` is set: the drawn numbers, and so the results, are then the same.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -46,6 +52,9 @@ class Task(struct.PyTreeNode, abc.ABC):
         """
         cls.__annotations__ = inspect.get_annotations(cls) | {"_class": type}
         cls._class = struct.field(pytree_node=False, default=cls, kw_only=True, repr=False)
+        for name in _IN_FLOAT32:
+            if inspect.isfunction(method := cls.__dict__.get(name)):
+                setattr(cls, name, _in_float32(method))
         super().__init_subclass__(**kwargs)
 
     @abc.abstractmethod
@@ -109,6 +118,19 @@ class Task(struct.PyTreeNode, abc.ABC):
     @abc.abstractmethod
     def ceiling(self) -> float:
         """The loss at which an inner run counts as diverged; meta-losses are clipped to it."""
+
+
+def _in_float32(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method compute in 32 bits, whatever jax's default is."""
+
+    @functools.wraps(method)
+    def computed(*args: Any, **kwargs: Any) -> Any:
+        if not jax.config.read("jax_enable_x64"):
+            return method(*args, **kwargs)
+        with jax.enable_x64(False):
+            return method(*args, **kwargs)
+
+    return computed
 
 
 def initial_loss(task: Task, key: Key[Array, ""], split: Split = "train") -> Float[Array, ""]:

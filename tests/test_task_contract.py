@@ -164,6 +164,27 @@ def test_what_has_labels_has_an_accuracy_and_the_others_have_none(name):
         assert (accuracy.shape, accuracy.dtype) == ((), jnp.float32)
 
 
+@every_task
+def test_all_is_in_32_bits_where_64_are_the_default(name):
+    task, key = build(name), jax.random.key(0)
+    with jax.enable_x64(True):
+        made = jax.eval_shape(one_gradient, task, key)
+    assert str(made) == str(jax.eval_shape(one_gradient, task, key))
+
+
+def one_gradient(task, key):
+    instance, params, key = start(task, key)
+    batch = task.batch(instance, key, "train")
+    return instance, batch, jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, key)
+
+
+def test_numbers_are_those_of_32_bits_where_64_are_the_default():
+    task, key = build("digits-mlp"), jax.random.key(0)
+    with jax.enable_x64(True):
+        made = one_gradient(task, key)
+    jax.tree.map(np.testing.assert_array_equal, made, one_gradient(task, key))
+
+
 def reads_targets(task, instance, params, batch, key):
     """Tell whether a loss depends on its targets: an autoencoder's batches have labels, too."""
 
