@@ -31,7 +31,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "Data": ("Dataset load_dataset Table load_table Text load_text SPLITS Split DatasetNotPreparedError"),
         "Models": (
             "ImageMLP ImageConv ImageResNet Autoencoder VAE CharMLP CharGRU CharTransformer "
-            "TabularMLP Quadratic Teacher GaussianMixture Friedman ProceduralCurves TunableMLP"
+            "TabularMLP Quadratic Teacher GaussianMixture Friedman ProceduralCurves TunableMLP "
+            "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery"
         ),
         "Variations": "NoisyGradient Reparametrised SmallerBatches",
         "Write your own": "Task Classifier Batch Perceptron",

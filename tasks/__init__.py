@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from .images.image_conv import ImageConv, ImageResNet
     from .images.image_mlp import ImageMLP
     from .images.tunable_mlp import TunableMLP
+    from .landscapes.landscape import Landscape
     from .landscapes.quadratic import Quadratic
+    from .landscapes.rotating_quadratic import RotatingQuadratic
+    from .matrices.completion import MatrixCompletion
+    from .matrices.low_rank import LowRank
+    from .matrices.sparse_recovery import SparseRecovery
     from .perceptron import Perceptron
     from .sampler import inner_step_flops, sample
     from .sequences.char_gru import CharGRU
@@ -55,7 +60,10 @@ __all__ = [
     "ImageMLP",
     "ImageResNet",
     "Integer",
+    "Landscape",
     "LinearRegression",
+    "LowRank",
+    "MatrixCompletion",
     "NoisyGradient",
     "Perceptron",
     "Positive",
@@ -63,9 +71,11 @@ __all__ = [
     "Quadratic",
     "Real",
     "Reparametrised",
+    "RotatingQuadratic",
     "Share",
     "SmallerBatches",
     "SoftmaxRegression",
+    "SparseRecovery",
     "Split",
     "Table",
     "TabularMLP",

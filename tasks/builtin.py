@@ -1,7 +1,8 @@
 """Registers all tasks that come with lopt; import the registry from here."""
 
 from .images import augmented_digits, autoencoder, image_conv, image_mlp, image_mlp_shapes, tunable_mlp  # noqa: F401
-from .landscapes import quadratic  # noqa: F401
+from .landscapes import landscape, quadratic, rotating_quadratic  # noqa: F401
+from .matrices import completion, low_rank, sparse_recovery  # noqa: F401
 from .registry import TASKS, build, names, register
 from .sequences import char_gru, char_mlp, char_transformer  # noqa: F401
 from .vectors import friedman, linear_model, procedural, tabular, teacher  # noqa: F401

@@ -26,17 +26,22 @@ class Quadratic(Task):
     """Random quadratics |A (x - x* - shift)|^2 / 2, with a random rotation and spectrum.
 
     The singular values of A are log-uniform between 1/sqrt(condition) and 1; the optimum is standard normal
-    and parameters start at zero. A batch is a random shift of the optimum, that is, gradient noise.
+    and parameters start at zero. A batch is a random shift of the optimum, that is, gradient noise. Without
+    `rotated`, A is diagonal.
     """
 
     dimension: int = struct.field(pytree_node=False, default=10)
     condition: float = struct.field(pytree_node=False, default=100.0)
     noise: float = struct.field(pytree_node=False, default=0.0)
+    rotated: bool = struct.field(pytree_node=False, default=True)
 
     def sample(self, key: Key[Array, ""]) -> QuadraticInstance:
         """Draw rotation, spectrum and optimum."""
         rotation_key, spectrum_key, optimum_key = jax.random.split(key, 3)
-        rotation = jax.random.orthogonal(rotation_key, self.dimension)
+        if self.rotated:
+            rotation = jax.random.orthogonal(rotation_key, self.dimension)
+        else:
+            rotation = jnp.eye(self.dimension)
         exponents = jax.random.uniform(spectrum_key, (self.dimension,))
         spectrum = self.condition ** (-exponents / 2)
         optimum = jax.random.normal(optimum_key, (self.dimension,))
@@ -74,3 +79,15 @@ register("quadratic")(Quadratic)
 def noisy_quadratic() -> Task:
     """Quadratics whose optimum is shifted randomly at each step."""
     return Quadratic(dimension=20, noise=0.3)
+
+
+@register("diagonal-quadratic")
+def diagonal_quadratic() -> Task:
+    """Quadratics whose axes are the parameters."""
+    return Quadratic(dimension=20, condition=1e3, rotated=False)
+
+
+@register("ill-conditioned-quadratic")
+def ill_conditioned_quadratic() -> Task:
+    """Rotated quadratics whose curvatures differ up to a millionfold."""
+    return Quadratic(dimension=30, condition=1e6)
