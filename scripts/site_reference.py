@@ -32,7 +32,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "Models": (
             "ImageMLP ImageConv ImageResNet Autoencoder VAE CharMLP CharGRU CharTransformer "
             "TabularMLP Quadratic Teacher GaussianMixture Friedman ProceduralCurves TunableMLP "
-            "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery"
+            "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery "
+            "AlgorithmicGRU SeriesMLP"
         ),
         "Variations": "NoisyGradient Reparametrised SmallerBatches",
         "Write your own": "Task Classifier Batch Perceptron",

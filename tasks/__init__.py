@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from .matrices.sparse_recovery import SparseRecovery
     from .perceptron import Perceptron
     from .sampler import inner_step_flops, sample
+    from .sequences.algorithmic_gru import AlgorithmicGRU
     from .sequences.char_gru import CharGRU
     from .sequences.char_mlp import CharMLP
     from .sequences.char_transformer import CharTransformer
+    from .sequences.series_mlp import SeriesMLP
     from .vectors.friedman import Friedman
     from .vectors.linear_model import LinearRegression, SoftmaxRegression
     from .vectors.procedural import ProceduralCurves
@@ -42,6 +44,7 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "VAE",
+    "AlgorithmicGRU",
     "Autoencoder",
     "Batch",
     "Bounded",
@@ -72,6 +75,7 @@ __all__ = [
     "Real",
     "Reparametrised",
     "RotatingQuadratic",
+    "SeriesMLP",
     "Share",
     "SmallerBatches",
     "SoftmaxRegression",

@@ -4,7 +4,7 @@ from .images import augmented_digits, autoencoder, image_conv, image_mlp, image_
 from .landscapes import landscape, quadratic, rotating_quadratic  # noqa: F401
 from .matrices import completion, low_rank, sparse_recovery  # noqa: F401
 from .registry import TASKS, build, names, register
-from .sequences import char_gru, char_mlp, char_transformer  # noqa: F401
+from .sequences import algorithmic_gru, char_gru, char_mlp, char_transformer, series_mlp  # noqa: F401
 from .vectors import friedman, linear_model, procedural, tabular, teacher  # noqa: F401
 
 __all__ = ["TASKS", "build", "names", "register"]

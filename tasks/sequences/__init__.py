@@ -1,1 +1,1 @@
-"""Families that read symbols."""
+"""Families that read symbols and series."""
