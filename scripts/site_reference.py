@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
             "ImageMLP ImageConv ImageResNet Autoencoder VAE CharMLP CharGRU CharTransformer "
             "TabularMLP Quadratic Teacher GaussianMixture Friedman ProceduralCurves TunableMLP "
             "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery "
-            "AlgorithmicGRU SeriesMLP"
+            "AlgorithmicGRU SeriesMLP GraphConvolution PhysicsInformed PolicyGradient LearnedRule"
         ),
         "Variations": "NoisyGradient Reparametrised SmallerBatches",
         "Write your own": "Task Classifier Batch Perceptron",

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from .data.image_arrays import make_dataset
     from .data.prepared import SPLITS, DatasetNotPreparedError, Split
     from .data.text import Text, load_text, make_text
+    from .dynamical.learned_rule import LearnedRule
+    from .dynamical.physics_informed import PhysicsInformed
+    from .dynamical.policy_gradient import PolicyGradient
     from .errors import UsageError
+    from .graphs.graph_convolution import GraphConvolution
     from .hyperparameters import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive, Real, Share
     from .images.autoencoder import VAE, Autoencoder
     from .images.image_conv import ImageConv, ImageResNet
@@ -58,17 +62,21 @@ __all__ = [
     "DatasetNotPreparedError",
     "Friedman",
     "GaussianMixture",
+    "GraphConvolution",
     "Hyperparameter",
     "ImageConv",
     "ImageMLP",
     "ImageResNet",
     "Integer",
     "Landscape",
+    "LearnedRule",
     "LinearRegression",
     "LowRank",
     "MatrixCompletion",
     "NoisyGradient",
     "Perceptron",
+    "PhysicsInformed",
+    "PolicyGradient",
     "Positive",
     "ProceduralCurves",
     "Quadratic",

@@ -1,5 +1,7 @@
 """Registers all tasks that come with lopt; import the registry from here."""
 
+from .dynamical import learned_rule, physics_informed, policy_gradient  # noqa: F401
+from .graphs import graph_convolution  # noqa: F401
 from .images import augmented_digits, autoencoder, image_conv, image_mlp, image_mlp_shapes, tunable_mlp  # noqa: F401
 from .landscapes import landscape, quadratic, rotating_quadratic  # noqa: F401
 from .matrices import completion, low_rank, sparse_recovery  # noqa: F401

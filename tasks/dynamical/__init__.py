@@ -1,0 +1,1 @@
+"""Families whose loss differentiates a network by its inputs, or simulates something."""
