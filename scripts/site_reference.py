@@ -30,7 +30,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "Your own data": "make_table table_task make_dataset make_text",
         "Data": ("Dataset load_dataset Table load_table Text load_text SPLITS Split DatasetNotPreparedError"),
         "Models": (
-            "ImageMLP ImageConv ImageResNet Autoencoder VAE CharMLP CharGRU CharTransformer "
+            "ImageMLP ImageConv ImageResNet ImageViT ImageMixer Autoencoder VAE CharMLP CharGRU "
+            "CharLSTM CharTransformer CharLoRA MADE RealNVP TripletEmbedding ContrastiveEmbedding "
             "TabularMLP Quadratic Teacher GaussianMixture Friedman ProceduralCurves TunableMLP "
             "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery "
             "AlgorithmicGRU SeriesMLP GraphConvolution PhysicsInformed PolicyGradient LearnedRule"

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from .graphs.graph_convolution import GraphConvolution
     from .hyperparameters import Bounded, Choice, Constraint, Hyperparameter, Integer, Positive, Real, Share
     from .images.autoencoder import VAE, Autoencoder
-    from .images.image_conv import ImageConv, ImageResNet
+    from .images.image_conv import ImageConv
+    from .images.image_mixer import ImageMixer
     from .images.image_mlp import ImageMLP
+    from .images.image_resnet import ImageResNet
+    from .images.image_vit import ImageViT
+    from .images.made import MADE
+    from .images.metric import ContrastiveEmbedding, TripletEmbedding
     from .images.tunable_mlp import TunableMLP
     from .landscapes.landscape import Landscape
     from .landscapes.quadratic import Quadratic
@@ -33,9 +38,12 @@ if TYPE_CHECKING:
     from .sampler import inner_step_flops, sample
     from .sequences.algorithmic_gru import AlgorithmicGRU
     from .sequences.char_gru import CharGRU
+    from .sequences.char_lora import CharLoRA
+    from .sequences.char_lstm import CharLSTM
     from .sequences.char_mlp import CharMLP
     from .sequences.char_transformer import CharTransformer
     from .sequences.series_mlp import SeriesMLP
+    from .vectors.flow import RealNVP
     from .vectors.friedman import Friedman
     from .vectors.linear_model import LinearRegression, SoftmaxRegression
     from .vectors.procedural import ProceduralCurves
@@ -45,6 +53,7 @@ else:
     __getattr__, __dir__ = lazily(__name__)
 
 __all__ = [
+    "MADE",
     "SPLITS",
     "TASKS",
     "VAE",
@@ -53,11 +62,14 @@ __all__ = [
     "Batch",
     "Bounded",
     "CharGRU",
+    "CharLSTM",
+    "CharLoRA",
     "CharMLP",
     "CharTransformer",
     "Choice",
     "Classifier",
     "Constraint",
+    "ContrastiveEmbedding",
     "Dataset",
     "DatasetNotPreparedError",
     "Friedman",
@@ -66,7 +78,9 @@ __all__ = [
     "Hyperparameter",
     "ImageConv",
     "ImageMLP",
+    "ImageMixer",
     "ImageResNet",
+    "ImageViT",
     "Integer",
     "Landscape",
     "LearnedRule",
@@ -81,6 +95,7 @@ __all__ = [
     "ProceduralCurves",
     "Quadratic",
     "Real",
+    "RealNVP",
     "Reparametrised",
     "RotatingQuadratic",
     "SeriesMLP",
@@ -94,6 +109,7 @@ __all__ = [
     "Task",
     "Teacher",
     "Text",
+    "TripletEmbedding",
     "TunableMLP",
     "UsageError",
     "build",

@@ -99,6 +99,23 @@ def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""
     return jnp.exp(jax.random.uniform(key, minval=math.log(low), maxval=math.log(high)))
 
 
+def draw_size(key: Key[Array, ""], sizes: tuple[int, int]) -> Int[Array, ""]:
+    """Draw a whole number that is log-uniform over a range, both ends included."""
+    low, high = sizes
+    return jnp.clip(jnp.round(log_uniform(key, low, high)), low, high).astype(jnp.int32)
+
+
+def check_choices(known: tuple[str, ...] | None, **choices: tuple[str | float, ...]) -> None:
+    """Raise UsageError for choices of a family that are none, unknown, or negative numbers."""
+    for name, given in choices.items():
+        if not given:
+            raise UsageError(f"{name} is empty: give at least one value to choose from")
+        if known is not None and (unknown := sorted(map(str, set(given) - set(known)))):
+            raise UsageError(f"{name} {unknown} are unknown; there are {', '.join(known)}")
+        if known is None and not all(math.isfinite(value) and value >= 0 for value in map(float, given)):
+            raise UsageError(f"{name}={given} are not scales: give numbers from 0 up")
+
+
 def check_ranges(**ranges: tuple[float, float]) -> None:
     """Raise UsageError for a range of a family that is empty or not positive."""
     for name, (low, high) in ranges.items():

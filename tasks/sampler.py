@@ -89,7 +89,8 @@ def _image_conv(draw: Draw) -> Task:
 
 def _reconstruction(draw: Draw) -> Task:
     make = draw.one_of(Autoencoder, VAE)
-    return make(load_dataset("digits"), draw.whole(16, 64), draw.whole(4, 16), draw.batch_size())
+    width, latents, rows = draw.whole(16, 64), draw.whole(4, 16), draw.batch_size()
+    return make(load_dataset("digits"), (width, width), (latents, latents), batch_sizes=(rows, rows))
 
 
 def _transformer(draw: Draw) -> Task:

@@ -1,4 +1,4 @@
-"""Convolutional networks on small images: a plain family, and a residual net with group normalisation."""
+"""Convolutional networks on small images, as a parametric family."""
 
 from __future__ import annotations
 
@@ -13,19 +13,7 @@ from ..base import Task
 from ..classifier import Classifier
 from ..data.datasets import Dataset, load_dataset
 from ..data.prepared import Split
-from ..errors import UsageError
-from ..layers import (
-    Layers,
-    Shapes,
-    align,
-    check_ranges,
-    dense,
-    dense_shapes,
-    draw_layers,
-    log_uniform,
-    normalise,
-    scale_and_shift,
-)
+from ..layers import Layers, Shapes, align, check_ranges, dense, dense_shapes, draw_layers, log_uniform
 from ..perceptron import activate, check_activations, live_units
 from ..registry import register
 from .batches import Batch, draw_images
@@ -106,75 +94,6 @@ class ImageConv(Classifier):
         return dense(params["output"], x.reshape(x.shape[0], -1))
 
 
-class ImageResNet(Classifier):
-    """Classify images with a residual network of pre-activation blocks and group normalisation.
-
-    It consists of a 3 x 3 convolution, a 2 x 2 mean pooling, blocks of twice (normalise, ReLU, convolve), the
-    mean over all pixels, and a dense layer.
-
-    References:
-        He et al. 2016, arXiv:1603.05027; Wu and He 2018, arXiv:1803.08494.
-
-    Raises:
-        UsageError: if the number of groups does not divide the channels.
-    """
-
-    dataset: Dataset
-    channels: int = struct.field(pytree_node=False, default=16)
-    groups: int = struct.field(pytree_node=False, default=4)
-    blocks: int = struct.field(pytree_node=False, default=2)
-    batch_size: int = struct.field(pytree_node=False, default=32)
-
-    def __post_init__(self) -> None:
-        if self.channels % self.groups:
-            raise UsageError(f"{self.groups} groups do not divide {self.channels} channels: give a divisor")
-
-    def sample(self, key: Key[Array, ""]) -> tuple[()]:
-        """Draw nothing."""
-        return ()
-
-    def init(self, instance: tuple[()], key: Key[Array, ""]) -> Layers:
-        """Draw truncated normal kernels of scale 1 / sqrt(fan in); biases start at zero, scales at one."""
-        channels = self.channels
-        shapes: Shapes = {
-            "stem": {"kernel": (3, 3, self.dataset.images["train"].shape[-1], channels), "bias": (channels,)}
-        }
-        for index in range(2 * self.blocks):
-            shapes[f"norm_{index}"] = {"scale": (channels,), "bias": (channels,)}
-            shapes[f"conv_{index}"] = {"kernel": (3, 3, channels, channels)}
-        shapes["norm"] = {"scale": (channels,), "bias": (channels,)}
-        shapes["output"] = dense_shapes(channels, self.num_classes)
-        return draw_layers(key, shapes)
-
-    def batch(self, instance: tuple[()], key: Key[Array, ""], split: Split) -> Batch:
-        """Draw examples with replacement."""
-        return draw_images(self.dataset, key, split, self.batch_size)
-
-    @property
-    def num_classes(self) -> int:
-        return self.dataset.num_classes
-
-    def logits(self, instance: tuple[()], params: Layers, batch: Batch) -> Float[Array, "rows classes"]:
-        """Return the output layer applied to the mean over the pixels."""
-        x = convolve(params["stem"], batch.inputs.reshape(-1, *self.dataset.images["train"].shape[1:]))
-        rows, height, width, channels = x.shape
-        x = x[:, : height // 2 * 2, : width // 2 * 2]
-        x = jnp.mean(x.reshape(rows, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
-        for block in range(self.blocks):
-            branch = x
-            for index in (2 * block, 2 * block + 1):
-                branch = jax.nn.relu(self._normalise(params[f"norm_{index}"], branch))
-                branch = convolve(params[f"conv_{index}"], branch)
-            x = x + branch
-        x = jax.nn.relu(self._normalise(params["norm"], x))
-        return dense(params["output"], jnp.mean(x, axis=(1, 2)))
-
-    def _normalise(self, layer: dict[str, Array], x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """Normalise each image over the pixels and channels of a group."""
-        grouped = x.reshape(x.shape[0], -1, self.groups, self.channels // self.groups)
-        return scale_and_shift(layer, normalise(grouped, (1, 3)).reshape(x.shape))
-
-
 def convolve(
     layer: dict[str, Array], x: Float[Array, "b h w inputs"], stride: int = 1
 ) -> Float[Array, "b height width outputs"]:
@@ -210,9 +129,3 @@ def digits_conv_family() -> Task:
         activations=("relu", "tanh", "gelu"),
         initial_scales=(0.8, 1.25),
     )
-
-
-@register("digits-resnet")
-def digits_resnet() -> Task:
-    """Two residual blocks on 8 x 8 digits."""
-    return ImageResNet(load_dataset("digits"))

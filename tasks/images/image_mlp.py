@@ -15,10 +15,10 @@ from ..classifier import Classifier
 from ..data.datasets import Dataset, load_dataset
 from ..data.prepared import Split
 from ..hyperparameters import Bounded, Hyperparameter, Integer
-from ..layers import Layers, check_ranges, log_uniform
+from ..layers import Layers, check_ranges, draw_size, log_uniform
 from ..perceptron import Perceptron, PerceptronInstance, check_activations
 from ..registry import register
-from .batches import count_pixels, draw_images
+from .batches import count_pixels, count_rows, draw_images
 
 
 class MLPInstance(NamedTuple):
@@ -62,13 +62,12 @@ class ImageMLP(Classifier):
     def sample(self, key: Key[Array, ""]) -> MLPInstance:
         """Draw a member: integers and activations uniformly, batch size and scale log-uniformly."""
         keys = jax.random.split(key, 5)
-        low, high = self.batch_sizes
         return MLPInstance(
             width=jax.random.randint(keys[0], (), self.widths[0], self.widths[1] + 1),
             depth=jax.random.randint(keys[1], (), self.depths[0], self.depths[1] + 1),
             activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
-            batch_size=jnp.clip(jnp.round(log_uniform(keys[4], low, high)), low, high).astype(jnp.int32),
+            batch_size=draw_size(keys[4], self.batch_sizes),
         )
 
     def init(self, instance: MLPInstance, key: Key[Array, ""]) -> Layers:
@@ -78,12 +77,8 @@ class ImageMLP(Classifier):
 
     def batch(self, instance: MLPInstance, key: Key[Array, ""], split: Split) -> Batch:
         """Draw examples with replacement; as many as the member's batch size have nonzero weight."""
-        size = self.batch_sizes[1]
-        batch = draw_images(self.dataset, key, split, size)
-        if self.batch_sizes[0] == size:
-            return batch
-        counted = jnp.arange(size, dtype=jnp.int32) < instance.batch_size
-        return batch._replace(weights=jnp.where(counted, 1 / instance.batch_size, 0))
+        batch = draw_images(self.dataset, key, split, self.batch_sizes[1])
+        return count_rows(batch, self.batch_sizes, instance.batch_size)
 
     @property
     def hyperparameters(self) -> Mapping[str, Hyperparameter]:

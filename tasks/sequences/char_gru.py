@@ -1,22 +1,18 @@
-"""A recurrent language model of characters."""
+"""A language model of characters with gated recurrent units."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from ..base import Batch, Task
-from ..data.prepared import Split
-from ..data.text import ALPHABET, Text, load_text
-from ..layers import Layers, Shapes, check_ranges, dense, dense_shapes, draw_layers, log_uniform, share_right
-from ..perceptron import live_units
+from ..base import Task
+from ..data.text import load_text
+from ..layers import dense, dense_shapes, log_uniform
 from ..registry import register
+from .recurrent import CharRecurrent
 
 
 class GRUInstance(NamedTuple):
@@ -26,28 +22,15 @@ class GRUInstance(NamedTuple):
     initial_scale: Float[Array, ""]
 
 
-class CharGRU(Task):
+class CharGRU(CharRecurrent):
     """Predict each next character with a gated recurrent unit over embeddings.
-
-    Each stretch of text starts from a state of zeros. All ranges are inclusive. A member with fewer units
-    masks the last ones, whose weights start at zero and get no gradient.
 
     References:
         Cho et al. 2014, arXiv:1406.1078; the reset gate after the product, as in cuDNN.
 
     Raises:
-        ValueError: for an empty range.
+        UsageError: for an empty range.
     """
-
-    text: Text
-    units: tuple[int, int] = struct.field(pytree_node=False, default=(48, 48))
-    initial_scales: tuple[float, float] = struct.field(pytree_node=False, default=(1.0, 1.0))
-    features: int = struct.field(pytree_node=False, default=24)
-    length: int = struct.field(pytree_node=False, default=24)
-    batch_size: int = struct.field(pytree_node=False, default=32)
-
-    def __post_init__(self) -> None:
-        check_ranges(units=self.units, initial_scales=self.initial_scales)
 
     def sample(self, key: Key[Array, ""]) -> GRUInstance:
         """Draw a member: units uniformly, the scale log-uniformly."""
@@ -57,67 +40,28 @@ class CharGRU(Task):
             initial_scale=log_uniform(scale_key, *self.initial_scales),
         )
 
-    def init(self, instance: GRUInstance, key: Key[Array, ""]) -> Layers:
-        """Draw truncated normal kernels of scale initial_scale / sqrt(fan in); biases start at zero."""
-        units = self.units[1]
-        shapes: Shapes = {
-            "symbols": {"embedding": (len(ALPHABET), self.features)},
-            "inputs": dense_shapes(self.features, 3 * units),
-            "recurrence": dense_shapes(units, 3 * units),
-            "output": dense_shapes(units, len(ALPHABET)),
-        }
-        layers = draw_layers(key, shapes)
-        live = live_units(self.units, instance.units)
-        # The kernels were drawn for the largest fan in, but only some units are in use.
-        wider = jnp.sqrt(units / instance.units) * instance.initial_scale
-        gates = jnp.tile(live, 3)[None]
-        layers["inputs"]["kernel"] *= instance.initial_scale * gates
-        layers["recurrence"]["kernel"] *= wider * live[:, None] * gates
-        layers["output"]["kernel"] *= wider * live[:, None]
-        return layers
+    def recurrence_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes for the update gate, the reset gate and the new state."""
+        return dense_shapes(self.units[1], 3 * self.units[1])
 
-    def batch(self, instance: GRUInstance, key: Key[Array, ""], split: Split) -> Batch:
-        """Draw stretches of text."""
-        return self.text.batch(key, split, self.batch_size, self.length)
+    def start(self, rows: int) -> Float[Array, "rows units"]:
+        """Return zeros."""
+        return jnp.zeros((rows, self.units[1]))
 
-    def loss(
-        self, instance: GRUInstance, params: Layers, batch: Batch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the cross-entropy in nats per character."""
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            self._logits(instance, params, batch), batch.targets.T
-        )
-        return jnp.mean(losses, axis=0) @ batch.weights
-
-    def accuracy(
-        self, instance: GRUInstance, params: Layers, batch: Batch, key: Key[Array, ""]
-    ) -> Float[Array, ""]:
-        """Return the share of characters that are predicted correctly."""
-        weights = jnp.broadcast_to(batch.weights / self.length, (self.length, *batch.weights.shape))
-        return share_right(self._logits(instance, params, batch), batch.targets.T, weights)
-
-    @property
-    def ceiling(self) -> float:
-        """Twice the loss of guessing, in nats."""
-        return 2 * math.log(len(ALPHABET))
-
-    def _logits(
-        self, instance: GRUInstance, params: Layers, batch: Batch
-    ) -> Float[Array, "length batch symbols"]:
-        live = live_units(self.units, instance.units)[None]
-        embedded = params["symbols"]["embedding"][batch.inputs.T]
-
-        def step(state: Array, x: Array) -> tuple[Array, Array]:
-            update_x, reset_x, new_x = jnp.split(x, 3, axis=-1)
-            update_h, reset_h, new_h = jnp.split(dense(params["recurrence"], state), 3, axis=-1)
-            update = jax.nn.sigmoid(update_x + update_h)
-            new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
-            state = (update * state + (1 - update) * new) * live
-            return state, state
-
-        start = jnp.zeros((batch.inputs.shape[0], self.units[1]))
-        states = jax.lax.scan(step, start, dense(params["inputs"], embedded))[1]
-        return dense(params["output"], states)
+    def advance(
+        self,
+        recurrence: dict[str, Array],
+        state: Float[Array, "rows units"],
+        x: Float[Array, "rows gates"],
+        live: Float[Array, "1 units"],
+    ) -> tuple[Float[Array, "rows units"], Float[Array, "rows units"]]:
+        """Return the next state, twice."""
+        update_x, reset_x, new_x = jnp.split(x, 3, axis=-1)
+        update_h, reset_h, new_h = jnp.split(dense(recurrence, state), 3, axis=-1)
+        update = jax.nn.sigmoid(update_x + update_h)
+        new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
+        state = (update * state + (1 - update) * new) * live
+        return state, state
 
 
 @register("char-gru")

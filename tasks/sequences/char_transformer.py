@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
+from ..attention import BlocksInstance, TransformerBlocks
 from ..base import Batch, Task
 from ..data.prepared import Split
 from ..data.text import ALPHABET, Text, load_text
@@ -18,23 +19,21 @@ from ..errors import UsageError
 from ..layers import (
     Layers,
     Shapes,
-    align,
+    check_choices,
     check_ranges,
     dense,
     dense_shapes,
     draw_layers,
     log_uniform,
-    normalise,
-    scale_and_shift,
     share_right,
 )
 from ..registry import register
 
 
 class TransformerInstance(NamedTuple):
-    """One member of the family; every entry is a scalar."""
+    """One member of the family."""
 
-    depth: Int[Array, ""]
+    blocks: BlocksInstance
     initial_scale: Float[Array, ""]
     """Factor of the kernels at the start."""
     embedding_scale: Float[Array, ""]
@@ -46,14 +45,18 @@ class TransformerInstance(NamedTuple):
 class CharTransformer(Task):
     """Predict each next character with causal attention over embeddings of symbols and positions.
 
-    Normalisation comes before attention and before the feed-forward layer, whose width is twice the features.
-    All ranges are inclusive. A shallower member skips the last layers, which then get no gradient.
+    See `TransformerBlocks` for what is between the embeddings and the output, for `norms` and for
+    `branch_scales`. The embeddings of positions are learned, or fixed waves. With a tied head, the output's
+    kernel is the symbols' embeddings, so `head_scales` must be left alone; `head_scales=(0, 0)` makes all
+    symbols equally probable at the start. All ranges are inclusive.
 
     References:
-        Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745 (normalisation first).
+        Vaswani et al. 2017, arXiv:1706.03762 (also for the waves); Press and Wolf 2017, arXiv:1608.05859
+        (tied heads).
 
     Raises:
-        UsageError: for an empty range, or if the number of heads does not divide the features.
+        UsageError: for an empty range, an unknown choice, heads that don't divide the features, or scales of
+            a tied head.
     """
 
     text: Text
@@ -65,54 +68,48 @@ class CharTransformer(Task):
     heads: int = struct.field(pytree_node=False, default=2)
     length: int = struct.field(pytree_node=False, default=24)
     batch_size: int = struct.field(pytree_node=False, default=16)
+    norms: tuple[str, ...] = struct.field(pytree_node=False, default=("pre",))
+    activations: tuple[str, ...] = struct.field(pytree_node=False, default=("gelu",))
+    branch_scales: tuple[float, ...] = struct.field(pytree_node=False, default=(1.0,))
+    tied: bool = struct.field(pytree_node=False, default=False)
+    positions: str = struct.field(pytree_node=False, default="learned")
 
     def __post_init__(self) -> None:
-        check_ranges(
-            depths=self.depths,
-            initial_scales=self.initial_scales,
-            embedding_scales=self.embedding_scales,
-            head_scales=self.head_scales,
-        )
-        if self.features % self.heads:
-            raise UsageError(f"{self.heads} heads do not divide {self.features} features: give a divisor")
+        check_ranges(initial_scales=self.initial_scales, embedding_scales=self.embedding_scales)
+        if self.head_scales != (0, 0):
+            check_ranges(head_scales=self.head_scales)
+        if self.tied and self.head_scales != (1, 1):
+            raise UsageError("a tied head has the embeddings' scale: leave head_scales at (1, 1)")
+        check_choices(("learned", "waves"), positions=(self.positions,))
+        self.blocks()  # it checks the rest
 
     def sample(self, key: Key[Array, ""]) -> TransformerInstance:
-        """Draw a member: depth uniformly, the scales log-uniformly."""
-        depth_key, scale_key = jax.random.split(key)
+        """Draw a member: the blocks' entries uniformly, the scales log-uniformly."""
+        blocks_key, scale_key = jax.random.split(key)
         embedding_key, head_key = (jax.random.fold_in(key, number) for number in (1, 2))
         return TransformerInstance(
-            depth=jax.random.randint(depth_key, (), self.depths[0], self.depths[1] + 1),
+            blocks=self.blocks().sample(blocks_key),
             initial_scale=log_uniform(scale_key, *self.initial_scales),
             embedding_scale=log_uniform(embedding_key, *self.embedding_scales),
-            head_scale=log_uniform(head_key, *self.head_scales),
+            head_scale=log_uniform(head_key, *self.head_scales) if self.head_scales[0] else jnp.zeros(()),
         )
 
     def init(self, instance: TransformerInstance, key: Key[Array, ""]) -> Layers:
         """Draw truncated normal kernels and embeddings times their scales; biases start at zero."""
-        features = self.features
-        norm = {"scale": (features,), "bias": (features,)}
-        shapes: Shapes = {
-            "symbols": {"embedding": (len(ALPHABET), features)},
-            "places": {"embedding": (self.length, features)},
-        }
-        for index in range(self.depths[1]):
-            shapes |= {
-                f"attention_norm_{index}": norm,
-                # Without a bias: that of the keys would have no gradient, because softmax ignores shifts.
-                f"attention_{index}": {"kernel": (features, 3 * features)},
-                f"attention_output_{index}": dense_shapes(features, features),
-                f"norm_{index}": norm,
-                f"hidden_{index}": dense_shapes(features, 2 * features),
-                f"hidden_output_{index}": dense_shapes(2 * features, features),
-            }
-        shapes |= {"norm": norm, "output": dense_shapes(features, len(ALPHABET))}
+        head = dense_shapes(self.features, len(ALPHABET))
+        shapes: Shapes = {"symbols": {"embedding": (len(ALPHABET), self.features)}}
+        if self.positions == "learned":
+            shapes |= {"places": {"embedding": (self.length, self.features)}}
+        shapes |= self.blocks().shapes() | {"output": {"bias": head["bias"]} if self.tied else head}
         layers = draw_layers(key, shapes)
         for layer in layers.values():
             if "kernel" in layer:
                 layer["kernel"] *= instance.initial_scale
             if "embedding" in layer:
                 layer["embedding"] *= instance.embedding_scale
-        layers["output"]["kernel"] *= instance.head_scale
+        self.blocks().scale(instance.blocks, layers)
+        if not self.tied:
+            layers["output"]["kernel"] *= instance.head_scale
         return layers
 
     def batch(self, instance: TransformerInstance, key: Key[Array, ""], split: Split) -> Batch:
@@ -123,7 +120,7 @@ class CharTransformer(Task):
         self, instance: TransformerInstance, params: Layers, batch: Batch, key: Key[Array, ""]
     ) -> Float[Array, ""]:
         """Return the cross-entropy in nats per character."""
-        logits = self._logits(instance, params, batch)
+        logits = self.logits(instance, params, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets)
         return batch.weights @ jnp.mean(losses, axis=-1)
 
@@ -133,39 +130,34 @@ class CharTransformer(Task):
         """Return the share of characters that are predicted correctly."""
         labels = batch.targets
         weights = jnp.broadcast_to(batch.weights[:, None] / self.length, labels.shape)
-        return share_right(self._logits(instance, params, batch), labels, weights)
+        return share_right(self.logits(instance, params, batch), labels, weights)
 
     @property
     def ceiling(self) -> float:
         """Twice the loss of guessing, in nats."""
         return 2 * math.log(len(ALPHABET))
 
-    def _logits(
+    def blocks(self) -> TransformerBlocks:
+        """Return what is between the embeddings and the output layer."""
+        choices = self.norms, self.activations, self.branch_scales
+        return TransformerBlocks(self.features, self.heads, self.depths, *choices, causal=True)
+
+    def logits(
         self, instance: TransformerInstance, params: Layers, batch: Batch
     ) -> Float[Array, "batch length symbols"]:
-        x = params["symbols"]["embedding"][batch.inputs] + params["places"]["embedding"][None]
-        for index in range(self.depths[1]):
-            new = x + self._attend(params, index, _layer_norm(params[f"attention_norm_{index}"], x))
-            hidden = jax.nn.gelu(dense(params[f"hidden_{index}"], _layer_norm(params[f"norm_{index}"], new)))
-            new = new + dense(params[f"hidden_output_{index}"], hidden)
-            x = jnp.where(index < instance.depth, new, x) if index >= self.depths[0] else new
-        return dense(params["output"], _layer_norm(params["norm"], x))
-
-    def _attend(
-        self, params: Layers, index: int, x: Float[Array, "batch length features"]
-    ) -> Float[Array, "batch length features"]:
-        rows, length, features = x.shape
-        mapped = dense(params[f"attention_{index}"], x).reshape(rows, length, 3, self.heads, -1)
-        query, key, value = (mapped[:, :, part] for part in range(3))
-        scores = jnp.einsum("bqhf,bkhf->bhqk", query, key) / math.sqrt(features // self.heads)
-        scores = jnp.where(align(jnp.tri(length, dtype=bool), scores), scores, -jnp.inf)
-        attended = jnp.einsum("bhqk,bkhf->bqhf", jax.nn.softmax(scores), value)
-        return dense(params[f"attention_output_{index}"], attended.reshape(rows, length, features))
+        """Return the logits of every next symbol."""
+        symbols = params["symbols"]["embedding"]
+        places = params["places"]["embedding"] if "places" in params else waves(self.length, self.features)
+        x = self.blocks().apply(instance.blocks, params, symbols[batch.inputs] + places[None])
+        # A head of its own has a kernel, which replaces the embeddings.
+        return dense({"kernel": symbols.T, **params["output"]}, x)
 
 
-def _layer_norm(layer: dict[str, Array], x: Float[Array, "*rows f"]) -> Float[Array, "*rows f"]:
-    """Normalise over features (Ba, Kiros and Hinton 2016, arXiv:1607.06450)."""
-    return scale_and_shift(layer, normalise(x, -1))
+def waves(length: int, features: int) -> Float[Array, "length features"]:
+    """Return sines and cosines of every place, of wavelengths from 2 pi to 10,000 times that."""
+    rates = 10_000.0 ** (-jnp.arange(0, features, 2, dtype=jnp.float32) / features)
+    angles = jnp.arange(length, dtype=jnp.float32)[:, None] * rates[None]
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)[:, :features]
 
 
 @register("char-transformer")
@@ -188,3 +180,52 @@ def char_transformer_starts_family() -> Task:
     """
     # An embedding of 32 features is drawn with a standard deviation of 0.155.
     return CharTransformer(load_text(), embedding_scales=(0.13, 6.5), head_scales=(0.1, 1.0))
+
+
+@register("char-transformer-tied")
+def char_transformer_tied() -> Task:
+    """As in GPT-2: embeddings start at 0.02 and are the head, too, and branches at half their size."""
+    return CharTransformer(load_text(), embedding_scales=(0.13, 0.13), branch_scales=(0.5,), tied=True)
+
+
+@register("char-transformer-post")
+def char_transformer_post() -> Task:
+    """As in 2017: normalisation after each sum, ReLU, and waves for positions."""
+    return CharTransformer(load_text(), norms=("post",), activations=("relu",), positions="waves")
+
+
+@register("char-transformer-zero")
+def char_transformer_zero() -> Task:
+    """The head and the last kernel of every branch start at zero."""
+    return CharTransformer(load_text(), head_scales=(0.0, 0.0), branch_scales=(0.0,))
+
+
+@register("char-transformer-kinds-family")
+def char_transformer_kinds_family() -> Task:
+    """Depth, normalisation, activation, and the scales of embeddings, branches and head are drawn."""
+    return _all_kinds(embedding_scales=(0.13, 6.5), head_scales=(0.1, 1.0))
+
+
+@register("char-transformer-tied-family")
+def char_transformer_tied_family() -> Task:
+    """The same with a tied head, and embeddings of at most 0.12."""
+    # With larger ones, the untrained model is sure that every symbol is repeated.
+    return _all_kinds(embedding_scales=(0.13, 0.8), tied=True)
+
+
+def _all_kinds(
+    embedding_scales: tuple[float, float],
+    head_scales: tuple[float, float] = (1.0, 1.0),
+    tied: bool = False,
+) -> CharTransformer:
+    return CharTransformer(
+        load_text(),
+        depths=(1, 2),
+        initial_scales=(0.8, 1.25),
+        embedding_scales=embedding_scales,
+        head_scales=head_scales,
+        norms=("pre", "post"),
+        activations=("gelu", "relu", "silu"),
+        branch_scales=(0.0, 0.5, 1.0),
+        tied=tied,
+    )
