@@ -26,7 +26,9 @@ GROUPS: dict[str, dict[str, str]] = {
         ),
     },
     "tasks": {
-        "By name": "TASKS build names register sample inner_step_flops UsageError",
+        "By name": (
+            "TASKS build names register sample sample_group group TaskGroup inner_step_flops UsageError"
+        ),
         "Your own data": "make_table table_task make_dataset make_text",
         "Data": ("Dataset load_dataset Table load_table Text load_text SPLITS Split DatasetNotPreparedError"),
         "Models": (
@@ -36,7 +38,10 @@ GROUPS: dict[str, dict[str, str]] = {
             "RotatingQuadratic Landscape LowRank MatrixCompletion SparseRecovery "
             "AlgorithmicGRU SeriesMLP GraphConvolution PhysicsInformed PolicyGradient LearnedRule"
         ),
-        "Variations": "NoisyGradient Reparametrised SmallerBatches",
+        "Variations": (
+            "Reparametrised ScaledLoss SmallerBatches LowPrecision NoisyGradient "
+            "NormalisedGradient DelayedGradient RandomSubspace"
+        ),
         "Write your own": "Task Classifier Batch Perceptron",
         "Hyperparameters": "Hyperparameter Constraint Real Positive Share Bounded Integer Choice",
     },

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from .lazy import lazily
 
 if TYPE_CHECKING:
-    from .augment.wrappers import NoisyGradient, Reparametrised, SmallerBatches
+    from .augment.delayed_gradient import DelayedGradient
+    from .augment.low_precision import LowPrecision
+    from .augment.noisy_gradient import NoisyGradient
+    from .augment.normalised_gradient import NormalisedGradient
+    from .augment.random_subspace import RandomSubspace
+    from .augment.reparametrised import Reparametrised
+    from .augment.scaled_loss import ScaledLoss
+    from .augment.smaller_batches import SmallerBatches
     from .base import Batch, Task
     from .builtin import TASKS, build, names, register
     from .classifier import Classifier
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from .perceptron import Perceptron
     from .sampler import inner_step_flops, sample
     from .sequences.algorithmic_gru import AlgorithmicGRU
+    from .sampler import inner_step_flops, sample, sample_group
     from .sequences.char_gru import CharGRU
     from .sequences.char_lora import CharLoRA
     from .sequences.char_lstm import CharLSTM
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
     from .sequences.char_transformer import CharTransformer
     from .sequences.series_mlp import SeriesMLP
     from .vectors.flow import RealNVP
+    from .task_group import TaskGroup, group
     from .vectors.friedman import Friedman
     from .vectors.linear_model import LinearRegression, SoftmaxRegression
     from .vectors.procedural import ProceduralCurves
@@ -72,6 +81,7 @@ __all__ = [
     "ContrastiveEmbedding",
     "Dataset",
     "DatasetNotPreparedError",
+    "DelayedGradient",
     "Friedman",
     "GaussianMixture",
     "GraphConvolution",
@@ -87,18 +97,22 @@ __all__ = [
     "LinearRegression",
     "LowRank",
     "MatrixCompletion",
+    "LowPrecision",
     "NoisyGradient",
+    "NormalisedGradient",
     "Perceptron",
     "PhysicsInformed",
     "PolicyGradient",
     "Positive",
     "ProceduralCurves",
     "Quadratic",
+    "RandomSubspace",
     "Real",
     "RealNVP",
     "Reparametrised",
     "RotatingQuadratic",
     "SeriesMLP",
+    "ScaledLoss",
     "Share",
     "SmallerBatches",
     "SoftmaxRegression",
@@ -107,12 +121,14 @@ __all__ = [
     "Table",
     "TabularMLP",
     "Task",
+    "TaskGroup",
     "Teacher",
     "Text",
     "TripletEmbedding",
     "TunableMLP",
     "UsageError",
     "build",
+    "group",
     "inner_step_flops",
     "load_dataset",
     "load_table",
@@ -123,5 +139,6 @@ __all__ = [
     "names",
     "register",
     "sample",
+    "sample_group",
     "table_task",
 ]

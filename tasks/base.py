@@ -115,6 +115,11 @@ class Task(struct.PyTreeNode, abc.ABC):
         return instance
 
     @property
+    def gradient_delay(self) -> int:
+        """Inner steps until a gradient arrives; `meta_train.InnerTraining` keeps those on their way."""
+        return 0
+
+    @property
     @abc.abstractmethod
     def ceiling(self) -> float:
         """The loss at which an inner run counts as diverged; meta-losses are clipped to it."""

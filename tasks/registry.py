@@ -58,17 +58,17 @@ def names(pattern: str = "*") -> list[str]:
 
 
 def build(name: str) -> Task:
-    """Build a task by name: a registered one, or `sampled-SEED`.
+    """Build a task by name: a registered one, `sampled-SEED`, or `sampled-group-SEED`.
 
     Raises:
         UsageError: for an unknown name, with similar ones, or if its builder returns something else.
         DatasetNotPreparedError: if it needs data that is not on this machine.
     """
     if name not in TASKS:
-        from .sampler import sample, sampled_seed  # it imports all tasks, which register themselves here
+        from .sampler import build_sampled  # it imports all tasks, which register themselves here
 
-        if (seed := sampled_seed(name)) is not None:
-            return sample(seed)
+        if (sampled := build_sampled(name)) is not None:
+            return sampled
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4) or sorted(TASKS)
         raise UsageError(f"unknown task {name!r}; did you mean {' or '.join(near)}?")
     task = TASKS[name]()

@@ -9,21 +9,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import numpy as np
 
-from .augment.wrappers import NoisyGradient, Reparametrised, SmallerBatches
+from .augment.delayed_gradient import DelayedGradient
+from .augment.low_precision import LowPrecision
+from .augment.noisy_gradient import NoisyGradient
+from .augment.normalised_gradient import NormalisedGradient
+from .augment.random_subspace import RandomSubspace
+from .augment.reparametrised import Reparametrised
+from .augment.scaled_loss import ScaledLoss
+from .augment.smaller_batches import SmallerBatches
 from .base import Task
 from .data.datasets import load_dataset
 from .data.text import ALPHABET, load_text
+from .draw import Draw
 from .errors import UsageError
 from .images.autoencoder import VAE, Autoencoder
 from .images.image_conv import ImageConv
 from .images.image_mlp import ImageMLP
 from .landscapes.quadratic import Quadratic
-from .perceptron import Perceptron
 from .sequences.char_gru import CharGRU
 from .sequences.char_mlp import CharMLP
 from .sequences.char_transformer import CharTransformer
@@ -34,56 +39,24 @@ from .vectors.tabular import build_table_task
 from .vectors.teacher import GaussianMixture, Teacher
 
 SHARE_WITH_CHANGES = 0.4
-"""Share of the tasks that are wrapped in a change of the parameters, the gradient or the batch."""
-
-
-class Draw:
-    """Random choices that are the same for a seed in every version of numpy."""
-
-    def __init__(self, seed: int) -> None:
-        # The legacy generator's stream is frozen; that of newer ones may change.
-        self._random = np.random.RandomState(seed)
-
-    def number(self, low: float, high: float) -> float:
-        """Return a log-uniform number, with three digits."""
-        return float(f"{math.exp(self._random.uniform(math.log(low), math.log(high))):.3g}")
-
-    def whole(self, low: int, high: int) -> int:
-        """Return a log-uniform whole number, both ends included."""
-        return min(high, int(math.exp(self._random.uniform(math.log(low), math.log(high + 1)))))
-
-    def chance(self, share: float) -> bool:
-        """Return True with this probability."""
-        return bool(self._random.uniform() < share)
-
-    def one_of(self, *choices: Any) -> Any:
-        """Return one of the choices, all equally probable."""
-        return choices[self._random.randint(len(choices))]
-
-    def perceptron(self, inputs: int, outputs: int) -> Perceptron:
-        """Return a perceptron of one size."""
-        width, depth, scale = self.whole(8, 64), self.whole(1, 4), self.number(0.5, 2.0)
-        activation = self.one_of("relu", "tanh", "gelu", "silu")
-        return Perceptron(inputs, outputs, (width, width), (depth, depth), (activation,), (scale, scale))
-
-    def batch_size(self) -> int:
-        """Return a number of rows."""
-        return self.one_of(16, 32, 64, 128)
+"""Share of the tasks that are changed in their parameters, loss, gradient or batch."""
+SHARE_WITH_SECOND = 0.25
+"""Share of the changed ones that are changed once more."""
 
 
 def _image_mlp(draw: Draw) -> Task:
     one = draw.perceptron(1, 1)
-    rows = draw.batch_size()
+    sizes = draw.batch_sizes()
     return ImageMLP(
-        load_dataset("digits"), one.widths, one.depths, one.activations, one.initial_scales, (rows, rows)
+        load_dataset("digits"), one.widths, one.depths, one.activations, one.initial_scales, sizes
     )
 
 
 def _image_conv(draw: Draw) -> Task:
-    channels, scale = draw.whole(4, 12), draw.number(0.5, 2.0)
-    activation = draw.one_of("relu", "gelu", "tanh")
+    channels, scales = draw.whole(4, 12), draw.span(0.5, 2.0)
+    activations = draw.some_of("relu", "gelu", "tanh")
     return ImageConv(
-        load_dataset("digits"), (channels, channels), (activation,), (scale, scale), draw.one_of(16, 32, 64)
+        load_dataset("digits"), (channels, channels), activations, scales, draw.one_of(16, 32, 64)
     )
 
 
@@ -94,15 +67,15 @@ def _reconstruction(draw: Draw) -> Task:
 
 
 def _transformer(draw: Draw) -> Task:
-    kernels, embeddings, head = draw.number(0.7, 1.4), draw.number(0.13, 6.5), draw.number(0.1, 1.0)
+    kernels, embeddings, head = draw.span(0.7, 1.4), draw.span(0.13, 6.5), draw.span(0.1, 1.0)
     depth, heads = draw.whole(1, 2), draw.one_of(1, 2, 4)
     features, length = draw.one_of(16, 32), draw.one_of(12, 24)
     return CharTransformer(
         load_text(),
         depths=(depth, depth),
-        initial_scales=(kernels, kernels),
-        embedding_scales=(embeddings, embeddings),
-        head_scales=(head, head),
+        initial_scales=kernels,
+        embedding_scales=embeddings,
+        head_scales=head,
         features=features,
         heads=heads,
         length=length,
@@ -111,9 +84,9 @@ def _transformer(draw: Draw) -> Task:
 
 
 def _gru(draw: Draw) -> Task:
-    units, scale = draw.whole(12, 48), draw.number(0.7, 1.4)
+    units, scales = draw.whole(12, 48), draw.span(0.7, 1.4)
     features, length = draw.whole(8, 24), draw.one_of(12, 24)
-    return CharGRU(load_text(), (units, units), (scale, scale), features, length, draw.one_of(16, 32))
+    return CharGRU(load_text(), (units, units), scales, features, length, draw.one_of(16, 32))
 
 
 def _char_mlp(draw: Draw) -> Task:
@@ -129,8 +102,8 @@ def _teacher(draw: Draw) -> Task:
 
 def _mixture(draw: Draw) -> Task:
     one = draw.perceptron(draw.whole(2, 24), draw.whole(2, 8))
-    low = draw.number(0.2, 0.6)
-    return GaussianMixture(one, draw.whole(1, 4), (low, 2 * low), draw.batch_size())
+    low, high = draw.span(0.2, 0.6)
+    return GaussianMixture(one, draw.whole(1, 4), (low, 2 * high), draw.batch_size())
 
 
 def _curves(draw: Draw) -> Task:
@@ -146,12 +119,12 @@ def _table(draw: Draw) -> Task:
 
 
 def _linear(draw: Draw) -> Task:
-    start, rows = draw.one_of(0.0, draw.number(0.003, 1.0)), draw.batch_size()
+    starts, rows = draw.one_of((0.0, 0.0), draw.span(0.003, 1.0)), draw.batch_size()
     shared = {"inputs": draw.whole(4, 64), "condition": draw.number(1, 100), "batch_size": rows}
     noise = draw.number(0.03, 0.5)
     make = draw.one_of(LinearRegression, SoftmaxRegression)
     outputs = draw.whole(1, 4) + (make is SoftmaxRegression)
-    return make(**shared, outputs=outputs, starts=(start, start), noise=noise)
+    return make(**shared, outputs=outputs, starts=starts, noise=noise)
 
 
 FAMILIES: dict[str, Callable[[Draw], Task]] = {
@@ -176,9 +149,14 @@ FAMILIES: dict[str, Callable[[Draw], Task]] = {
 """What is drawn from, each with the same probability."""
 
 _CHANGES: tuple[Callable[[Draw, Task], Task], ...] = (
-    lambda draw, task: Reparametrised(task, 0.1, 10.0, draw.one_of("global", "tensor")),
-    lambda draw, task: NoisyGradient(task, draw.number(0.03, 1.0)),
     lambda draw, task: SmallerBatches(task, draw.one_of(0.25, 0.5)),
+    lambda draw, task: Reparametrised(task, 0.1, 10.0, draw.one_of("global", "tensor", "parameter")),
+    lambda draw, task: ScaledLoss(task, 0.01, 100.0),
+    lambda draw, task: LowPrecision(task, draw.one_of("bfloat16", "float16")),
+    lambda draw, task: NoisyGradient(task, draw.number(0.03, 1.0)),
+    lambda draw, task: NormalisedGradient(task, draw.one_of("global", "tensor")),
+    lambda draw, task: DelayedGradient(task, draw.whole(1, 4)),
+    lambda draw, task: RandomSubspace(task, draw.whole(16, 256)),
 )
 
 
@@ -194,21 +172,43 @@ def sample(seed: int) -> Task:
     Raises:
         UsageError: for another seed.
     """
+    return _drawn(seed, group=False)
+
+
+def sample_group(seed: int) -> Task:
+    """Return a family of the shape of a sampled task, whose other properties are drawn for each episode.
+
+    These are the activation, the initial scales, the number of rows, the widths of clusters, factors of
+    parameters and of the loss, as far as the task has them: all that needs no other program.
+    `build("sampled-group-SEED")` is the same.
+
+    Args:
+        seed: as for `sample`.
+
+    Raises:
+        UsageError: for another seed.
+    """
+    return _drawn(seed, group=True)
+
+
+def _drawn(seed: int, group: bool) -> Task:
     if not (isinstance(seed, int) and 0 <= seed < 2**32):
         raise UsageError(f"a sampled task has a whole number from 0 to 4294967295, not {seed!r}")
-    draw = Draw(seed)
+    draw = Draw(seed, group)
     task = FAMILIES[draw.one_of(*FAMILIES)](draw)
+    # Quadratics have no rows to leave out.
+    changes = _CHANGES[1:] if isinstance(task, Quadratic) else _CHANGES
     if draw.chance(SHARE_WITH_CHANGES):
-        # Quadratics have no rows to leave out.
-        changes = _CHANGES[:2] if isinstance(task, Quadratic) else _CHANGES
         task = draw.one_of(*changes)(draw, task)
+        if draw.chance(SHARE_WITH_SECOND):
+            task = draw.one_of(*changes)(draw, task)
     return task
 
 
-def sampled_seed(name: str) -> int | None:
-    """Return the number in the name of a sampled task, or None for another name."""
-    found = re.fullmatch(r"sampled-(\d{1,10})", name)
-    return int(found[1]) if found else None
+def build_sampled(name: str) -> Task | None:
+    """Return the task of the name of a sampled one, or None for another name."""
+    found = re.fullmatch(r"sampled-(group-)?(\d{1,10})", name)
+    return _drawn(int(found[2]), group=bool(found[1])) if found else None
 
 
 def inner_step_flops(task: Task) -> float:

@@ -57,6 +57,8 @@ def test_a_character_model_that_always_says_the_same_is_right_where_that_is_so(n
     [
         lambda task: tasks.Reparametrised(task, 0.01, 100.0),
         lambda task: tasks.Reparametrised(task, 0.1, 10.0, level="tensor"),
+        lambda task: tasks.Reparametrised(task, 0.1, 10.0, level="parameter"),
+        lambda task: tasks.ScaledLoss(task),
         lambda task: tasks.NoisyGradient(task, 1.0),
         lambda task: tasks.SmallerBatches(task, 0.5),
     ],

@@ -1,7 +1,5 @@
 """Wrapped tasks keep their problem: identities of scale, of noise and of batch size."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,41 +7,16 @@ import pytest
 
 import tasks
 
+from .small_tasks import Regression, parts
+
 KEY = jax.random.key(3)
-
-
-class Rows(NamedTuple):
-    inputs: jax.Array
-    targets: jax.Array
-    weights: jax.Array
-
-
-class Regression(tasks.Task):
-    """Affine regression through tanh: two tensors, few draws, quick to compile."""
-
-    def sample(self, key):
-        return {"slope": jax.random.normal(key, (8, 5))}
-
-    def init(self, instance, key):
-        return {"kernel": jax.random.normal(key, (8, 5)), "bias": jnp.zeros(5)}
-
-    def batch(self, instance, key, split):
-        inputs = jax.random.normal(key, (64, 8))
-        return Rows(inputs, inputs @ instance["slope"], jnp.full(64, 1 / 64))
-
-    def loss(self, instance, params, batch, key):
-        outputs = 5 * jnp.tanh(batch.inputs @ params["kernel"] + params["bias"][None])
-        return batch.weights @ jnp.mean(jnp.square(outputs - batch.targets), axis=-1)
-
-    @property
-    def ceiling(self):
-        return 1e3
 
 
 TASK = Regression()
 WRAPPERS = {
     "global": lambda task: tasks.Reparametrised(task, 1.0, 1.0),
     "tensor": lambda task: tasks.Reparametrised(task, 1.0, 1.0, level="tensor"),
+    "parameter": lambda task: tasks.Reparametrised(task, 1.0, 1.0, level="parameter"),
     "no noise": lambda task: tasks.NoisyGradient(task, 0.0),
     "whole batches": lambda task: tasks.SmallerBatches(task, 1.0),
 }
@@ -51,12 +24,9 @@ WRAPPERS = {
 
 def look(task, key=KEY):
     """Return an instance's factors, and its parameters, loss and gradient."""
-    keys = jax.random.split(key, 4)
-    instance = task.sample(keys[0])
-    params = task.init(instance, keys[1])
-    batch = task.batch(instance, keys[2], "train")
-    loss, gradient = jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, keys[3])
-    return getattr(instance, "factors", None), (params, loss, gradient)
+    instance, params, batch, loss_key = parts(task, key)
+    loss, gradient = jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, loss_key)
+    return getattr(instance, "own", None), (params, loss, gradient)
 
 
 def see(task):
@@ -71,7 +41,7 @@ def test_a_wrapper_that_changes_nothing_is_the_task_itself_to_the_bit(wrapper):
     assert WRAPPERS[wrapper](TASK).ceiling == TASK.ceiling
 
 
-@pytest.mark.parametrize("level", ["global", "tensor"])
+@pytest.mark.parametrize("level", ["global", "tensor", "parameter"])
 def test_under_a_factor_parameters_are_divided_and_gradients_multiplied(level):
     params, loss, gradient = see(TASK)[1]
     factors, (divided, same_loss, multiplied) = see(tasks.Reparametrised(TASK, 1e-3, 1e3, level=level))
@@ -85,27 +55,29 @@ def test_under_a_factor_parameters_are_divided_and_gradients_multiplied(level):
         gradient,
         factors,
     )
-    drawn = np.unique(jax.tree.leaves(factors))
-    assert len(drawn) == (1 if level == "global" else len(jax.tree.leaves(params)))
+    drawn = np.unique(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(factors)]))
+    leaves = jax.tree.leaves(params)
+    assert len(drawn) == {"global": 1, "tensor": len(leaves), "parameter": sum(p.size for p in leaves)}[level]
     assert np.all((drawn >= 1e-3) & (drawn <= 1e3))
     assert abs(np.log(drawn)).max() > 0.5
 
 
 def test_factors_are_log_uniform():
     task = tasks.Reparametrised(TASK, 0.01, 100.0)
-    draw = jax.jit(jax.vmap(lambda key: task.sample(key).factors["bias"]))
+    draw = jax.jit(jax.vmap(lambda key: task.sample(key).own["bias"]))
     logs = np.log10(draw(jax.random.split(KEY, 2000)))
     assert np.abs(np.histogram(logs, bins=4, range=(-2, 2))[0] - 500).max() < 4 * np.sqrt(2000 * 3 / 16)
 
 
 def draw_gradients(scale, samples=2000):
     """Return losses and gradients under many loss keys, and those of the bare task."""
-    keys = jax.random.split(KEY, 4)
-    instance = TASK.sample(keys[0])
-    params, batch = TASK.init(instance, keys[1]), TASK.batch(instance, keys[2], "train")
-    ask = lambda task: jax.vmap(  # noqa: E731
-        lambda key: jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, key)
-    )(jax.random.split(keys[3], samples))
+    instance, params, batch, loss_key = parts(TASK, KEY)
+
+    def ask(task):
+        own = task.sample(KEY)._replace(task=instance) if hasattr(task, "task") else instance
+        look = lambda key: jax.value_and_grad(task.loss, argnums=1)(own, params, batch, key)  # noqa: E731
+        return jax.vmap(look)(jax.random.split(loss_key, samples))
+
     return jax.device_get(jax.jit(lambda: (ask(tasks.NoisyGradient(TASK, scale)), ask(TASK)))())
 
 
@@ -125,10 +97,9 @@ def test_noise_has_mean_zero_and_the_stated_scale_and_leaves_the_loss_alone():
 
 def test_a_noisy_gradient_can_be_differentiated_forwards_and_twice():
     """The size of the noise follows the gradient's: the Hessian of a noisy task has that in it."""
-    task, keys = tasks.NoisyGradient(TASK, 0.5), jax.random.split(KEY, 4)
-    instance = task.sample(keys[0])
-    params, batch = task.init(instance, keys[1]), task.batch(instance, keys[2], "train")
-    loss = lambda params: task.loss(instance, params, batch, keys[3])  # noqa: E731
+    task = tasks.NoisyGradient(TASK, 0.5)
+    instance, params, batch, loss_key = parts(task, KEY)
+    loss = lambda params: task.loss(instance, params, batch, loss_key)  # noqa: E731
     move = jax.tree.map(jnp.cos, params)
 
     @jax.jit
@@ -148,8 +119,7 @@ def test_a_noisy_gradient_can_be_differentiated_forwards_and_twice():
 
 def test_smaller_batches_are_the_first_rows_with_weights_of_sum_one():
     smaller = tasks.SmallerBatches(TASK, 0.3)
-    instance = TASK.sample(KEY)
-    whole, part = (task.batch(instance, KEY, "train") for task in (TASK, smaller))
+    whole, part = (task.batch(task.sample(KEY), KEY, "train") for task in (TASK, smaller))
     rows = 20  # 0.3 of 64, rounded up
     np.testing.assert_array_equal(part.inputs, whole.inputs[:rows])
     np.testing.assert_array_equal(part.targets, whole.targets[:rows])
@@ -172,6 +142,12 @@ def test_wrappers_stack():
         (lambda: tasks.Reparametrised(tasks.Quadratic(), 2.0, 1.0), "is not a range"),
         (lambda: tasks.Reparametrised(tasks.Quadratic(), level="layer"), "no level 'layer'"),  # type: ignore
         (lambda: tasks.NoisyGradient(tasks.Quadratic(), -1.0), "negative"),
+        (lambda: tasks.NormalisedGradient(tasks.Quadratic(), "row"), "no level 'row'"),  # type: ignore
+        (lambda: tasks.ScaledLoss(tasks.Quadratic(), 0.0), "is not a range"),
+        (lambda: tasks.LowPrecision(tasks.Quadratic(), "float8"), "no format 'float8'"),  # type: ignore
+        (lambda: tasks.LowPrecision(tasks.Quadratic(), rounded=("loss",)), "some of batch, parameters"),
+        (lambda: tasks.DelayedGradient(tasks.Quadratic(), -1), "0 steps late or more"),
+        (lambda: tasks.RandomSubspace(tasks.Quadratic(), 0), "1 dimension or more"),
         (lambda: tasks.SmallerBatches(tasks.Quadratic(), 0.0), "not a share of a batch"),
         (lambda: tasks.SmallerBatches(tasks.Quadratic(), 1.1), "not a share of a batch"),
         (lambda: see(tasks.SmallerBatches(tasks.Quadratic())), "Quadratic have no `weights`"),

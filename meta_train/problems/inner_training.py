@@ -25,6 +25,8 @@ class InnerState(NamedTuple):
     """Changes every inner step."""
     instance: Any
     """Changes every episode: the member of the task family."""
+    late: Any = ()
+    """Gradients that have not arrived yet, the oldest first, stacked; () if the task has no delay."""
 
 
 class InnerTraining(Dynamics):
@@ -43,7 +45,7 @@ class InnerTraining(Dynamics):
         sample_key, init_key = jax.random.split(key)
         instance = self.task.sample(sample_key)
         params = self.task.init(instance, init_key)
-        return InnerState(params, theta.init(params, horizon), instance)
+        return InnerState(params, theta.init(params, horizon), instance, self._none_yet(params))
 
     def step(
         self, theta: LearnedOptimizer, state: InnerState, key: Key[Array, ""]
@@ -53,18 +55,32 @@ class InnerTraining(Dynamics):
         params, instance = state.params, state.instance
         batch = self.task.batch(instance, batch_key, "train")
         loss, grads = jax.value_and_grad(self.task.loss, argnums=1)(instance, params, batch, loss_key)
+        grads, late = _exchange(grads, state.late)
         updates, optimizer = theta.update(grads, state.optimizer, params, loss)
         params = optax.apply_updates(params, updates)
         if self.measured_on != "train":
             loss = self._measure(instance, params, measure_key)
-        return InnerState(params, optimizer, instance), jnp.asarray(loss, jnp.float32)
+        return InnerState(params, optimizer, instance, late), jnp.asarray(loss, jnp.float32)
 
     @property
     def ceiling(self) -> float:
         """The task's ceiling."""
         return self.task.ceiling
 
+    def _none_yet(self, params: Any) -> Any:
+        """Return the zeros that arrive before the first gradient; () if the task has no delay."""
+        delay = self.task.gradient_delay
+        return jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params) if delay else ()
+
     def _measure(self, instance: Any, params: Any, key: Key[Array, ""]) -> Float[Array, ""]:
         batch_key, loss_key = jax.random.split(key)
         batch = self.task.batch(instance, batch_key, self.measured_on)
         return self.task.loss(instance, params, batch, loss_key)
+
+
+def _exchange(gradient: Any, late: Any) -> tuple[Any, Any]:
+    """Send a gradient off; return the one that arrives, and those that are still on their way."""
+    if not jax.tree.leaves(late):
+        return gradient, late
+    arrived = jax.tree.map(lambda queue: queue[0], late)
+    return arrived, jax.tree.map(lambda queue, g: jnp.concatenate([queue[1:], g[None]]), late, gradient)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Key
 
-from ..augment.wrappers import Reparametrised
+from ..augment.reparametrised import Reparametrised
 from ..base import Batch, Task
 from ..classifier import Classifier
 from ..data.prepared import SPLITS, Split
