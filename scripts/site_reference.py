@@ -30,7 +30,14 @@ GROUPS: dict[str, dict[str, str]] = {
             "TASKS build names register sample sample_group group TaskGroup inner_step_flops UsageError"
         ),
         "Your own data": "make_table table_task make_dataset make_text",
-        "Data": ("Dataset load_dataset Table load_table Text load_text SPLITS Split DatasetNotPreparedError"),
+        "Data": (
+            "Dataset load_dataset Table load_table Text load_text load_corpus SPLITS Split "
+            "DatasetNotPreparedError"
+        ),
+        "Streaming": (
+            "stream_dataset stream_text tfds_records divide_records Columns RowSource TextSource Source "
+            "Stream Pool"
+        ),
         "Models": (
             "ImageMLP ImageConv ImageResNet ImageViT ImageMixer Autoencoder VAE CharMLP CharGRU "
             "CharLSTM CharTransformer CharLoRA MADE RealNVP TripletEmbedding ContrastiveEmbedding "

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from .base import Batch, Task
     from .builtin import TASKS, build, names, register
     from .classifier import Classifier
-    from .data.datasets import Dataset, load_dataset
+    from .data.corpora import load_corpus
+    from .data.datasets import load_dataset
     from .data.image_arrays import make_dataset
+    from .data.image_data import Dataset
+    from .data.pool import Pool, Source, Stream
     from .data.prepared import SPLITS, DatasetNotPreparedError, Split
+    from .data.sources import Columns, RowSource, TextSource, divide_records
+    from .data.streams import stream_dataset, stream_text, tfds_records
     from .data.text import Text, load_text, make_text
     from .dynamical.learned_rule import LearnedRule
     from .dynamical.physics_informed import PhysicsInformed
@@ -42,17 +47,16 @@ if TYPE_CHECKING:
     from .matrices.low_rank import LowRank
     from .matrices.sparse_recovery import SparseRecovery
     from .perceptron import Perceptron
-    from .sampler import inner_step_flops, sample
-    from .sequences.algorithmic_gru import AlgorithmicGRU
     from .sampler import inner_step_flops, sample, sample_group
+    from .sequences.algorithmic_gru import AlgorithmicGRU
     from .sequences.char_gru import CharGRU
     from .sequences.char_lora import CharLoRA
     from .sequences.char_lstm import CharLSTM
     from .sequences.char_mlp import CharMLP
     from .sequences.char_transformer import CharTransformer
     from .sequences.series_mlp import SeriesMLP
-    from .vectors.flow import RealNVP
     from .task_group import TaskGroup, group
+    from .vectors.flow import RealNVP
     from .vectors.friedman import Friedman
     from .vectors.linear_model import LinearRegression, SoftmaxRegression
     from .vectors.procedural import ProceduralCurves
@@ -77,6 +81,7 @@ __all__ = [
     "CharTransformer",
     "Choice",
     "Classifier",
+    "Columns",
     "Constraint",
     "ContrastiveEmbedding",
     "Dataset",
@@ -95,14 +100,15 @@ __all__ = [
     "Landscape",
     "LearnedRule",
     "LinearRegression",
+    "LowPrecision",
     "LowRank",
     "MatrixCompletion",
-    "LowPrecision",
     "NoisyGradient",
     "NormalisedGradient",
     "Perceptron",
     "PhysicsInformed",
     "PolicyGradient",
+    "Pool",
     "Positive",
     "ProceduralCurves",
     "Quadratic",
@@ -111,25 +117,31 @@ __all__ = [
     "RealNVP",
     "Reparametrised",
     "RotatingQuadratic",
-    "SeriesMLP",
+    "RowSource",
     "ScaledLoss",
+    "SeriesMLP",
     "Share",
     "SmallerBatches",
     "SoftmaxRegression",
+    "Source",
     "SparseRecovery",
     "Split",
+    "Stream",
     "Table",
     "TabularMLP",
     "Task",
     "TaskGroup",
     "Teacher",
     "Text",
+    "TextSource",
     "TripletEmbedding",
     "TunableMLP",
     "UsageError",
     "build",
+    "divide_records",
     "group",
     "inner_step_flops",
+    "load_corpus",
     "load_dataset",
     "load_table",
     "load_text",
@@ -140,5 +152,8 @@ __all__ = [
     "register",
     "sample",
     "sample_group",
+    "stream_dataset",
+    "stream_text",
     "table_task",
+    "tfds_records",
 ]

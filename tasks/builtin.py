@@ -13,6 +13,7 @@ from .images import (  # noqa: F401
     image_vit,
     made,
     metric,
+    prepared_images,
     tunable_mlp,
 )
 from .landscapes import landscape, quadratic, rotating_quadratic  # noqa: F401
@@ -25,6 +26,7 @@ from .sequences import (  # noqa: F401
     char_lstm,
     char_mlp,
     char_transformer,
+    prepared_texts,
     series_mlp,
 )
 from .vectors import flow, friedman, linear_model, procedural, tabular, teacher  # noqa: F401

@@ -1,20 +1,24 @@
 """Promises of the command `lopt-data`: it prepares, it lists, and it fails in one sentence."""
 
+import dataclasses
 import importlib.util
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
-from tasks import load_dataset
-from tasks.data import data_cli
-from tasks.data.prepared import DATASETS, TFDS_SPLITS, count_examples
+from tasks import SPLITS, DatasetNotPreparedError, load_dataset
+from tasks.data import data_cli, datasets
+from tasks.data.catalogue import DATASETS, Parts
+from tasks.data.prepared import count_examples
 
 from .test_datasets import write_mnist
 
@@ -88,24 +92,29 @@ def test_list_tells_prepared_unprepared_tfrecord_and_damaged_apart(data_dir, cap
 
     before = rows()
     assert set(DATASETS) <= set(before)
-    assert before["digits"] == "- - - - - automatic"
-    assert before["mnist"] == "- - - - - download"
+    assert before["digits"] == "automatic - - - - - -"
+    assert before["mnist"] == before["lm1b"] == "download - - - - - -"
     path = write_mnist(data_dir)
     capsys.readouterr()
-    assert rows()["mnist"] == "mnist/3.0.1 40 5 5 10 -"
+    assert re.fullmatch(r"convert mnist/3.0.1 \d+\.\d MB 40 5 5 10", rows()["mnist"])
     info = path / "dataset_info.json"
-    info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
-    assert rows()["mnist"].endswith("40 5 5 10 download")
+    written = json.loads(info.read_text())
+    info.write_text(json.dumps(written | {"fileFormat": "tfrecord"}))
+    assert re.fullmatch(r"download \(is tfrecord\) .* 40 5 5 10", rows()["mnist"])
     info.write_text(json.dumps({"fileFormat": "array_record", "splits": "?"}))
-    assert rows()["mnist"].endswith("- - - - -")
+    assert re.fullmatch(r"damaged: delete it .* - - - -", rows()["mnist"])
+    info.write_text(json.dumps(written))
+    assert load_dataset("mnist").size("train") == 40
+    assert re.fullmatch(r"ready lopt/mnist 0\.\d MB 40 5 5 10", rows()["mnist"])
 
 
 def test_examples_are_counted_as_tfds_counts_them(data_dir):
     assert data_cli.main(["prepare", "digits"]) == 0
-    for path in (data_dir / "sklearn_digits" / "1.0.0", write_mnist(data_dir)):
+    made = {"digits": data_dir / "sklearn_digits" / "1.0.0", "mnist": write_mnist(data_dir)}
+    for name, path in made.items():
         splits = tfds.builder_from_directory(path).info.splits
-        assert count_examples(path) == {
-            ours: splits[theirs].num_examples for ours, theirs in TFDS_SPLITS.items()
+        assert count_examples(name, path) == {
+            split: splits[Parts().of(split).instruction].num_examples for split in SPLITS
         }
 
 
@@ -169,10 +178,10 @@ def test_an_unwritable_directory_is_one_sentence(data_dir, capsys):
 
 def test_an_unknown_name_gets_the_nearest_one(capsys):
     assert data_cli.main(["prepare", "minst"]) == 2
-    assert "did you mean 'mnist'?" in one_sentence(capsys)
+    assert "did you mean 'mnist' or 'mnist_8'?" in one_sentence(capsys)
 
 
-@pytest.mark.parametrize("args", [[], ["prepare"], ["frobnicate"], ["list", "--nonsense"]])
+@pytest.mark.parametrize("args", [[], ["prepare"], ["remove"], ["frobnicate"], ["list", "--nonsense"]])
 def test_bad_usage_exits_with_2(args, capsys):
     assert data_cli.main(args) == 2
     assert capsys.readouterr().err
@@ -181,12 +190,78 @@ def test_bad_usage_exits_with_2(args, capsys):
 def test_help_names_every_command_and_data_set(capsys):
     assert data_cli.main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert "list" in text
-    assert "prepare" in text
+    assert {"list", "prepare", "remove"} <= set(text.split())
     assert data_cli.main(["prepare", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "{" + ",".join(DATASETS) + "}" in text
+    assert "lopt-data list shows the names" in text
     assert "--data-dir" in text
+
+
+def test_several_are_prepared_and_removed_without_a_trace(data_dir, monkeypatch, with_tensorflow, capsys):
+    stand_in_builder(monkeypatch, lambda **_: write_mnist(data_dir))
+    assert data_cli.main(["prepare", "mnist", "mnist_8", "digits"]) == 0
+    assert load_dataset("mnist_8").images["train"].shape == (40, 8, 8, 1)
+    (data_dir / "mnist" / "incomplete.XYZ_3.0.1").mkdir()  # what a killed process leaves
+    (data_dir / "lopt" / ".mnist-abc").mkdir()
+    capsys.readouterr()
+    assert data_cli.main(["remove", "mnist_8", "cifar10"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"mnist_8: removed \S+/lopt/mnist_8, 0.\d MB", said)
+    assert "cifar10: there is nothing to remove" in said
+    assert load_dataset("mnist").size("train") == 40  # the other name's files are its own
+    assert data_cli.main(["remove", "mnist", "digits"]) == 0
+    assert not [path for path in data_dir.rglob("*") if path.is_file()]
+    assert {path.name for path in data_dir.iterdir()} == {"mnist", "sklearn_digits", "lopt", "downloads"}
+    assert not [path for name in ("mnist", "lopt") for path in (data_dir / name).iterdir()]
+
+
+def test_one_unknown_name_prepares_nothing(data_dir, capsys):
+    assert data_cli.main(["prepare", "digits", "minst"]) == 2
+    assert "did you mean 'mnist'" in one_sentence(capsys)
+    assert not any(data_dir.iterdir())
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_an_interruption_while_files_are_written_leaves_nothing_half_made(data_dir, monkeypatch, capsys, at):
+    write_mnist(data_dir)
+    saved, save = [], np.save
+
+    def interrupted(path, array):
+        saved.append(path)
+        if len(saved) == at:
+            raise KeyboardInterrupt
+        save(path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", interrupted)
+        assert data_cli.main(["prepare", "mnist"]) == 130
+    assert not any((data_dir / "lopt").iterdir())
+    if at == 8:
+        assert data_cli.main(["prepare", "mnist"]) == 0
+        assert load_dataset("mnist").size("train") == 40
+
+
+def test_damaged_files_are_refused(data_dir):
+    write_mnist(data_dir)
+    assert load_dataset("mnist").size("test") == 10
+    file = data_dir / "lopt" / "mnist" / "test.images.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    datasets._load_cached.cache_clear()
+    with pytest.raises(DatasetNotPreparedError, match=r"test.images.npy is damaged: delete .*prepare mnist"):
+        load_dataset("mnist")
+    file.write_bytes(content[:100])
+    with pytest.raises(DatasetNotPreparedError, match="is damaged"):
+        load_dataset("mnist")
+
+
+def test_files_of_another_form_are_made_anew(data_dir, monkeypatch):
+    write_mnist(data_dir)
+    assert load_dataset("mnist_8").images["train"].shape[1] == 8
+    datasets._load_cached.cache_clear()
+    monkeypatch.setitem(DATASETS, "mnist_8", dataclasses.replace(DATASETS["mnist_8"], side=7))
+    assert load_dataset("mnist_8").images["train"].shape[1] == 7
 
 
 def test_ctrl_c_exits_with_130_and_a_sentence(data_dir, monkeypatch, capsys):

@@ -24,6 +24,7 @@ NAMES = {
     "my_images.py": "my-images",
     "my_tfds.py": "my-tfds",
     "my_text.py": "my-text",
+    "my_stream.py": "my-stream",
 }
 DRAWS = np.random.default_rng(0)
 
@@ -36,6 +37,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("data")
     place = 'os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")'
     assert place in FILES["my_tfds.py"]
+    assert place in FILES["my_stream.py"]
     for name, text in FILES.items():
         # The tests set TFDS_DATA_DIR themselves.
         text = text.replace("kmnist/3.0.1", "mnist/3.0.1").replace(place, repr(str(path / "tfds")))

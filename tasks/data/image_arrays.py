@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from ..errors import UsageError
-from .datasets import Dataset, on_device
+from .image_data import Dataset, on_device
 from .prepared import SPLITS, Split
 
 _SEED = 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
-import re
-import string
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -18,11 +17,11 @@ from jaxtyping import Array, Key, UInt8
 from ..base import Batch
 from ..errors import UsageError
 from ..layers import equal_weights
+from .pool import Pool, Stream
 from .prepared import SPLITS, DatasetNotPreparedError, Split
+from .symbols import ALPHABET, encode
 
-# Rare punctuation is left out; it and all other symbols are mapped to the first one.
-ALPHABET = "\x00\n " + string.ascii_lowercase + string.digits + "!\"#%'()*+,-./:<=>@[\\]_{|}"
-"""The 64 symbols; a symbol's number is its index here."""
+__all__ = ["ALPHABET", "MODULES", "OTHER_MODULES", "Text", "encode", "load_text", "make_text"]
 
 # Long modules that change little between versions; they are only read, not imported.
 MODULES = ("argparse", "datetime", "difflib", "doctest", "heapq", "statistics", "textwrap", "tarfile")
@@ -35,14 +34,16 @@ _FEWEST = 100
 _SHARES: dict[Split, float] = {"train": 0.7, "inner_valid": 0.1, "outer_valid": 0.1, "test": 0.1}
 
 
-class Text(struct.PyTreeNode):
+class Text(Pool):
     """Characters on the device.
 
     Attributes:
         symbols: split -> uint8 [n], numbers of symbols in `ALPHABET`.
+        stream: where the train split's next symbols come from; None if it is on the device as a whole.
     """
 
     symbols: dict[str, jax.Array]
+    stream: Stream | None = struct.field(pytree_node=False, default=None)
 
     def batch(self, key: Key[Array, ""], split: Split, batch_size: int, length: int) -> Batch:
         """Draw stretches of `length` + 1 symbols of `split` uniformly, with replacement.
@@ -59,12 +60,15 @@ class Text(struct.PyTreeNode):
         symbols = drawn.astype(jnp.int32)
         return Batch(symbols[:, :-1], symbols[:, 1:], equal_weights(batch_size))
 
+    @property
+    def held(self) -> tuple[jax.Array, ...]:
+        """The train split's symbols."""
+        return (self.symbols["train"],)
 
-def encode(text: str) -> UInt8[np.ndarray, " n"]:
-    """Return the symbols' numbers in `ALPHABET`, in lower case, with runs of spaces or newlines collapsed."""
-    plain = re.sub(r" +", " ", re.sub(r"\s*\n\s*", "\n", text.lower()))
-    numbers = {symbol: number for number, symbol in enumerate(ALPHABET)}
-    return np.array([numbers.get(symbol, 0) for symbol in plain], np.uint8)
+    def exchanged(self, rows: Sequence[jax.Array]) -> Text:
+        """Return the text with other symbols in the train split."""
+        (symbols,) = rows
+        return self.replace(symbols=self.symbols | {"train": symbols})
 
 
 @functools.cache

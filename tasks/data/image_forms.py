@@ -1,0 +1,37 @@
+"""Resized and grey images, computed with numpy."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a grey pixel, of ITU-R BT.601."""
+
+
+def in_form(
+    images: UInt8[np.ndarray, "n h w c"], side: int | None, grey: bool
+) -> UInt8[np.ndarray, "n height width channels"]:
+    """Return images of `side` x `side` pixels, each the mean of the area that it covers, or grey ones.
+
+    Args:
+        images: uint8 [n, height, width, channels].
+        side: height and width; None keeps those of the images.
+        grey: whether three channels become one.
+    """
+    if side is None and not grey:
+        return images
+    pixels = images.astype(np.float32)
+    if grey and images.shape[-1] == 3:
+        pixels = pixels @ np.array(_LUMA, np.float32)[:, None]
+    if side is not None:
+        rows, columns = (_means(length, side) for length in images.shape[1:3])
+        pixels = np.einsum("ph,nhwc,qw->npqc", rows, pixels, columns, optimize=True)
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+
+def _means(length: int, side: int) -> Float[np.ndarray, "side length"]:
+    """Return the matrix of the means over `side` equal stretches of `length` pixels."""
+    edges = np.arange(side + 1) * length / side
+    starts, ends = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(length)[None]
+    shared = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
+    return (shared * side / length).astype(np.float32)
