@@ -8,7 +8,7 @@ and processes, except for rounding, and with the `ordered` reduction on CPU devi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -190,9 +190,22 @@ class Devices:
         """Place constants on every device once, instead of at every call of the compiled function.
 
         Args:
-            tree: arrays that are the same in every process.
+            tree: arrays that are the same in every process. One that occurs several times, such as the data
+                of several tasks, is placed once.
         """
-        return self._put(tree, PartitionSpec())
+        leaves, treedef = jax.tree.flatten(tree)
+        each = {id(leaf): leaf for leaf in leaves}
+        placed = dict(zip(each, self._put(list(each.values()), PartitionSpec()), strict=True))
+        return treedef.unflatten([placed[id(leaf)] for leaf in leaves])
+
+    def load(self, arrays: Sequence[np.ndarray]) -> list[Array]:
+        """Place arrays of the host, the same in every process, on every device; the host keeps no copy."""
+        if self.backend != "shard_map":
+            return [jnp.asarray(x) for x in arrays]
+        sharding = NamedSharding(self._mesh(), PartitionSpec())
+        if jax.process_count() == 1:
+            return [jax.device_put(x, sharding) for x in arrays]
+        return [_put_globally(x, sharding) for x in arrays]
 
     def _put(self, tree: Any, spec: PartitionSpec) -> Any:
         if self.backend != "shard_map":
@@ -211,7 +224,7 @@ class Devices:
         return Mesh(devices, (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def _put_globally(x: Array, sharding: NamedSharding) -> Array:
+def _put_globally(x: Array | np.ndarray, sharding: NamedSharding) -> Array:
     """Create an array on the devices of all processes from one that each process holds completely."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         data = _put_globally(jax.random.key_data(x), sharding)

@@ -20,6 +20,7 @@ from ..trackers.values import Value
 from .checkpoints import Checkpoints
 from .directory import RunDirectory
 from .evaluation import Evaluation
+from .feed import Feed
 from .parts import Parts, build
 
 
@@ -75,7 +76,7 @@ class Trainer:
         self._state, self._particles = init_run(
             parts.dynamics, parts.estimator, parts.outer, parts.mixture, parts.theta, parts.key, parts.part
         )
-        self._dynamics = parts.mixture.devices.replicate(parts.dynamics)
+        self._feed = Feed(parts.dynamics, parts.mixture.devices, run.loop.steps)
         self._checkpoints = Checkpoints(directory.checkpoints, run.loop.keep_last, run.loop.keep_hours, warn)
         restored = self._checkpoints.restore(self._state, self._particles)
         if restored is not None:
@@ -109,6 +110,7 @@ class Trainer:
         Raises:
             DivergedError: if theta has not been updated for long; the newest checkpoint is older.
             CheckpointError: if a checkpoint can't be written.
+            UsageError: if streamed data have other shapes than before.
         """
         if self.meta_step == 0:
             yield Record(0, self._evaluate() | {SECONDS.name: self._seconds()})
@@ -133,16 +135,18 @@ class Trainer:
         self._save()
 
     def close(self) -> None:
-        """Wait for checkpoints in flight.
+        """Wait for checkpoints in flight, and for data that is being read.
 
         Raises:
             CheckpointError: if one can't be written.
         """
+        self._feed.close()
         self._checkpoints.close()
 
     def _call(self) -> _Call:
         count = min(self._loop.steps_per_call, self._loop.steps - self.meta_step)
-        constants = (self._dynamics, jnp.asarray(count, jnp.int32))
+        count = self._feed.allowed(self.meta_step, count)
+        constants = (self._feed.at(self.meta_step), jnp.asarray(count, jnp.int32))
         self._state, self._particles, metrics = self._step(self._state, self._particles, constants)
         self.meta_step += count
         self._valid = None
