@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..base import Task
 from ..data.datasets import load_dataset
 from ..registry import register
-from .image_conv import ImageConv, ImageResNet
+from .image_conv import ImageConv
 from .image_mlp import ImageMLP
+from .image_resnet import ImageResNet
 
 _CONVOLVED = ("cifar10", "cifar100", "svhn", "imagenet16", "imagenet32", "imagenet64")
 _SMALL = ("mnist_8", "fashion_mnist_8", "cifar10_8", "svhn_8")
