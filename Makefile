@@ -32,7 +32,7 @@ imports: $(STAMP) ## Check that imports go down the floors (import-linter)
 	$(BIN)/lint-imports
 
 tests: $(STAMP) ## Run the fast tests on WORKERS processes (2)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow" --durations 25
 
 test-slow: $(STAMP) ## Run the slow tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow
