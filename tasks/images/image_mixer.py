@@ -121,7 +121,7 @@ def digits_mixer_family() -> Task:
         activations=("relu", "gelu", "tanh"),
         initial_scales=(0.8, 1.25),
         embedding_scales=(0.3, 2.0),
-        batch_sizes=(16, 64),
-        widths=(16, 48),
+        batch_sizes=(16, 32),
+        widths=(16, 32),
         branch_scales=(0.0, 1.0),
     )
