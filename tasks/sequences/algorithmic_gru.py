@@ -28,7 +28,7 @@ from ..layers import (
 from ..perceptron import live_units
 from ..registry import register
 from .algorithms import ALGORITHMS, SYMBOLS
-from .recurrence import recurrent_shapes, states
+from .gated_unit import recurrent_shapes, states
 
 
 class AlgorithmicInstance(NamedTuple):
