@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from .accumulators import Moments, factored_axes, factors
 from .axis_order import AxisOrder, stable
-from .mlp import WIDEST_IN_PLANES
+from .mlp import WIDEST_IN_PLANES, numbers
 from .sizes import means
 
 Tensor = Float[Array, "..."]
@@ -160,14 +160,17 @@ def project(
 
 @jax.custom_jvp
 def _project_planes(values: tuple[Tensor, ...], weights: Array, bias: Array) -> list[Tensor]:
+    units, rank = weights.shape[1], values[0].ndim
+    kernel, biases = numbers(weights, rank), numbers(bias, rank)
+
     def unit(h: int) -> Tensor:
         parts = [
-            functools.reduce(operator.add, [values[i] * weights[i, h] for i in same])
+            functools.reduce(operator.add, [values[i] * kernel[i * units + h] for i in same])
             for same in _by_shape(values)
         ]
-        return functools.reduce(operator.add, parts, bias[h])
+        return functools.reduce(operator.add, parts, biases[h])
 
-    return [unit(h) for h in range(weights.shape[1])]
+    return [unit(h) for h in range(units)]
 
 
 @_project_planes.defjvp
