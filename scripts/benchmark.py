@@ -3,6 +3,7 @@
 
 Measure the cost of an update of exported optimizers relative to Adam's: `scripts/benchmark.py optimizers`.
 Time tuning of hyperparameters against single trainings: `scripts/benchmark.py tune`.
+Time the start of a mixture of twelve tasks, without and with a cache: `scripts/benchmark.py mixture`.
 
 Each case runs in a separate process, so that its peak memory can be measured. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return tuning_speed.run(
             arguments.particles, arguments.batches, devices, arguments.seconds, arguments.json
         )
+    if arguments.command == "mixture":
+        import mixture_start
+
+        return mixture_start.run(arguments.optimizer, arguments.json)
     if arguments.command == "checkpoints":
         print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
         return 0
@@ -77,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     updates.add_argument("--seconds", type=float, default=5.0, help="time to repeat each case for")
     updates.add_argument("--limit", type=float, default=1800.0, help="seconds after which a case is given up")
     updates.add_argument("--json", type=Path, help="write the results here too")
+    mixture = commands.add_parser("mixture", help="time the start of a mixture of twelve tasks")
+    mixture.add_argument("--optimizer", default="star")
+    mixture.add_argument("--json", type=Path, help="write the results here too")
     tune = commands.add_parser("tune", help="compare tuning with a loop of single trainings")
     tune.add_argument("--particles", type=int, default=512, help="antithetic pairs of trainings")
     tune.add_argument("--batches", nargs="+", type=int, default=[128, 16], help="batch sizes")

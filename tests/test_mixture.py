@@ -285,17 +285,30 @@ def test_particles_of_all_tasks_differ_from_each_other():
 
 
 def test_a_meta_step_needs_one_all_reduce_of_theta_and_the_metrics():
-    """Not of a theta for each task."""
-    run = Run(count=4)
-    text = (
-        run.step.lower(run.state, run.particles, (run.dynamics, jnp.asarray(1, jnp.int32)))
-        .compile()
-        .as_text()
-    )
+    """Not of a theta for each task: the members' windows have none."""
+    run, sums = Run(count=4), {}
+    run()
+    for member in run.mixture.members:
+        window = run.step.windows[member.name]
+        assert "all-reduce" not in window.as_text()
+        arguments = run.step.arguments(member, run.state, run.particles, run.dynamics)
+        _, (_, sums[member.name]), _ = window(*arguments)
+    text = run.step.update.lower(run.state, sums, ()).compile().as_text()
     reduced = re.findall(r"= f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)
     metrics = 5 + 4 + 3  # of the episode, of the estimate, and for the diagnostics
     assert reduced == [str(THETA.size + 2 * metrics)]
     assert len(re.findall(r" all-reduce(?:-start)?\(", text)) == 1
+
+
+def test_members_of_one_shape_share_a_program_and_others_have_their_own():
+    dynamics = hills() | {"few": hills()["up"], "odd": Mostly(1.0, 2.0)}
+    members = tuple(Member(name, 2 if name == "few" else 4) for name in dynamics)
+    mixture = Mixture(members, Devices(backend="vmap"))
+    state, particles = init_run(dynamics, ESTIMATOR, OUTER, mixture, THETA, jax.random.key(1))
+    step = make_meta_step(ESTIMATOR, OUTER, mixture)
+    step(state, particles, (dynamics, jnp.asarray(1, jnp.int32)))
+    assert step.windows["up"] is step.windows["down"]
+    assert len({id(window) for window in step.windows.values()}) == 3
 
 
 # --- metrics ---------------------------------------------------------------------------------------------

@@ -9,6 +9,9 @@ import jax
 
 from .home import home
 
+_SHORT = 0.1
+"""Seconds of compilation that are worth a file; with JAX's default of 1, dozens of programs are not kept."""
+
 
 def keep_compiled_programs() -> None:
     """Let JAX cache compiled programs in JAX_COMPILATION_CACHE_DIR, or else in ~/.cache/lopt/jax.
@@ -19,6 +22,8 @@ def keep_compiled_programs() -> None:
     cache = _own_cache() if given is None else given
     if cache is not None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _SHORT)
 
 
 def compiled_programs() -> str | None:

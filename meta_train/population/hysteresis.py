@@ -14,7 +14,7 @@ from ..dynamics import Dynamics
 from ..estimators import Estimator
 from ..unroll import Episode
 from .part import WHOLE, Part
-from .step import MetaState
+from .phases import MetaState
 
 
 def make_hysteresis_probe(

@@ -154,18 +154,21 @@ class Devices:
         first = 0 if self.backend == "vmap" else jax.lax.axis_index(AXIS) * share
         return first + jnp.arange(share, dtype=jnp.int32)
 
-    def compile(self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]]) -> Callable[..., Any]:
+    def compile(
+        self, local: Callable[[Any, Any, Any], tuple[Any, Any, Any]], donated: tuple[int, ...] = (0, 1)
+    ) -> Any:
         """Map a per-device function over the mesh.
 
         Args:
             local: takes a replicated tree, this device's particles, and replicated constants; returns the new
                 replicated tree, the new particles, and a replicated result.
+            donated: the arguments whose memory is used again.
 
         Returns:
-            A jitted function of the same arguments for all particles. The first two are donated.
+            A jitted function of the same arguments for all particles.
         """
         if self.backend == "vmap":
-            return jax.jit(local, donate_argnums=(0, 1))
+            return jax.jit(local, donate_argnums=donated)
         if self.backend == "pmap":
             return _pmap(local, self.in_use)
         mapped = jax.shard_map(
@@ -176,7 +179,7 @@ class Devices:
             # With the check, gradients with respect to replicated values are silently summed over devices.
             check_vma=False,
         )
-        return jax.jit(mapped, donate_argnums=(0, 1))
+        return jax.jit(mapped, donate_argnums=donated)
 
     def place(self, replicated: Any, particles: Any) -> tuple[Any, Any]:
         """Place a replicated tree and all particles as the compiled function needs them.
@@ -209,7 +212,7 @@ class Devices:
 
     def _put(self, tree: Any, spec: PartitionSpec) -> Any:
         if self.backend != "shard_map":
-            return jax.tree.map(lambda x: x.copy(), tree)
+            return jax.tree.map(lambda x: jnp.asarray(x.copy()), tree)
         sharding = NamedSharding(self._mesh(), spec)
         if jax.process_count() == 1:
             return jax.device_put(jax.tree.map(lambda x: x.copy(), tree), sharding)

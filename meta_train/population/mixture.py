@@ -167,30 +167,28 @@ class Mixture:
         """Return the scales at the start of a run; empty for a single task."""
         return {name: Scale.unknown() for name in self.names} if len(self.members) > 1 else {}
 
-    def contribution(self, member: Member, gradient: Theta) -> Theta:
-        """Weight a normalised estimate so that the mean over the particles of all tasks is the gradient."""
-        share = self.weights[member.name] * self.particles / member.particles
-        return jax.tree.map(lambda g: share * g, gradient)
+    def place(self, member: Member) -> tuple[int, float]:
+        """Return the number of a member's first particle, and the factor of its estimates.
 
-    def reduce(
-        self, contributions: Mapping[str, Theta], counts: Mapping[str, Counts]
-    ) -> tuple[Theta, dict[str, Counts]]:
+        With it, the mean over the particles of all tasks is theta's gradient.
+        """
+        (first,) = (first for first, one in self.numbered() if one == member)
+        return first, self.weights[member.name] * self.particles / member.particles
+
+    def total(self, sums: Mapping[str, tuple[Theta, Counts]]) -> tuple[Theta, dict[str, Counts]]:
         """Average gradients over all particles, and counts over each task's own, by one all-reduce.
 
         Called inside the per-device function.
 
         Args:
-            contributions: gradients by task; the first axis is this device's particles.
-            counts: counts by task, with the same first axis.
+            sums: by task, the sums of its particles' contributions and counts, from `Devices.add_up`.
 
         Returns:
             Theta's gradient, and the means by task.
         """
-        sums = [
-            self.devices.add_up((contributions[member.name], counts[member.name])) for member in self.members
-        ]
-        gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(gradient for gradient, _ in sums))
-        gradient, totals = self.devices.over_devices((gradient, [numbers for _, numbers in sums]))
+        own = [sums[name] for name in self.names]
+        gradient = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *(gradient for gradient, _ in own))
+        gradient, totals = self.devices.over_devices((gradient, [numbers for _, numbers in own]))
         means = {
             member.name: jax.tree.map(lambda x, n=member.particles: x / n, numbers)
             for member, numbers in zip(self.members, totals, strict=True)

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from ..host.checksums import damage, has_checksums, write_checksums
 from ..host.processes import from_main, is_main
-from ..population.step import MetaState
+from ..population.phases import MetaState
 from .files import steps_in
 from .literal_path import literal
 from .lost_checkpoints import mark

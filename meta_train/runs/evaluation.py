@@ -12,7 +12,7 @@ from ..config.run import Run
 from ..host.processes import from_main, is_main
 from ..population.hysteresis import make_hysteresis_probe
 from ..population.mesh import first_particles, local_copy
-from ..population.step import MetaState
+from ..population.phases import MetaState
 from ..problems.base import Rival
 from ..trackers import metrics
 from ..trackers.values import Curves, Histogram, Value
