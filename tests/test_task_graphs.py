@@ -36,6 +36,7 @@ def test_edges_are_as_frequent_as_the_communities_say():
         assert count > 5000
         assert abs(edges[chosen].sum() - chance * count) < 4 * np.sqrt(count * chance * (1 - chance))
     assert edges.diagonal().all()
+    np.testing.assert_array_equal(edges, edges.T)
 
 
 def test_a_convolution_averages_over_neighbours():

@@ -72,6 +72,8 @@ def test_a_masked_unit_and_an_unlabelled_place_play_no_part():
     spoiled = jax.tree.map(jnp.copy, params)
     spoiled["output"]["kernel"] = spoiled["output"]["kernel"].at[4:].set(7.0)
     spoiled["recurrence"]["kernel"] = spoiled["recurrence"]["kernel"].at[4:].set(7.0)
+    idle = jnp.asarray([0, 0, 0, 0, 1, 1, 1, 1] * 3, bool)
+    spoiled["inputs"]["bias"] = jnp.where(idle, 7.0, spoiled["inputs"]["bias"])
     np.testing.assert_array_equal(loss(spoiled, batch)[0], value)
     assert not gradient["output"]["kernel"][4:].any()
     logits = np.asarray(task._logits(instance, params, batch), np.float64)[2:].transpose(1, 0, 2)
