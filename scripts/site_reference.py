@@ -46,7 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
             "AlgorithmicGRU SeriesMLP GraphConvolution PhysicsInformed PolicyGradient LearnedRule"
         ),
         "Variations": (
-            "Reparametrised ScaledLoss SmallerBatches LowPrecision NoisyGradient "
+            "Reparametrised ScaledLoss SmallerBatches FiniteData NoisyTargets LowPrecision NoisyGradient "
             "NormalisedGradient DelayedGradient RandomSubspace"
         ),
         "Write your own": "Task Classifier Batch Perceptron",

@@ -6,8 +6,10 @@ from .lazy import lazily
 
 if TYPE_CHECKING:
     from .augment.delayed_gradient import DelayedGradient
+    from .augment.finite_data import FiniteData
     from .augment.low_precision import LowPrecision
     from .augment.noisy_gradient import NoisyGradient
+    from .augment.noisy_targets import NoisyTargets
     from .augment.normalised_gradient import NormalisedGradient
     from .augment.random_subspace import RandomSubspace
     from .augment.reparametrised import Reparametrised
@@ -87,6 +89,7 @@ __all__ = [
     "Dataset",
     "DatasetNotPreparedError",
     "DelayedGradient",
+    "FiniteData",
     "Friedman",
     "GaussianMixture",
     "GraphConvolution",
@@ -104,6 +107,7 @@ __all__ = [
     "LowRank",
     "MatrixCompletion",
     "NoisyGradient",
+    "NoisyTargets",
     "NormalisedGradient",
     "Perceptron",
     "PhysicsInformed",

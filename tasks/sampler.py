@@ -13,8 +13,10 @@ from collections.abc import Callable
 import jax
 
 from .augment.delayed_gradient import DelayedGradient
+from .augment.finite_data import FiniteData
 from .augment.low_precision import LowPrecision
 from .augment.noisy_gradient import NoisyGradient
+from .augment.noisy_targets import NoisyTargets
 from .augment.normalised_gradient import NormalisedGradient
 from .augment.random_subspace import RandomSubspace
 from .augment.reparametrised import Reparametrised
@@ -150,6 +152,8 @@ FAMILIES: dict[str, Callable[[Draw], Task]] = {
 
 _CHANGES: tuple[Callable[[Draw, Task], Task], ...] = (
     lambda draw, task: SmallerBatches(task, draw.one_of(0.25, 0.5)),
+    lambda draw, task: FiniteData(NoisyTargets(task, 0.0, 0.5), 4, 64),
+    lambda draw, task: FiniteData(task, 4, 64),
     lambda draw, task: Reparametrised(task, 0.1, 10.0, draw.one_of("global", "tensor", "parameter")),
     lambda draw, task: ScaledLoss(task, 0.01, 100.0),
     lambda draw, task: LowPrecision(task, draw.one_of("bfloat16", "float16")),
@@ -178,8 +182,9 @@ def sample(seed: int) -> Task:
 def sample_group(seed: int) -> Task:
     """Return a family of the shape of a sampled task, whose other properties are drawn for each episode.
 
-    These are the activation, the initial scales, the number of rows, the widths of clusters, factors of
-    parameters and of the loss, as far as the task has them: all that needs no other program.
+    These are the subset of the data, label noise, the activation, the initial scales, the number of rows, the
+    widths of clusters, factors of parameters and of the loss, as far as the task has them: all that needs no
+    other program.
     `build("sampled-group-SEED")` is the same.
 
     Args:
@@ -197,7 +202,9 @@ def _drawn(seed: int, group: bool) -> Task:
     draw = Draw(seed, group)
     task = FAMILIES[draw.one_of(*FAMILIES)](draw)
     # Quadratics have no rows to leave out.
-    changes = _CHANGES[1:] if isinstance(task, Quadratic) else _CHANGES
+    changes = _CHANGES[3:] if isinstance(task, Quadratic) else _CHANGES
+    if group and not isinstance(task, Quadratic):
+        task = FiniteData(NoisyTargets(task, 0.0, 0.3), 16, 1024)
     if draw.chance(SHARE_WITH_CHANGES):
         task = draw.one_of(*changes)(draw, task)
         if draw.chance(SHARE_WITH_SECOND):

@@ -147,6 +147,9 @@ def test_wrappers_stack():
         (lambda: tasks.LowPrecision(tasks.Quadratic(), "float8"), "no format 'float8'"),  # type: ignore
         (lambda: tasks.LowPrecision(tasks.Quadratic(), rounded=("loss",)), "some of batch, parameters"),
         (lambda: tasks.DelayedGradient(tasks.Quadratic(), -1), "0 steps late or more"),
+        (lambda: tasks.FiniteData(tasks.Quadratic(), 5, 4), "is not a range"),
+        (lambda: tasks.NoisyTargets(tasks.Quadratic(), 0.0, 1.5), "between 0 and 1"),
+        (lambda: see(tasks.NoisyTargets(tasks.Quadratic())), "Quadratic have no `targets`"),
         (lambda: tasks.RandomSubspace(tasks.Quadratic(), 0), "1 dimension or more"),
         (lambda: tasks.SmallerBatches(tasks.Quadratic(), 0.0), "not a share of a batch"),
         (lambda: tasks.SmallerBatches(tasks.Quadratic(), 1.1), "not a share of a batch"),

@@ -134,7 +134,11 @@ def test_a_sampled_group_has_the_shapes_of_its_task_and_episodes_that_differ():
     family, one = tasks.build(f"sampled-group-{seed}"), tasks.sample(seed)
     first = lambda task: jax.eval_shape(lambda key: parts(task, key)[1], jax.random.key(0))  # noqa: E731
     assert first(family) == first(one)
-    members = jax.device_get(jax.jit(jax.vmap(family.sample))(jax.random.split(jax.random.key(0), 20)))
+    assert isinstance(family, tasks.FiniteData)  # of data with label noise
+    drawn = jax.jit(jax.vmap(family.sample))(jax.random.split(jax.random.key(0), 20))
+    assert len(set(np.asarray(drawn.own.count).tolist())) > 10
+    assert len(set(np.asarray(drawn.task.own).tolist())) == 20
+    members = jax.device_get(drawn.task.task)
     assert len(set(members.initial_scale.tolist())) == 20
     assert members.initial_scale.max() > 1.5 * members.initial_scale.min()
     assert len(set(members.activation.tolist())) > 1

@@ -150,6 +150,36 @@ def test_a_late_gradient_is_that_of_earlier_parameters():
     assert norm(jax.tree.map(jnp.subtract, by_hand, first)) > 0.1
 
 
+def test_finite_data_are_a_few_batches_again_and_again():
+    task = tasks.FiniteData(TASK, 3, 3)
+    draw = jax.jit(jax.vmap(lambda instance, key: task.batch(instance, key, "train").inputs[0, 0], (None, 0)))
+    one, other = (task.sample(jax.random.key(n)) for n in range(2))
+    found = [set(draw(member, jax.random.split(KEY, 60)).tolist()) for member in (one, other)]
+    assert [len(values) for values in found] == [3, 3]
+    assert not found[0] & found[1]
+    held_out = task.batch(one, KEY, "test"), TASK.batch(one.task, KEY, "test")
+    np.testing.assert_array_equal(held_out[0].inputs, held_out[1].inputs)
+    counts = jax.jit(jax.vmap(lambda key: tasks.FiniteData(TASK, 2, 50).sample(key).own.count))
+    drawn = counts(jax.random.split(KEY, 200))
+    assert (drawn.min(), drawn.max()) >= (2, 40)
+    assert drawn.max() <= 50
+
+
+def test_noisy_targets_are_those_of_other_rows_and_are_kept_by_finite_data():
+    task = tasks.NoisyTargets(TASK, 0.5, 0.5)
+    instance, fine = task.sample(KEY), TASK.batch(TASK.sample(KEY), KEY, "train")
+    noisy = task.batch(instance, KEY, "train")
+    kept = np.all(np.asarray(noisy.targets == fine.targets), axis=1)
+    assert abs(kept.mean() - 0.5) < 4 * 0.5 / 8
+    assert {tuple(row) for row in noisy.targets.tolist()} <= {tuple(row) for row in fine.targets.tolist()}
+    np.testing.assert_array_equal(noisy.inputs, fine.inputs)
+    whole = task.batch(instance, KEY, "test"), TASK.batch(instance.task, KEY, "test")
+    np.testing.assert_array_equal(whole[0].targets, whole[1].targets)
+    always = tasks.FiniteData(task, 1, 1)
+    drawn = [always.batch(always.sample(KEY), jax.random.key(n), "train").targets for n in range(2)]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_wrappers_act_from_the_inside_out():
     """Noise after normalising is not normalised; normalising after noise is."""
     inner = tasks.NormalisedGradient(tasks.NoisyGradient(TASK, 1.0))

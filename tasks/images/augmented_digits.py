@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ..augment.delayed_gradient import DelayedGradient
+from ..augment.finite_data import FiniteData
 from ..augment.low_precision import LowPrecision
 from ..augment.noisy_gradient import NoisyGradient
+from ..augment.noisy_targets import NoisyTargets
 from ..augment.normalised_gradient import NormalisedGradient
 from ..augment.random_subspace import RandomSubspace
 from ..augment.reparametrised import Reparametrised
@@ -72,3 +74,9 @@ def delayed_digits_mlp() -> Task:
 def subspace_digits_mlp() -> Task:
     """Return `digits-mlp` in random subspaces of 128 dimensions."""
     return RandomSubspace(build("digits-mlp"), 128)
+
+
+@register("few-digits-mlp")
+def few_digits_mlp() -> Task:
+    """Return `digits-mlp` on 4 to 64 batches, with up to half of the labels wrong."""
+    return FiniteData(NoisyTargets(build("digits-mlp"), 0.0, 0.5), 4, 64)
