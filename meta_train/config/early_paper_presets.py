@@ -36,7 +36,9 @@ def andrychowicz2016_lstm() -> Options:
 
         lopt-train andrychowicz2016-lstm --run-dir runs/andrychowicz2016-lstm
 
-    0.64 million inner steps.
+    0.64 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.473 to 0.259 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Andrychowicz et al. 2016 (arXiv 1606.04474).
     """
@@ -62,7 +64,9 @@ def wichrowska2017_hierarchical_rnn() -> Options:
 
         lopt-train wichrowska2017-hierarchical-rnn --run-dir runs/wichrowska2017
 
-    0.96 million inner steps.
+    0.96 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 1.516 to 0.654 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Wichrowska et al. 2017 (arXiv 1703.04813).
     """
@@ -86,7 +90,9 @@ def metz2019_mlp() -> Options:
 
         lopt-train metz2019-mlp --run-dir runs/metz2019-mlp
 
-    3.2 million inner steps.
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.223 to 0.742 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Metz et al. 2019 (arXiv 1810.10180).
     """

@@ -42,7 +42,9 @@ def celo_phase_1() -> Options:
         lopt-export runs/celo-1 celo-phase-1
         lopt-train celo-phase-2 --run-dir runs/celo-2
 
-    3.2 million inner steps.
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.417 to 2.002 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025 (arXiv 2501.12670).
     """
@@ -60,7 +62,9 @@ def celo_phase_2() -> Options:
 
         lopt-train celo-phase-2 --run-dir runs/celo-2
 
-    3.2 million inner steps.
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 2.417 to 2.002 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Moudgil, Knyazev, Lajoie, Belilovsky 2025 (arXiv 2501.12670).
     """
@@ -100,7 +104,9 @@ def celo2() -> Options:
 
         lopt-train celo2 --run-dir runs/celo2
 
-    3.2 million inner steps.
+    3.2 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 1.075 to 0.827 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Moudgil et al. 2026 (arXiv 2602.19142).
     """
@@ -186,7 +192,9 @@ def learnable_nadamw() -> Options:
 
         lopt-train learnable-nadamw --run-dir runs/learnable-nadamw
 
-    0.64 million inner steps.
+    0.64 million inner steps. Seen: on one digits MLP, 76,800 inner steps of PES lower the architecture's
+    meta-loss from 0.951 to 0.218 (`scripts/reproduce.py architectures`). The preset itself was not run to
+    its end.
 
     References: Metz et al. 2020, Using a thousand optimization tasks to learn hyperparameter search
         strategies (arXiv 2002.11887).
