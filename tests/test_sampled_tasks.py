@@ -70,6 +70,20 @@ def test_a_sampled_task_has_a_finite_loss_and_a_cost(seed):
     assert value < task.ceiling
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_tasks_and_groups_of_every_family_can_be_differentiated(name):
+    def gradient(task, key):
+        keys = jax.random.split(key, 4)
+        instance = task.sample(keys[0])
+        params, batch = task.init(instance, keys[1]), task.batch(instance, keys[2], "train")
+        return jax.value_and_grad(task.loss, argnums=1)(instance, params, batch, keys[3])
+
+    for group in (False, True):
+        task = FAMILIES[name](Draw(7, group))
+        value, _ = jax.eval_shape(gradient, task, jax.random.key(0))
+        assert value.shape == ()
+
+
 def test_a_cost_counts_the_products_of_a_network():
     rows, columns, outputs = 64, 32, 4
     task = tasks.LinearRegression(inputs=columns, outputs=outputs, batch_size=rows)

@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..base import Task
 from ..data.text import load_text
-from ..layers import dense, dense_shapes, log_uniform
+from ..layers import dense_shapes, log_uniform
 from ..registry import register
+from .gated_unit import advance
 from .recurrent import CharRecurrent
 
 
@@ -56,11 +57,7 @@ class CharGRU(CharRecurrent):
         live: Float[Array, "1 units"],
     ) -> tuple[Float[Array, "rows units"], Float[Array, "rows units"]]:
         """Return the next state, twice."""
-        update_x, reset_x, new_x = jnp.split(x, 3, axis=-1)
-        update_h, reset_h, new_h = jnp.split(dense(recurrence, state), 3, axis=-1)
-        update = jax.nn.sigmoid(update_x + update_h)
-        new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
-        state = (update * state + (1 - update) * new) * live
+        state = advance(recurrence, state, x, live)
         return state, state
 
 
