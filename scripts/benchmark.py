@@ -4,6 +4,7 @@
 Measure the cost of an update of exported optimizers relative to Adam's: `scripts/benchmark.py optimizers`.
 Time tuning of hyperparameters against single trainings: `scripts/benchmark.py tune`.
 Time the start of a mixture of twelve tasks, without and with a cache: `scripts/benchmark.py mixture`.
+Time a run on streamed data against one on data on the device: `scripts/benchmark.py streaming`.
 
 Each case runs in a separate process, so that its peak memory can be measured. Inner steps per second are
 2 x particles x window / seconds per meta-step, medians over repeats of ten meta-steps.
@@ -47,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         import mixture_start
 
         return mixture_start.run(arguments.optimizer, arguments.json)
+    if arguments.command == "streaming":
+        import streaming_speed
+
+        from meta_train import usable_cores
+
+        devices = arguments.devices or usable_cores()
+        sizes = arguments.side, arguments.rows, arguments.every, arguments.examples
+        return streaming_speed.run(*sizes, devices, arguments.seconds, arguments.json)
     if arguments.command == "checkpoints":
         print(json.dumps(time_checkpoints(arguments.preset, arguments.rounds, arguments.calls), indent=1))
         return 0
@@ -91,6 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--devices", type=int, help="default: one per core")
     tune.add_argument("--seconds", type=float, default=10.0, help="time to repeat each case for")
     tune.add_argument("--json", type=Path, help="write the results here too")
+    streaming = commands.add_parser("streaming", help="compare streamed data with data on the device")
+    streaming.add_argument("--side", type=int, default=32, help="height and width of the images, in pixels")
+    streaming.add_argument("--rows", type=int, default=2048, help="images in the pool")
+    streaming.add_argument("--every", type=int, default=10, help="meta-steps until the next turn")
+    streaming.add_argument("--examples", type=int, default=8192, help="images in the data set")
+    streaming.add_argument("--devices", type=int, help="default: one per core")
+    streaming.add_argument("--seconds", type=float, default=60.0, help="time to repeat each run for")
+    streaming.add_argument("--json", type=Path, help="write the results here too")
     return parser
 
 

@@ -54,7 +54,7 @@ def write_arrays(folder: Path, arrays: Arrays, about: Mapping[str, Any], form: M
 
 
 def read_arrays(folder: Path, form: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Read the arrays of a folder, and what was written about them.
+    """Map the arrays of a folder into memory, compare their checksums, and read what was written about them.
 
     Returns:
         None if there are none, or they were made in another form: they should be made again.
@@ -68,7 +68,8 @@ def read_arrays(folder: Path, form: Mapping[str, Any]) -> tuple[dict[str, np.nda
     arrays = {}
     for name, expected in contents["checksums"].items():
         try:
-            arrays[name] = np.load(folder / f"{name}.npy", allow_pickle=False)
+            # Mapped, because the device has a copy of its own.
+            arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             intact = _checksum(arrays[name]) == expected
         except (OSError, ValueError, EOFError):
             intact = False

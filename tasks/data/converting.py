@@ -14,7 +14,7 @@ from ..errors import UsageError
 from .array_files import read_arrays, write_arrays
 from .array_folders import folder_of
 from .catalogue import SPLITS, Entry, find_entry
-from .image_forms import in_form
+from .image_forms import in_form, pixel_moments
 from .prepared import DatasetNotPreparedError, ensure_prepared, require_packages
 from .symbols import encode
 
@@ -36,8 +36,9 @@ def load_arrays(
         progress: told how far making them is.
 
     Returns:
-        For images `SPLIT.images`, uint8 [n, height, width, channels], and `SPLIT.labels`, int32 [n], by name,
-        and {"num_classes": ...}. For text `SPLIT.symbols`, uint8 [n], and {}.
+        Arrays by name, and what belongs to them. Images: `SPLIT.images`, uint8 [n, height, width, channels],
+        and `SPLIT.labels`, int32 [n]; `num_classes`, and `moments` of the train split's pixels (mean and
+        standard deviation). Text: `SPLIT.symbols`, uint8 [n].
 
     Raises:
         DatasetNotPreparedError: if it is not prepared as array_record, or is damaged.
@@ -109,7 +110,8 @@ def _images(builder: Any, entry: Entry, progress: Progress) -> tuple[dict[str, n
             progress(split, start + len(chunk), len(source))
         assert images is not None
         arrays |= {f"{split}.images": images, f"{split}.labels": labels}
-    return arrays, {"num_classes": builder.info.features["label"].num_classes}
+    classes = builder.info.features["label"].num_classes
+    return arrays, {"num_classes": classes, "moments": pixel_moments(arrays["train.images"])}
 
 
 def _texts(builder: Any, entry: Entry, progress: Progress) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -40,4 +40,5 @@ def _load_cached(name: str, data_dir: Path) -> Text:
     arrays, _ = load_arrays(name, data_dir)
     # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
-        return Text({split: jnp.asarray(arrays[f"{split}.symbols"]) for split in SPLITS})
+        # Copied, because they may be files, which somebody may change.
+        return Text({split: jnp.array(arrays[f"{split}.symbols"]) for split in SPLITS})

@@ -45,4 +45,4 @@ def _load_cached(name: str, data_dir: Path) -> Dataset:
         return open_dataset_stream(name, data_dir)
     arrays, about = load_arrays(name, data_dir)
     splits: Splits = {split: (arrays[f"{split}.images"], arrays[f"{split}.labels"]) for split in SPLITS}
-    return on_device(splits, name, about["num_classes"])
+    return on_device(splits, name, about["num_classes"], about["moments"])

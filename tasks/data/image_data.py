@@ -11,13 +11,11 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from .catalogue import SPLITS, Split
+from .image_forms import pixel_moments
 from .pool import Pool, Stream
 
 Splits = dict[Split, tuple[UInt8[np.ndarray, "n h w c"], Int[np.ndarray, " n"]]]
 """Images and labels on the host, by split."""
-
-_COUNTED = 2**24
-"""Pixels that are counted at a time: numpy makes each of them eight bytes."""
 
 
 class Dataset(Pool):
@@ -84,20 +82,20 @@ class Dataset(Pool):
 
 
 def on_device(
-    splits: Splits,
-    name: str,
-    num_classes: int,
+    splits: Splits, name: str, num_classes: int, moments: tuple[float, float] | None = None
 ) -> Dataset:
-    """Put a data set's splits on the device, with the mean and standard deviation of the train split."""
-    train = splits["train"][0]
-    # From counts of the 256 levels: exact, and without a float copy of the images.
-    pieces = np.array_split(train, -(-train.size // _COUNTED))
-    counts = sum(np.bincount(piece.reshape(-1), minlength=256) for piece in pieces) / train.size
-    levels = np.arange(256) / 255.0
-    mean = float(counts @ levels)
-    std = float(np.sqrt(counts @ (levels - mean) ** 2))
+    """Put a data set's splits on the device.
+
+    Args:
+        splits: images and labels by split.
+        name: the data set's name.
+        num_classes: number of classes.
+        moments: mean and standard deviation of the train split's pixels, if they are known.
+    """
+    mean, std = moments or pixel_moments(splits["train"][0])
     # Otherwise a first call inside a traced function would cache that trace's values.
     with jax.ensure_compile_time_eval():
-        images = {split: jnp.asarray(splits[split][0]) for split in SPLITS}
-        labels = {split: jnp.asarray(splits[split][1]) for split in SPLITS}
+        # Copied, because they may be files, which somebody may change.
+        images = {split: jnp.array(splits[split][0]) for split in SPLITS}
+        labels = {split: jnp.array(splits[split][1]) for split in SPLITS}
     return Dataset(images=images, labels=labels, name=name, num_classes=num_classes, mean=mean, std=std)

@@ -1,10 +1,13 @@
-"""Resized and grey images, computed with numpy."""
+"""Resized and grey images, and their mean and standard deviation, computed with numpy."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey pixel, of ITU-R BT.601."""
+
+_COUNTED = 2**24
+"""Pixels that are counted at a time: numpy makes each of them eight bytes."""
 
 
 def in_form(
@@ -35,3 +38,13 @@ def _means(length: int, side: int) -> Float[np.ndarray, "side length"]:
     pixels = np.arange(length)[None]
     shared = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)
     return (shared * side / length).astype(np.float32)
+
+
+def pixel_moments(images: UInt8[np.ndarray, "n h w c"]) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the pixels scaled to 0..1."""
+    # From counts of the 256 levels: exact, and without a float copy of the images.
+    pieces = np.array_split(images, -(-images.size // _COUNTED))
+    counts = sum(np.bincount(piece.reshape(-1), minlength=256) for piece in pieces) / images.size
+    levels = np.arange(256) / 255.0
+    mean = float(counts @ levels)
+    return mean, float(np.sqrt(counts @ (levels - mean) ** 2))
