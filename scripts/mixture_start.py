@@ -60,10 +60,8 @@ def time_start(optimizer: str) -> dict[str, Any]:
     import lopt
     import tasks
     from meta_train import PES, ConstantHorizon, Devices, InnerTraining, Member, Mixture, usable_cores
-    from meta_train import init_run, keep_compiled_programs, make_meta_step  # isort: skip
+    from meta_train import init_run, make_meta_step  # isort: skip
 
-    jax.config.update("jax_num_cpu_devices", usable_cores())
-    keep_compiled_programs()
     found: dict[str, Any] = {"optimizer": optimizer}
 
     def timed(name: str, began: tuple[float, float]) -> None:
@@ -73,7 +71,7 @@ def time_start(optimizer: str) -> dict[str, Any]:
     theta = lopt.create(optimizer, jax.random.key(0))
     estimator, outer = PES(horizon=ConstantHorizon(200), window=20), optax.adam(1e-3)
     dynamics = {name: InnerTraining(tasks.build(name)) for name in TASKS}
-    mixture = Mixture(tuple(Member(name, 2 * usable_cores()) for name in TASKS), Devices())
+    mixture = Mixture(tuple(Member(name, 2 * usable_cores()) for name in TASKS), Devices(usable_cores()))
     began = time.perf_counter(), time.process_time()
     state, particles = init_run(dynamics, estimator, outer, mixture, theta, jax.random.key(1))
     constants = mixture.devices.replicate(dynamics), jnp.asarray(1, jnp.int32)
@@ -88,5 +86,16 @@ def time_start(optimizer: str) -> dict[str, Any]:
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Time a start with a device a core."""
+    import jax
+
+    from meta_train import keep_compiled_programs, usable_cores
+
+    jax.config.update("jax_num_cpu_devices", usable_cores())
+    keep_compiled_programs()
     print(json.dumps(time_start(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

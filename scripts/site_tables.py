@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +11,6 @@ import jax
 
 import lopt
 import meta_train
-import tasks
 
 
 def architectures() -> str:
@@ -35,28 +33,9 @@ def estimators() -> str:
     return _table(("name", "class", "what it does", "options, with their defaults"), rows)
 
 
-def all_tasks() -> str:
-    """Return the table of tasks."""
-    rows = []
-    for name in sorted(tasks.TASKS):
-        try:
-            task = tasks.build(name)
-        except (tasks.DatasetNotPreparedError, ModuleNotFoundError):
-            rows.append([_code(name), "", "", "", "needs `lopt-data prepare`"])
-            continue
-        params = jax.eval_shape(
-            lambda task=task: task.init(task.sample(jax.random.key(0)), jax.random.key(0))
-        )
-        size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-        kind = type(task)
-        rows.append([_code(name), _code(kind.__name__), f"{size:,}", f"{task.ceiling:.3g}", _summary(kind)])
-    return _table(("name", "class", "parameters", "ceiling", "what it is"), rows)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "architectures": architectures,
     "estimators": estimators,
-    "tasks": all_tasks,
 }
 """The tables, by the name in `<!-- generated: NAME -->`."""
 

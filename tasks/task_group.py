@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from .base import AnyBatch, Instance, Params, Task
+from .data.datasets import Dataset
 from .data.prepared import Split
 from .errors import UsageError
 from .hyperparameters import Hyperparameter
@@ -94,13 +96,15 @@ def group(members: Sequence[Task]) -> TaskGroup:
     Args:
         members: tasks of one class with equal static fields (widths, batch sizes, ...) whose arrays have
             equal shapes, such as a task on several tables. They read large arrays by rows, `array[rows]` or
-            `array.at[rows].get()`, as all tasks of this package do.
+            `array.at[rows].get()`, as all tasks of this package do. Image data sets may have different names,
+            means and standard deviations: the pixels of all are standardised by the means of these.
 
     Raises:
         UsageError: if there are none, or two of them differ in more than the numbers in their arrays.
     """
     if not members:
         raise UsageError("a group has one task or more")
+    members = _standardised_alike(members)
     first = jax.tree.structure(members[0])
     for number, task in enumerate(members):
         if jax.tree.structure(task) != first:
@@ -112,6 +116,27 @@ def group(members: Sequence[Task]) -> TaskGroup:
                 name = jax.tree_util.keystr(path)
                 raise UsageError(f"task {number} of the group has {name} of {other.shape}, not {leaf.shape}")
     return TaskGroup(jax.tree.map(lambda *leaves: jnp.stack(leaves), *members), len(members))
+
+
+def _standardised_alike(members: Sequence[Task]) -> list[Task]:
+    """Give data sets at the same place in all tasks the same static fields."""
+    flat = [jax.tree.flatten(task, is_leaf=_is_dataset) for task in members]
+    if len({len(leaves) for leaves, _ in flat}) > 1:
+        return list(members)  # which are refused
+
+    def alike(nodes: tuple[Any, ...]) -> list[Any]:
+        if not all(map(_is_dataset, nodes)):
+            return list(nodes)
+        moments = {name: statistics.fmean(getattr(node, name) for node in nodes) for name in ("mean", "std")}
+        return [node.replace(name="group", **moments) for node in nodes]
+
+    rows = zip(*(alike(nodes) for nodes in zip(*(leaves for leaves, _ in flat), strict=True)), strict=True)
+    leaves = list(rows) or [()] * len(members)
+    return [tree.unflatten(own) for own, (_, tree) in zip(leaves, flat, strict=True)]
+
+
+def _is_dataset(node: Any) -> bool:
+    return isinstance(node, Dataset)
 
 
 def _selected(stack: Array, which: Int[Array, ""] | int) -> Any:

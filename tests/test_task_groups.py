@@ -64,6 +64,24 @@ def test_groups_of_one_shape_share_a_program():
     assert len(TRACES) == before + 1
 
 
+def test_image_data_sets_are_standardised_alike():
+    def images(seed, brightness):
+        random = np.random.RandomState(seed)
+        pixels = random.randint(0, brightness, (200, 8, 8)).astype(np.uint8)
+        return tasks.make_dataset(pixels, random.randint(0, 3, 200) % 3, name=str(seed))
+
+    dark, light = images(0, 100), images(1, 250)
+    group = tasks.group([tasks.ImageMLP(data, widths=(4, 4), batch_sizes=(64, 64)) for data in (dark, light)])
+    instance = group.sample(jax.random.key(0))
+    means = [
+        float(group.batch(instance._replace(task=jnp.asarray(n)), jax.random.key(1), "train").inputs.mean())
+        for n in range(2)
+    ]
+    spread = (dark.std + light.std) / 2
+    np.testing.assert_allclose(means[1] - means[0], (light.mean - dark.mean) / spread, rtol=0.1)
+    np.testing.assert_allclose(sum(means), 0, atol=0.1)
+
+
 def test_no_particle_has_a_copy_of_the_data():
     """Which the plain way makes, of the whole table for each."""
 
