@@ -47,7 +47,9 @@ def _draw_one(panel: Any, name: str, one: dict[str, Any], steps: int) -> None:
     if least > 0 and first / least > 5:
         panel.set_yscale("log")
         # Short labels at a few round numbers: the default ones overlap where there is less than a decade.
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        panel.yaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if first / least < 1000 else (1,), numticks=6)
+        )
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
     else:

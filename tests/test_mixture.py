@@ -290,8 +290,8 @@ def test_a_meta_step_needs_one_all_reduce_of_theta_and_the_metrics():
     run()
     for member in run.mixture.members:
         window = run.step.windows[member.name]
-        assert "all-reduce" not in window.as_text()
         arguments = run.step.arguments(member, run.state, run.particles, run.dynamics)
+        assert "all-reduce" not in window.lower(*arguments).compile().as_text()
         _, (_, sums[member.name]), _ = window(*arguments)
     text = run.step.update.lower(run.state, sums, ()).compile().as_text()
     reduced = re.findall(r"= f32\[(\d+)\]\S* all-reduce(?:-start)?\(", text)
@@ -307,8 +307,26 @@ def test_members_of_one_shape_share_a_program_and_others_have_their_own():
     state, particles = init_run(dynamics, ESTIMATOR, OUTER, mixture, THETA, jax.random.key(1))
     step = make_meta_step(ESTIMATOR, OUTER, mixture)
     step(state, particles, (dynamics, jnp.asarray(1, jnp.int32)))
-    assert step.windows["up"] is step.windows["down"]
-    assert len({id(window) for window in step.windows.values()}) == 3
+    four, few = step.windows["up"], step.windows["few"]
+    assert four is step.windows["down"] is step.windows["odd"]
+    assert (four._cache_size(), few._cache_size()) == (2, 1)
+
+
+def test_nothing_is_compiled_twice():
+    """What is compiled ahead, a core each, is what a call runs."""
+    mixture, compiled = Mixture((Member("up", 3), Member("down", 5)), Devices(count=1)), []
+    listen = lambda event, seconds, **_: compiled.append(event)  # noqa: E731
+    state, particles = init_run(hills(), ESTIMATOR, OUTER, mixture, THETA, jax.random.key(1))
+    step, constants = make_meta_step(ESTIMATOR, OUTER, mixture), (hills(), jnp.asarray(2, jnp.int32))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        state, particles, _ = step(state, particles, constants)
+        first = compiled.count("/jax/core/compile/backend_compile_duration")
+        step(state, particles, constants)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert first <= 2 + 3  # two windows; the update, the sum and the means of the tallies
+    assert compiled.count("/jax/core/compile/backend_compile_duration") == first
 
 
 # --- metrics ---------------------------------------------------------------------------------------------

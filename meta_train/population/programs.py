@@ -8,7 +8,7 @@ the compilation cache in whatever mixture the member is, and members of the same
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -21,8 +21,6 @@ from .diagnostics import diagnose
 from .mixture import Member
 from .phases import MetaState, Phases, Place
 from .tally import Metrics, Tally
-
-Program = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 class Programs:
@@ -40,20 +38,19 @@ class Programs:
         places = {m.name: _arrays(*phases.mixture.place(m)) for m in members}
         self._phases, self._members, self._places = phases, members, devices.replicate(places)
         sizes = {member.particles for member in members}
-        self._windows = {n: devices.compile(functools.partial(self._window, n)) for n in sizes}
+        of_size = {n: devices.compile(functools.partial(self._window, n)) for n in sizes}
+        self.windows: dict[str, Any] = {member.name: of_size[member.particles] for member in members}
+        """The members' jitted windows, by name, of their `arguments`."""
         self.update = devices.compile(self._update, donated=(0,))
         """The jitted update, of (state, the members' sums, ())."""
-        self.windows: dict[str, Program] = {}
-        """The members' compiled windows, by name, after the first call."""
-        self._compiled_for = jax.tree.structure(())
+        self._compiled = devices.backend == "pmap"  # which compiles only when it is called
 
     def __call__(self, state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         """Run `count` meta-steps, given in the constants (dynamics, count)."""
         dynamics, count = constants
-        structure = jax.tree.structure((state, particles, dynamics))
-        if structure != self._compiled_for:
+        if not self._compiled:
             self._compile(state, particles, dynamics)
-            self._compiled_for = structure
+            self._compiled = True
         particles, totals = dict(particles), None
         for _ in range(int(count)):
             sums = {}
@@ -82,21 +79,19 @@ class Programs:
         return (), particles[name], (self._phases.now(state, member), dynamics[name], self._places[name])
 
     def _compile(self, state: MetaState, particles: Any, dynamics: Any) -> None:
-        """Trace one program after the other, and compile those that are traced, a core each."""
-        if self._phases.mixture.devices.backend == "pmap":  # which compiles when it is called
-            self.windows = {member.name: self._windows[member.particles] for member in self._members}
-            return
+        """Trace one program after the other, and compile those that are traced, a core each.
+
+        When the jitted functions are called, JAX finds what is compiled.
+        """
         # In a job of several processes, all compile in the same order.
         with ThreadPoolExecutor(usable_cores() if jax.process_count() == 1 else 1) as pool:
-            compiling: dict[Hashable, Future[Program]] = {}
-            whose = {}
+            compiling: dict[Hashable, Future[Any]] = {}
             for member in self._members:
                 arguments = self.arguments(member, state, particles, dynamics)
-                whose[member.name] = kind = _kind(arguments)
-                if kind not in compiling:
-                    lowered = self._windows[member.particles].lower(*arguments)
-                    compiling[kind] = pool.submit(lowered.compile)
-            self.windows = {name: compiling[kind].result() for name, kind in whose.items()}
+                if (kind := _kind(arguments)) not in compiling:
+                    compiling[kind] = pool.submit(self.windows[member.name].lower(*arguments).compile)
+            for compiled in compiling.values():
+                compiled.result()
 
 
 def _arrays(first: int, share: float) -> Place:
