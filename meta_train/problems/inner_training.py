@@ -16,7 +16,7 @@ from tasks import Split, Task
 from ..dynamics import Dynamics
 
 
-class InnerState(NamedTuple):
+class PromptState(NamedTuple):
     """A training run between two inner steps."""
 
     params: Any
@@ -25,8 +25,20 @@ class InnerState(NamedTuple):
     """Changes every inner step."""
     instance: Any
     """Changes every episode: the member of the task family."""
-    late: Any = ()
-    """Gradients that have not arrived yet, the oldest first, stacked; () if the task has no delay."""
+
+
+class DelayedState(NamedTuple):
+    """State of an inner training run whose gradients arrive late."""
+
+    params: Any
+    optimizer: Any
+    instance: Any
+    late: Any
+    """Gradients that have not arrived yet, the oldest first, stacked."""
+
+
+InnerState = PromptState | DelayedState
+"""State of an inner training run: most have no queue of gradients, and their checkpoints have none."""
 
 
 class InnerTraining(Dynamics):
@@ -45,7 +57,12 @@ class InnerTraining(Dynamics):
         sample_key, init_key = jax.random.split(key)
         instance = self.task.sample(sample_key)
         params = self.task.init(instance, init_key)
-        return InnerState(params, theta.init(params, horizon), instance, self._none_yet(params))
+        state = PromptState(params, theta.init(params, horizon), instance)
+        delay = self.task.gradient_delay
+        if not delay:
+            return state
+        none_yet = jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params)
+        return DelayedState(*state, none_yet)
 
     def step(
         self, theta: LearnedOptimizer, state: InnerState, key: Key[Array, ""]
@@ -55,22 +72,19 @@ class InnerTraining(Dynamics):
         params, instance = state.params, state.instance
         batch = self.task.batch(instance, batch_key, "train")
         loss, grads = jax.value_and_grad(self.task.loss, argnums=1)(instance, params, batch, loss_key)
-        grads, late = _exchange(grads, state.late)
+        if isinstance(state, DelayedState):
+            grads, late = _exchange(grads, state.late)
+            state = state._replace(late=late)
         updates, optimizer = theta.update(grads, state.optimizer, params, loss)
         params = optax.apply_updates(params, updates)
         if self.measured_on != "train":
             loss = self._measure(instance, params, measure_key)
-        return InnerState(params, optimizer, instance, late), jnp.asarray(loss, jnp.float32)
+        return state._replace(params=params, optimizer=optimizer), jnp.asarray(loss, jnp.float32)
 
     @property
     def ceiling(self) -> float:
         """The task's ceiling."""
         return self.task.ceiling
-
-    def _none_yet(self, params: Any) -> Any:
-        """Return the zeros that arrive before the first gradient; () if the task has no delay."""
-        delay = self.task.gradient_delay
-        return jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params) if delay else ()
 
     def _measure(self, instance: Any, params: Any, key: Key[Array, ""]) -> Float[Array, ""]:
         batch_key, loss_key = jax.random.split(key)
@@ -80,7 +94,5 @@ class InnerTraining(Dynamics):
 
 def _exchange(gradient: Any, late: Any) -> tuple[Any, Any]:
     """Send a gradient off; return the one that arrives, and those that are still on their way."""
-    if not jax.tree.leaves(late):
-        return gradient, late
     arrived = jax.tree.map(lambda queue: queue[0], late)
     return arrived, jax.tree.map(lambda queue, g: jnp.concatenate([queue[1:], g[None]]), late, gradient)
