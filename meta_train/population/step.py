@@ -62,10 +62,13 @@ def init_run(
 
 
 def _repeated(particle: Any, particles: int) -> Any:
-    """Return equal particles, on the host, where nothing has to be compiled; keys are on a device."""
+    """Return equal particles, on the host, where nothing has to be compiled; keys are on a device.
+
+    In a function that is being traced, there is nothing to copy to the host.
+    """
 
     def repeat(x: Array) -> Any:
-        if jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        if jnp.issubdtype(x.dtype, jax.dtypes.extended) or isinstance(x, jax.core.Tracer):
             return jnp.repeat(x[None], particles, axis=0)
         return np.repeat(np.asarray(x)[None], particles, axis=0)
 
