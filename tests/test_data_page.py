@@ -38,10 +38,13 @@ def folder(tmp_path_factory):
     place = 'os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")'
     assert place in FILES["my_tfds.py"]
     assert place in FILES["my_stream.py"]
+    sizes = "rows=8192, held_out_rows=1024"
+    assert sizes in FILES["my_stream.py"]
     for name, text in FILES.items():
         # The tests set TFDS_DATA_DIR themselves.
         text = text.replace("kmnist/3.0.1", "mnist/3.0.1").replace(place, repr(str(path / "tfds")))
-        (path / name).write_text(text)
+        # A pool of more rows than a batch: the contract tests tell them apart by their shapes.
+        (path / name).write_text(text.replace(sizes, "rows=40, held_out_rows=4"))
     for label, mean in {"cats": 80, "dogs": 160}.items():
         (path / "my-images" / label).mkdir(parents=True)
         for at in range(30):

@@ -124,8 +124,8 @@ def test_a_key_says_all(name):
     task, key = build(name), jax.random.key(0)
     again = jax.device_get(PROBE(task, jax.random.split(key, INSTANCES)))
     jax.tree.map(np.testing.assert_array_equal, again, measure(name))
-    # The first losses of weights that start at zero are all the same.
-    assert len(np.unique(measure(name)["losses"][:, -1])) == INSTANCES
+    # Curves: the first losses of weights that start at zero are the same, and the last ones may all be 0.
+    assert len(np.unique(measure(name)["losses"], axis=0)) == INSTANCES
     assert not np.array_equal(measure(name, 1)["losses"], again["losses"])
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Key
 
 from ..dynamics import Dynamics, Theta
@@ -68,7 +69,7 @@ def _repeated(particle: Any, particles: int) -> Any:
     """
 
     def repeat(x: Array) -> Any:
-        if jnp.issubdtype(x.dtype, jax.dtypes.extended) or isinstance(x, jax.core.Tracer):
+        if jnp.issubdtype(x.dtype, jax.dtypes.extended) or isinstance(x, Tracer):
             return jnp.repeat(x[None], particles, axis=0)
         return np.repeat(np.asarray(x)[None], particles, axis=0)
 
