@@ -21,6 +21,9 @@ from .layers import (
     check_ranges,
     dense,
     dense_shapes,
+    draw_index,
+    draw_scale,
+    draw_whole,
     normalise,
     scale_and_shift,
 )
@@ -77,12 +80,11 @@ class TransformerBlocks:
     def sample(self, key: Key[Array, ""]) -> BlocksInstance:
         """Draw every entry uniformly."""
         norm_key, activation_key, branch_key = (jax.random.fold_in(key, number) for number in (1, 2, 3))
-        branch = jax.random.randint(branch_key, (), 0, len(self.branch_scales))
         return BlocksInstance(
-            depth=jax.random.randint(key, (), self.depths[0], self.depths[1] + 1),
-            norm=jax.random.randint(norm_key, (), 0, len(self.norms)),
-            activation=jax.random.randint(activation_key, (), 0, len(self.activations)),
-            branch_scale=jnp.asarray(self.branch_scales, jnp.float32)[branch],
+            depth=draw_whole(key, self.depths),
+            norm=draw_index(norm_key, self.norms),
+            activation=draw_index(activation_key, self.activations),
+            branch_scale=draw_scale(branch_key, self.branch_scales),
         )
 
     def shapes(self) -> Shapes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +98,21 @@ def share_right(
 def log_uniform(key: Key[Array, ""], low: float, high: float) -> Float[Array, ""]:
     """Draw a number that is log-uniform between two positive numbers."""
     return jnp.exp(jax.random.uniform(key, minval=math.log(low), maxval=math.log(high)))
+
+
+def draw_whole(key: Key[Array, ""], numbers: tuple[int, int]) -> Int[Array, ""]:
+    """Draw a whole number uniformly from a range, both ends included."""
+    return jax.random.randint(key, (), numbers[0], numbers[1] + 1)
+
+
+def draw_index(key: Key[Array, ""], choices: Sized) -> Int[Array, ""]:
+    """Draw the index of one of several choices, all equally probable."""
+    return jax.random.randint(key, (), 0, len(choices))
+
+
+def draw_scale(key: Key[Array, ""], scales: tuple[float, ...]) -> Float[Array, ""]:
+    """Draw one of several numbers, all equally probable."""
+    return jnp.asarray(scales, jnp.float32)[draw_index(key, scales)]
 
 
 def draw_size(key: Key[Array, ""], sizes: tuple[int, int]) -> Int[Array, ""]:

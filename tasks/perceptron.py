@@ -12,7 +12,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from .errors import UsageError
-from .layers import Layers, align, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from .layers import (
+    Layers,
+    align,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_index,
+    draw_layers,
+    draw_whole,
+    log_uniform,
+)
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -60,9 +70,9 @@ class Perceptron:
         """Draw a member: integers and activations uniformly, the scale log-uniformly."""
         keys = jax.random.split(key, 4)
         return PerceptronInstance(
-            width=jax.random.randint(keys[0], (), self.widths[0], self.widths[1] + 1),
-            depth=jax.random.randint(keys[1], (), self.depths[0], self.depths[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            width=draw_whole(keys[0], self.widths),
+            depth=draw_whole(keys[1], self.depths),
+            activation=draw_index(keys[2], self.activations),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
         )
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..base import Task
 from ..data.prepared import SPLITS, Split
 from ..errors import UsageError
-from ..layers import Layers, equal_weights
+from ..layers import Layers, draw_index, equal_weights
 from ..perceptron import Perceptron, PerceptronInstance
 from ..registry import register
 from .equations import (
@@ -84,7 +84,7 @@ class PhysicsInformed(Task):
         """Draw an equation with its solution, and a perceptron."""
         keys = jax.random.split(key, 4)
         return PhysicsInstance(
-            equation=jax.random.randint(keys[0], (), 0, len(self.equations)),
+            equation=draw_index(keys[0], self.equations),
             poisson=draw_poisson(keys[1]),
             burgers=draw_burgers(keys[2]),
             perceptron=self.perceptron.sample(keys[3]),

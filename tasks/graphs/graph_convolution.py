@@ -13,7 +13,16 @@ from ..base import Batch, Task
 from ..classifier import Classifier
 from ..data.prepared import SPLITS, Split
 from ..errors import UsageError
-from ..layers import Layers, check_ranges, dense, dense_shapes, draw_layers, equal_weights, log_uniform
+from ..layers import (
+    Layers,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_layers,
+    draw_whole,
+    equal_weights,
+    log_uniform,
+)
 from ..perceptron import live_units
 from ..registry import register
 
@@ -79,7 +88,7 @@ class GraphConvolution(Classifier):
             propagation=normalise_adjacency((upper | upper.T).astype(jnp.float32)),
             features=features / jnp.sqrt(1 + jnp.square(noise)),
             labels=labels,
-            units=jax.random.randint(keys[7], (), self.units[0], self.units[1] + 1),
+            units=draw_whole(keys[7], self.units),
             initial_scale=log_uniform(keys[8], *self.initial_scales),
         )
 

@@ -14,7 +14,18 @@ from jaxtyping import Array, Float, Int, Key
 from ..base import Batch, Task
 from ..data.datasets import Dataset, load_dataset
 from ..data.prepared import Split
-from ..layers import Layers, align, check_ranges, dense, dense_shapes, draw_layers, draw_size, log_uniform
+from ..layers import (
+    Layers,
+    align,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_index,
+    draw_layers,
+    draw_size,
+    draw_whole,
+    log_uniform,
+)
 from ..perceptron import activate, check_activations, live_units
 from ..registry import register
 from .batches import count_pixels, count_rows, draw_images
@@ -65,9 +76,9 @@ class _Reconstruction(Task):
         """Draw a member: initial scale and batch size log-uniformly, the rest uniformly."""
         keys = jax.random.split(key, 5)
         return ReconstructionInstance(
-            width=jax.random.randint(keys[0], (), self.widths[0], self.widths[1] + 1),
-            latents=jax.random.randint(keys[1], (), self.latents[0], self.latents[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            width=draw_whole(keys[0], self.widths),
+            latents=draw_whole(keys[1], self.latents),
+            activation=draw_index(keys[2], self.activations),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
             beta=jnp.ones(()),
             batch_size=draw_size(keys[4], self.batch_sizes),

@@ -13,7 +13,18 @@ from ..base import Task
 from ..classifier import Classifier
 from ..data.datasets import Dataset, load_dataset
 from ..data.prepared import Split
-from ..layers import Layers, Shapes, align, check_ranges, dense, dense_shapes, draw_layers, log_uniform
+from ..layers import (
+    Layers,
+    Shapes,
+    align,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_index,
+    draw_layers,
+    draw_whole,
+    log_uniform,
+)
 from ..perceptron import activate, check_activations, live_units
 from ..registry import register
 from .batches import Batch, draw_images
@@ -52,8 +63,8 @@ class ImageConv(Classifier):
         """Draw a member: channels and activation uniformly, the scale log-uniformly."""
         keys = jax.random.split(key, 3)
         return ConvInstance(
-            channels=jax.random.randint(keys[0], (), self.channels[0], self.channels[1] + 1),
-            activation=jax.random.randint(keys[1], (), 0, len(self.activations)),
+            channels=draw_whole(keys[0], self.channels),
+            activation=draw_index(keys[1], self.activations),
             initial_scale=log_uniform(keys[2], *self.initial_scales),
         )
 

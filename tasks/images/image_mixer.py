@@ -12,7 +12,18 @@ from jaxtyping import Array, Float, Int, Key
 from ..attention import layer_norm
 from ..base import Task
 from ..data.datasets import load_dataset
-from ..layers import Layers, Shapes, align, check_choices, check_ranges, dense, dense_shapes
+from ..layers import (
+    Layers,
+    Shapes,
+    align,
+    check_choices,
+    check_ranges,
+    dense,
+    dense_shapes,
+    draw_index,
+    draw_scale,
+    draw_whole,
+)
 from ..perceptron import activate, check_activations, live_units
 from ..registry import register
 from .patches import PatchClassifier
@@ -53,12 +64,11 @@ class ImageMixer(PatchClassifier):
     def sample_blocks(self, key: Key[Array, ""]) -> MixerInstance:
         """Draw every entry uniformly."""
         keys = jax.random.split(key, 4)
-        branch = jax.random.randint(keys[3], (), 0, len(self.branch_scales))
         return MixerInstance(
-            depth=jax.random.randint(keys[0], (), self.depths[0], self.depths[1] + 1),
-            width=jax.random.randint(keys[1], (), self.widths[0], self.widths[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
-            branch_scale=jnp.asarray(self.branch_scales, jnp.float32)[branch],
+            depth=draw_whole(keys[0], self.depths),
+            width=draw_whole(keys[1], self.widths),
+            activation=draw_index(keys[2], self.activations),
+            branch_scale=draw_scale(keys[3], self.branch_scales),
         )
 
     def block_shapes(self) -> Shapes:

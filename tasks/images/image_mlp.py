@@ -15,7 +15,7 @@ from ..classifier import Classifier
 from ..data.datasets import Dataset, load_dataset
 from ..data.prepared import Split
 from ..hyperparameters import Bounded, Hyperparameter, Integer
-from ..layers import Layers, check_ranges, draw_size, log_uniform
+from ..layers import Layers, check_ranges, draw_index, draw_size, draw_whole, log_uniform
 from ..perceptron import Perceptron, PerceptronInstance, check_activations
 from ..registry import register
 from .batches import count_pixels, count_rows, draw_images
@@ -63,9 +63,9 @@ class ImageMLP(Classifier):
         """Draw a member: integers and activations uniformly, batch size and scale log-uniformly."""
         keys = jax.random.split(key, 5)
         return MLPInstance(
-            width=jax.random.randint(keys[0], (), self.widths[0], self.widths[1] + 1),
-            depth=jax.random.randint(keys[1], (), self.depths[0], self.depths[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            width=draw_whole(keys[0], self.widths),
+            depth=draw_whole(keys[1], self.depths),
+            activation=draw_index(keys[2], self.activations),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
             batch_size=draw_size(keys[4], self.batch_sizes),
         )

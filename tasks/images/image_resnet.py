@@ -21,8 +21,11 @@ from ..layers import (
     check_ranges,
     dense,
     dense_shapes,
+    draw_index,
     draw_layers,
+    draw_scale,
     draw_size,
+    draw_whole,
     log_uniform,
     normalise,
     scale_and_shift,
@@ -85,13 +88,12 @@ class ImageResNet(Classifier):
     def sample(self, key: Key[Array, ""]) -> ResNetInstance:
         """Draw a member: initial scale and batch size log-uniformly, the rest uniformly."""
         keys = jax.random.split(key, 6)
-        branch = jax.random.randint(keys[4], (), 0, len(self.branch_scales))
         return ResNetInstance(
-            blocks=jax.random.randint(keys[0], (), self.blocks[0], self.blocks[1] + 1),
-            groups=jax.random.randint(keys[1], (), self.groups[0], self.groups[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            blocks=draw_whole(keys[0], self.blocks),
+            groups=draw_whole(keys[1], self.groups),
+            activation=draw_index(keys[2], self.activations),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
-            branch_scale=jnp.asarray(self.branch_scales, jnp.float32)[branch],
+            branch_scale=draw_scale(keys[4], self.branch_scales),
             batch_size=draw_size(keys[5], self.batch_sizes),
         )
 

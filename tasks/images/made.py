@@ -21,8 +21,10 @@ from ..layers import (
     check_ranges,
     dense,
     dense_shapes,
+    draw_index,
     draw_layers,
     draw_size,
+    draw_whole,
     log_uniform,
     share_right,
 )
@@ -79,8 +81,8 @@ class MADE(Task):
         places = jax.random.uniform(keys[0], (units,)) if self.draws_degrees else places
         return MADEInstance(
             degrees=1 + (places * (count_pixels(self.dataset) - 1)).astype(jnp.int32),
-            width=jax.random.randint(keys[1], (), self.widths[0], self.widths[1] + 1),
-            activation=jax.random.randint(keys[2], (), 0, len(self.activations)),
+            width=draw_whole(keys[1], self.widths),
+            activation=draw_index(keys[2], self.activations),
             initial_scale=log_uniform(keys[3], *self.initial_scales),
             batch_size=draw_size(keys[4], self.batch_sizes),
         )

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..base import Task
 from ..data.prepared import Split
 from ..errors import UsageError
-from ..layers import check_ranges, log_uniform
+from ..layers import check_ranges, draw_index, log_uniform
 from ..registry import register
 from .classic import CLASSICS, repeat
 
@@ -64,7 +64,7 @@ class Landscape(Task):
         spread = jax.random.uniform(keys[2], (self.dimension,), minval=-0.5, maxval=0.5)
         rotation = jax.random.orthogonal(keys[1], self.dimension) if self.rotated else jnp.eye(self.dimension)
         return LandscapeInstance(
-            function=jax.random.randint(keys[0], (), 0, len(self.functions)),
+            function=draw_index(keys[0], self.functions),
             rotation=rotation,
             stretches=log_uniform(keys[3], *self.stretches) * self.condition**spread,
             origin=jax.random.normal(keys[4], (self.dimension,)),

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from ..base import Batch, Task
 from ..data.prepared import SPLITS, Split
 from ..errors import UsageError
-from ..layers import Layers, check_ranges, draw_layers, equal_weights, log_uniform
+from ..layers import Layers, check_ranges, draw_layers, draw_whole, equal_weights, log_uniform
 from ..perceptron import live_units
 from ..registry import register
 
@@ -61,7 +61,7 @@ class MatrixCompletion(Task):
     def sample(self, key: Key[Array, ""]) -> CompletionInstance:
         """Draw a matrix by its factors."""
         factor_key, rank_key, noise_key, scale_key = jax.random.split(key, 4)
-        rank = jax.random.randint(rank_key, (), self.true_ranks[0], self.true_ranks[1] + 1)
+        rank = draw_whole(rank_key, self.true_ranks)
         factors = jax.random.normal(factor_key, (2, self.size, self.true_ranks[1]))
         factors = factors * live_units(self.true_ranks, rank)[None, None] * rank.astype(jnp.float32) ** -0.25
         return CompletionInstance(

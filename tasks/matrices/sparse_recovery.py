@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from ..base import Batch, Task
 from ..data.prepared import SPLITS, Split
-from ..layers import check_ranges, equal_weights, log_uniform
+from ..layers import check_ranges, draw_whole, equal_weights, log_uniform
 from ..registry import register
 
 _CORNER = 0.01
@@ -55,7 +55,7 @@ class SparseRecovery(Task):
     def sample(self, key: Key[Array, ""]) -> SparseInstance:
         """Draw the equations, the truth, the noise and the penalty."""
         keys = jax.random.split(key, 6)
-        count = jax.random.randint(keys[0], (), self.nonzeros[0], self.nonzeros[1] + 1)
+        count = draw_whole(keys[0], self.nonzeros)
         chosen = jax.random.permutation(keys[1], self.dimension) < count
         truth = jnp.where(chosen, jax.random.normal(keys[2], (self.dimension,)), 0) / jnp.sqrt(count)
         return SparseInstance(

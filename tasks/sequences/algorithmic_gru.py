@@ -20,7 +20,9 @@ from ..layers import (
     check_ranges,
     dense,
     dense_shapes,
+    draw_index,
     draw_layers,
+    draw_whole,
     equal_weights,
     log_uniform,
     share_right,
@@ -75,8 +77,8 @@ class AlgorithmicGRU(Task):
         """Draw an algorithm, the number of units and the initial scale."""
         keys = jax.random.split(key, 3)
         return AlgorithmicInstance(
-            algorithm=jax.random.randint(keys[0], (), 0, len(self.algorithms)),
-            units=jax.random.randint(keys[1], (), self.units[0], self.units[1] + 1),
+            algorithm=draw_index(keys[0], self.algorithms),
+            units=draw_whole(keys[1], self.units),
             initial_scale=log_uniform(keys[2], *self.initial_scales),
         )
 

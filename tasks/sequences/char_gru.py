@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..base import Task
 from ..data.text import load_text
-from ..layers import dense_shapes, log_uniform
+from ..layers import dense_shapes, draw_whole, log_uniform
 from ..registry import register
 from .gated_unit import advance
 from .recurrent import CharRecurrent
@@ -37,7 +37,7 @@ class CharGRU(CharRecurrent):
         """Draw a member: units uniformly, the scale log-uniformly."""
         units_key, scale_key = jax.random.split(key)
         return GRUInstance(
-            units=jax.random.randint(units_key, (), self.units[0], self.units[1] + 1),
+            units=draw_whole(units_key, self.units),
             initial_scale=log_uniform(scale_key, *self.initial_scales),
         )
 

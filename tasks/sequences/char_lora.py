@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from ..base import Batch, Task
 from ..data.prepared import Split
 from ..data.text import load_text
-from ..layers import Layers, check_ranges
+from ..layers import Layers, check_ranges, draw_whole
 from ..perceptron import live_units
 from ..registry import register
 from .char_transformer import CharTransformer, TransformerInstance
@@ -55,7 +55,7 @@ class CharLoRA(Task):
         """Draw a frozen network and a rank, uniformly."""
         member_key, base_key, rank_key = jax.random.split(key, 3)
         transformer = self.model.sample(member_key)
-        rank = jax.random.randint(rank_key, (), self.ranks[0], self.ranks[1] + 1)
+        rank = draw_whole(rank_key, self.ranks)
         return LoRAInstance(transformer, self.model.init(transformer, base_key), rank)
 
     def init(self, instance: LoRAInstance, key: Key[Array, ""]) -> Layers:

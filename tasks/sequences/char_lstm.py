@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from ..base import Task
 from ..data.text import load_text
-from ..layers import Layers, check_choices, dense, log_uniform
+from ..layers import Layers, check_choices, dense, draw_scale, draw_whole, log_uniform
 from ..registry import register
 from .recurrent import CharRecurrent
 
@@ -48,11 +48,10 @@ class CharLSTM(CharRecurrent):
     def sample(self, key: Key[Array, ""]) -> LSTMInstance:
         """Draw a member: units and forget bias uniformly, the scale log-uniformly."""
         units_key, scale_key, bias_key = jax.random.split(key, 3)
-        choice = jax.random.randint(bias_key, (), 0, len(self.forget_biases))
         return LSTMInstance(
-            units=jax.random.randint(units_key, (), self.units[0], self.units[1] + 1),
+            units=draw_whole(units_key, self.units),
             initial_scale=log_uniform(scale_key, *self.initial_scales),
-            forget_bias=jnp.asarray(self.forget_biases, jnp.float32)[choice],
+            forget_bias=draw_scale(bias_key, self.forget_biases),
         )
 
     def init(self, instance: LSTMInstance, key: Key[Array, ""]) -> Layers:

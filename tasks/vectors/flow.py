@@ -21,7 +21,10 @@ from ..layers import (
     check_ranges,
     dense,
     dense_shapes,
+    draw_index,
     draw_layers,
+    draw_scale,
+    draw_whole,
     equal_weights,
 )
 from ..perceptron import activate, check_activations, live_units
@@ -81,15 +84,14 @@ class RealNVP(Task):
     def sample(self, key: Key[Array, ""]) -> FlowInstance:
         """Draw a density, and a flow's entries uniformly."""
         keys = jax.random.split(key, 6)
-        choice = jax.random.randint(keys[5], (), 0, len(self.output_scales))
         low, high = map(math.log, self.spreads)
         return FlowInstance(
             means=1.5 * jax.random.normal(keys[0], (self.modes, self.dimensions)),
             spreads=jnp.exp(jax.random.uniform(keys[1], (self.modes,), minval=low, maxval=high)),
-            depth=jax.random.randint(keys[2], (), self.depths[0], self.depths[1] + 1),
-            width=jax.random.randint(keys[3], (), self.widths[0], self.widths[1] + 1),
-            activation=jax.random.randint(keys[4], (), 0, len(self.activations)),
-            output_scale=jnp.asarray(self.output_scales, jnp.float32)[choice],
+            depth=draw_whole(keys[2], self.depths),
+            width=draw_whole(keys[3], self.widths),
+            activation=draw_index(keys[4], self.activations),
+            output_scale=draw_scale(keys[5], self.output_scales),
         )
 
     def init(self, instance: FlowInstance, key: Key[Array, ""]) -> Layers:
