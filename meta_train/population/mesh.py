@@ -203,19 +203,18 @@ class Devices:
 
     def load(self, arrays: Sequence[np.ndarray]) -> list[Array]:
         """Place arrays of the host, the same in every process, on every device; the host keeps no copy."""
-        if self.backend != "shard_map":
-            return [jnp.asarray(x) for x in arrays]
-        sharding = NamedSharding(self._mesh(), PartitionSpec())
-        if jax.process_count() == 1:
-            return [jax.device_put(x, sharding) for x in arrays]
-        return [_put_globally(x, sharding) for x in arrays]
+        return self._placed(list(arrays), PartitionSpec())
 
     def _put(self, tree: Any, spec: PartitionSpec) -> Any:
+        """Place copies."""
+        return self._placed(jax.tree.map(lambda x: x.copy(), tree), spec)
+
+    def _placed(self, tree: Any, spec: PartitionSpec) -> Any:
         if self.backend != "shard_map":
-            return jax.tree.map(lambda x: jnp.asarray(x.copy()), tree)
+            return jax.tree.map(jnp.asarray, tree)
         sharding = NamedSharding(self._mesh(), spec)
         if jax.process_count() == 1:
-            return jax.device_put(jax.tree.map(lambda x: x.copy(), tree), sharding)
+            return jax.device_put(tree, sharding)
         return jax.tree.map(lambda x: _put_globally(x, sharding), tree)
 
     def _mesh(self) -> Mesh:

@@ -117,7 +117,7 @@ class Phases:
 
     def _move(self, gradient: Theta, state: MetaState, tells: Array) -> tuple[MetaState, Metrics]:
         """Update theta by the outer optimizer, if the gradient counts and theta stays finite."""
-        # Under jax_enable_x64 a task may be float64; theta and the outer optimizer are not.
+        # Under jax_enable_x64 a system may be float64; theta and the outer optimizer are not.
         before = self.part.of(state.theta)
         gradient = optax.tree.cast_like(gradient, before)
         norm = optax.tree.norm(gradient)

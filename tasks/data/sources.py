@@ -95,8 +95,15 @@ class Columns:
 class _RecordSource(Source):
     """A source whose turns are so many records, in an order that is computed."""
 
-    def __init__(self, records: Mapping[Split, Records], rows: int, held_out_rows: int, seed: int) -> None:
-        self._records, self._seed = records, seed
+    def __init__(
+        self,
+        records: Mapping[Split, Records],
+        decode: Callable[[Any], Any],
+        rows: int,
+        held_out_rows: int,
+        seed: int = 0,
+    ) -> None:
+        self._records, self._decode, self._seed = records, decode, seed
         self._rows = {split: min(len(records[split]), held_out_rows) for split in SPLITS} | {"train": rows}
         for split in SPLITS:
             have, need = len(records[split]), self._rows[split]
@@ -130,17 +137,6 @@ class RowSource(_RecordSource):
     Raises:
         UsageError: if the train split has fewer rows, or another has none.
     """
-
-    def __init__(
-        self,
-        records: Mapping[Split, Records],
-        decode: Callable[[Any], tuple[Any, ...]],
-        rows: int,
-        held_out_rows: int,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(records, rows, held_out_rows, seed)
-        self._decode = decode
 
     def _join(self, split: Split, chunks: Iterator[Sequence[Any]]) -> Rows:
         found: tuple[np.ndarray, ...] = ()
@@ -180,8 +176,8 @@ class TextSource(_RecordSource):
         symbols: int,
         seed: int = 0,
     ) -> None:
-        super().__init__(records, rows, held_out_rows, seed)
-        self._decode, self._symbols = decode, symbols
+        super().__init__(records, decode, rows, held_out_rows, seed)
+        self._symbols = symbols
 
     def _join(self, split: Split, chunks: Iterator[Sequence[Any]]) -> Rows:
         room = self._symbols if split == "train" else self._symbols * self._rows[split] // self._rows["train"]
