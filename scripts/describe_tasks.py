@@ -57,20 +57,9 @@ def main() -> int:
         print(f"{name}: {found[name]['loss']:.4g} from {found[name]['first_loss']:.4g}", flush=True)
         write(found)
     write(found)
-    draw(one_of_each_kind(found), STEPS, FIGURE)
+    # One of each kind: a figure of all would be a wallpaper.
+    draw({name: found[name] for name in tasks.one_of_each_kind()}, STEPS, FIGURE)
     return 0
-
-
-def one_of_each_kind(found: dict[str, Any]) -> dict[str, Any]:
-    """Choose one task of each class, a family where there is one: a figure of all would be a wallpaper."""
-    kinds: dict[tuple[str, ...], str] = {}
-    for name in sorted(found, key=lambda name: (not name.endswith("-family"), name)):
-        classes, task = [], tasks.build(name)
-        while task is not None:
-            classes.append(type(task).__name__)
-            task = getattr(task, "task", None)
-        kinds.setdefault(tuple(classes), name)
-    return {name: found[name] for name in sorted(kinds.values())}
 
 
 def measure(name: str, task: tasks.Task) -> dict[str, Any]:
@@ -89,7 +78,6 @@ def measure(name: str, task: tasks.Task) -> dict[str, Any]:
     held_out = curves.held_out[..., -1].mean(axis=1)
     best = int(np.nanargmin(np.where(np.isfinite(held_out), held_out, np.inf)))
     return {
-        "class": type(task).__name__,
         "about": describe(name, task),
         "parameters": sum(math.prod(leaf.shape) for leaf in params),
         "data_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(task)),

@@ -27,7 +27,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "tasks": {
         "By name": (
-            "TASKS build names register sample sample_group group TaskGroup inner_step_flops UsageError"
+            "TASKS build names one_of_each_kind register sample sample_group group TaskGroup "
+            "inner_step_flops UsageError"
         ),
         "Your own data": "make_table table_task make_dataset make_text",
         "Data": (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .augment.scaled_loss import ScaledLoss
     from .augment.smaller_batches import SmallerBatches
     from .base import Batch, Task
-    from .builtin import TASKS, build, names, register
+    from .builtin import TASKS, build, names, one_of_each_kind, register
     from .classifier import Classifier
     from .data.corpora import load_corpus
     from .data.datasets import load_dataset
@@ -153,6 +153,7 @@ __all__ = [
     "make_table",
     "make_text",
     "names",
+    "one_of_each_kind",
     "register",
     "sample",
     "sample_group",

@@ -18,7 +18,7 @@ from .images import (  # noqa: F401
 )
 from .landscapes import landscape, quadratic, rotating_quadratic  # noqa: F401
 from .matrices import completion, low_rank, sparse_recovery  # noqa: F401
-from .registry import TASKS, build, names, register
+from .registry import TASKS, build, names, one_of_each_kind, register
 from .sequences import (  # noqa: F401
     algorithmic_gru,
     char_gru,
@@ -31,4 +31,4 @@ from .sequences import (  # noqa: F401
 )
 from .vectors import flow, friedman, linear_model, procedural, tabular, teacher  # noqa: F401
 
-__all__ = ["TASKS", "build", "names", "register"]
+__all__ = ["TASKS", "build", "names", "one_of_each_kind", "register"]

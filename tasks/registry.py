@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 
 from .base import Task
+from .data.prepared import DatasetNotPreparedError
 from .errors import UsageError
 
 Builder = Callable[[], Task]
@@ -55,6 +56,26 @@ def _complaint(builder: object) -> str:
 def names(pattern: str = "*") -> list[str]:
     """Return the names of registered tasks that match a pattern of the shell (`*`, `?`, `[...]`), sorted."""
     return sorted(fnmatch.filter(TASKS, pattern))
+
+
+def one_of_each_kind() -> list[str]:
+    """Return the name of one task of each kind, a family where there is one, sorted.
+
+    The kind is the class of a task, of the one that it wraps, and so on; tasks of a kind differ in numbers
+    alone. Tasks whose data is not on this machine are left out. This builds all tasks, which takes seconds.
+    """
+    kinds: dict[tuple[str, ...], str] = {}
+    for name in sorted(TASKS, key=lambda name: (not name.endswith("-family"), name)):
+        try:
+            task = build(name)
+        except DatasetNotPreparedError:
+            continue
+        kinds.setdefault(_classes(task), name)
+    return sorted(kinds.values())
+
+
+def _classes(task: Task | None) -> tuple[str, ...]:
+    return () if task is None else (type(task).__name__, *_classes(getattr(task, "task", None)))
 
 
 def build(name: str) -> Task:

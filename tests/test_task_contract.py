@@ -69,27 +69,7 @@ def measure(name, seed=0):
     return jax.device_get(PROBE(build(name), jax.random.split(jax.random.key(seed), INSTANCES)))
 
 
-def kind_of(name):
-    """Name the classes of a task, of the one that it wraps, and so on; None if its data is not here."""
-    try:
-        task, classes = tasks.build(name), []
-    except tasks.DatasetNotPreparedError:
-        return None
-    while task is not None:
-        classes.append(type(task).__name__)
-        task = getattr(task, "task", None)
-    return tuple(classes)
-
-
-def one_of_each_kind():
-    """Choose one task of each kind, a family where there is one: the others differ in numbers alone."""
-    by_kind = {}
-    for name in sorted(tasks.TASKS, key=lambda name: (not name.endswith("-family"), name)):
-        by_kind.setdefault(kind_of(name), name)
-    return set(by_kind.values())
-
-
-CHOSEN = one_of_each_kind()
+CHOSEN = tasks.one_of_each_kind()  # the others differ in numbers alone
 every_task = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in CHOSEN else [pytest.mark.slow]) for n in sorted(tasks.TASKS)],
