@@ -65,8 +65,8 @@ def time_start(optimizer: str) -> dict[str, Any]:
     found: dict[str, Any] = {"optimizer": optimizer}
 
     def timed(name: str, began: tuple[float, float]) -> None:
-        found[f"{name}_s"] = round(time.perf_counter() - began[0], 2)
-        found[f"{name}_cpu_s"] = round(time.process_time() - began[1], 2)
+        found[f"{name}_s"] = round(time.perf_counter() - began[0], 4)
+        found[f"{name}_cpu_s"] = round(time.process_time() - began[1], 4)
 
     theta = lopt.create(optimizer, jax.random.key(0))
     estimator, outer = PES(horizon=ConstantHorizon(200), window=20), optax.adam(1e-3)
