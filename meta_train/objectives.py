@@ -63,21 +63,27 @@ class SumLoss(Objective):
 @OBJECTIVES.register("mean-log")
 @dataclasses.dataclass(frozen=True)
 class MeanLogLoss(Objective):
-    """The mean of log(max(loss, floor)): relative changes count equally at every scale of the loss.
+    """A mean of log(max(loss, floor)): relative changes count equally at every scale of the loss.
 
     Attributes:
-        floor: lower bound of losses; positive.
+        floor: lower bound of losses; positive. What a task gains below it counts for nothing.
+        late: how much more late steps count, from 0, all steps alike, to 1, step t of T in proportion to t.
     """
 
     floor: float = 1e-4
+    late: float = 0.0
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
             raise UsageError(f"floor must be positive, not {self.floor}: it bounds the logarithm from below")
+        if not 0 <= self.late <= 1:
+            raise UsageError(f"late must be between 0, all steps alike, and 1, not {self.late}")
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
-        """Add log(max(loss, floor)) / horizon."""
-        return jnp.log(jnp.maximum(loss, self.floor)) / horizon.astype(loss.dtype)
+        """Add the logarithm times the step's weight; the weights of an episode sum to 1."""
+        last = horizon.astype(loss.dtype)
+        weight = 1 - self.late + 2 * self.late * (age + 1).astype(loss.dtype) / (last + 1)
+        return jnp.log(jnp.maximum(loss, self.floor)) * weight / last
 
 
 @OBJECTIVES.register("last")

@@ -28,6 +28,7 @@ from .sequences import (  # noqa: F401
     char_transformer,
     prepared_texts,
     series_mlp,
+    small_texts,
 )
 from .vectors import flow, friedman, linear_model, procedural, tabular, teacher  # noqa: F401
 

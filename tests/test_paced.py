@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import lopt
-from lopt.paced import AGREEMENT_DECAYS, GAIN, LEAK, SHARPNESS, START, TARGET
+from lopt.pacing import AGREEMENT_DECAYS, GAIN, LEAK, SHARPNESS, START, TARGET
 
 HORIZON = 1000
 PARAMS = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32), "b": jnp.ones(3)}
@@ -17,7 +17,8 @@ CONSTANT = jax.tree.map(jnp.ones_like, PARAMS)
 def paced(name="paced-nadam", **controller):
     rule = lopt.create(name, jax.random.key(0))
     values = {key: jnp.asarray(value, jnp.float32) for key, value in controller.items()}
-    return rule.replace(controller=rule.controller._replace(**values))
+    pacing = rule.pacing.replace(controller=rule.pacing.controller._replace(**values))
+    return rule.replace(pacing=pacing)
 
 
 @jax.jit
@@ -26,7 +27,7 @@ def follow(rule, gradients, params):
 
     def step(state, gradient):
         updates, state = rule.update(gradient, state, params)
-        return state, (updates, state.log_pace)
+        return state, (updates, state.paces.log_pace)
 
     return jax.lax.scan(step, rule.init(params, HORIZON), gradients)[1]
 
@@ -73,7 +74,7 @@ def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
         with jax.numpy_dtype_promotion("standard"):
             _, state = nadam.update(gradient, state)
         moments = state[0]
-        ahead = (0.9 * moments.mu["w"] + 0.1 * gradient["w"]) / (1 - 0.9 ** (step + 1))
+        ahead = (0.9 * moments.mu["w"] + 0.1 * gradient["w"]) / (1 - 0.9 ** (step + 2))
         direction = ahead / (jnp.sqrt(moments.nu["w"] / (1 - 0.97 ** (step + 1))) + 1e-8)
         schedule = (1 - step / HORIZON) ** 1.3 + 0.02
         np.testing.assert_allclose(

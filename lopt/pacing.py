@@ -1,0 +1,170 @@
+"""The pace of each tensor, which a controller and a small network adapt to the agreement of its steps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from .features import FRACTION_CENTRES
+from .layout import Layout
+from .learned_rates import kind_of
+from .mlp import Layer, init_layers, linear
+from .sizes import means, sqrt
+from .units import TINY
+
+AGREEMENT_DECAYS = (0.75, 0.95)
+"""Decays of the averages of the agreement; the pace follows the first."""
+START, GAIN, SHARPNESS, TARGET, LEAK = 0.4, 0.04, 5.0, -0.06, 0.01
+"""The controller at the start of meta-training: the pace of the first step; the largest change of a pace's
+logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of a pace's
+logarithm that is lost in a step."""
+MOST_LOG_PACE = 9.0
+NUM_TIMING_FEATURES = len(FRACTION_CENTRES) + 1
+NUM_TENSOR_FEATURES = 9
+HIDDEN_SIZE = 8
+
+
+class Controller(NamedTuple):
+    """How paces change; part of theta, as offsets that start at 0."""
+
+    start: Float[Array, ""]
+    gain: Float[Array, ""]
+    sharpness: Float[Array, ""]
+    target: Float[Array, ""]
+    leak: Float[Array, ""]
+
+
+class Paces(NamedTuple):
+    """The paces of all tensors; part of a state."""
+
+    log_pace: Float[Array, " tensors"]
+    agreement: Float[Array, "tensors 2"]
+    """Moving averages of the cosine between the gradient and the step before."""
+
+
+class Seen(NamedTuple):
+    """What the paces depend on, of each tensor before a step."""
+
+    cosine: Float[Array, " tensors"]
+    """Between the gradient and the step before, without its sign."""
+    is_moving: Float[Array, " tensors"]
+    """1 where the gradient is not zero."""
+    size: Float[Array, " tensors"]
+    """Root mean square of the parameters."""
+    clear: Float[Array, " tensors"]
+    """Mean of the squared average of g over the mean of the average of g^2; 0 before the first step."""
+    is_matrix: Float[Array, " tensors"]
+    is_vector: Float[Array, " tensors"]
+    is_embedding: Float[Array, " tensors"]
+
+
+def look(layout: Layout, grad: Array, param: Array, first: Array, second: Array) -> Float[Array, " seen"]:
+    """Return what `Seen` holds of one tensor.
+
+    Args:
+        layout: the roles of its axes.
+        grad: its gradient.
+        param: its value.
+        first: average of earlier g.
+        second: average of earlier g^2.
+    """
+    before = first / (sqrt(second) + TINY)
+    product, slope, length, size, clear, noisy = means(
+        [grad * before, jnp.square(grad), jnp.square(before), jnp.square(param), jnp.square(first), second]
+    )
+    kind = kind_of(layout, grad.shape)
+    seen = Seen(
+        cosine=product / (sqrt(slope) * sqrt(length) + 1e-20),
+        is_moving=(slope > 0).astype(jnp.float32),
+        size=sqrt(size),
+        clear=clear / (noisy + 1e-30),
+        is_matrix=jnp.float32(kind == "matrix"),
+        is_vector=jnp.float32(kind in ("vector", "scalar")),
+        is_embedding=jnp.float32(kind == "embedding"),
+    )
+    return jnp.stack(seen)
+
+
+class Pacing(struct.PyTreeNode):
+    """Learned paces. See `Paced` for the formula."""
+
+    network: tuple[Layer, Layer]
+    controller: Controller
+
+    @classmethod
+    def create(cls, key: Key[Array, ""]) -> Pacing:
+        """Draw the network's first layer; its second layer and the controller's offsets start at zero."""
+        first, last = init_layers(key, (NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES, HIDDEN_SIZE, 3))
+        controller = Controller(*[jnp.zeros((), jnp.float32)] * len(Controller._fields))
+        return cls((first, jax.tree.map(jnp.zeros_like, last)), controller)
+
+    def start(self, like: Float[Array, " tensors"]) -> Paces:
+        """Return the paces before the first step, of as many tensors."""
+        log_pace = jnp.log(jnp.float32(START)) + 4 * self.controller.start
+        zeros = jnp.zeros_like(like)
+        return Paces(zeros + log_pace, zeros[:, None] * jnp.zeros((1, 2), jnp.float32))
+
+    def follow(
+        self,
+        paces: Paces,
+        seen: Seen,
+        count: Int[Array, ""],
+        scale: Float[Array, " tensors"],
+        timing: Float[Array, "10"],
+        masses: Float[Array, "2"],
+    ) -> tuple[Paces, Float[Array, " tensors"]]:
+        """Return the next paces, and the logarithm of a further factor for this step.
+
+        Args:
+            paces: those of the step before.
+            seen: what is seen before the step.
+            count: steps done so far.
+            scale: the tensors' units.
+            timing: features of the run: its progress and its length.
+            masses: the sums of the weights of the gradients in the averages that `seen.clear` is made of.
+        """
+        moves = seen.is_moving > 0
+        kept = jnp.where(moves[:, None], jnp.float32(AGREEMENT_DECAYS)[None], 1.0)
+        agreement = kept * paces.agreement + (1 - kept) * seen.cosine[:, None]
+        # Averages of few terms count for what they are.
+        past = jnp.maximum(count.astype(jnp.float32), 1.0)
+        known = agreement / (1 - jnp.float32(AGREEMENT_DECAYS) ** past)[None]
+        # Of independent gradients, the average that momentum is has about a twentieth of a gradient's square.
+        masses = jnp.where(count > 0, masses, 1.0)
+        clear = jnp.log10(seen.clear * masses[1] / jnp.square(masses[0]) + 1e-3) + 1
+        own = [
+            *jnp.moveaxis(known, 1, 0),
+            jnp.tanh(paces.log_pace / 3),
+            jnp.tanh(jnp.log(seen.size / jnp.maximum(scale, TINY) + 1e-3)),
+            jnp.where(count > 0, clear, 0.0),
+            *(seen.is_matrix, seen.is_vector, seen.is_embedding),
+        ]
+        overall = jnp.mean(known[:, 1]) if known.shape[0] else jnp.zeros((), jnp.float32)
+        moved, instant, eager = self._run(jnp.concatenate([timing, overall[None]]), jnp.stack(own, axis=1))
+        change = jnp.where(moves & (count > 0), self._change(known[:, 0], moved, eager), 0.0)
+        leak = LEAK * jnp.exp(4 * self.controller.leak)
+        log_pace = jnp.clip((1 - leak) * paces.log_pace + change, -MOST_LOG_PACE, MOST_LOG_PACE)
+        return Paces(log_pace, agreement), jnp.tanh(instant)
+
+    def _run(
+        self, of_all: Float[Array, " common"], own: Float[Array, "tensors own"]
+    ) -> Float[Array, "3 tensors"]:
+        """Return the network's outputs for each tensor."""
+        rows = jnp.broadcast_to(of_all[None], (own.shape[0], of_all.shape[0]))
+        hidden = jnp.tanh(linear(self.network[0], jnp.concatenate([rows, own], axis=1)))
+        return linear(self.network[1], hidden).T
+
+    def _change(
+        self,
+        agreement: Float[Array, " tensors"],
+        moved: Float[Array, " tensors"],
+        eager: Float[Array, " tensors"],
+    ) -> Float[Array, " tensors"]:
+        """Return what is added to the logarithms of paces."""
+        c = self.controller
+        push = SHARPNESS * jnp.exp(4 * c.sharpness) * (agreement - TARGET - c.target / 2) + 2 * moved
+        return GAIN * jnp.exp(4 * c.gain + 2 * eager) * jnp.tanh(push)
