@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     )
     from .training.costs import Cost, measure_costs
     from .training.curves import Curves, run_keys, stack, sweep_curves, training_curves
+    from .training.entries import Entry, Suite
     from .training.optimizers import Found, OptimizerNotFoundError, find, find_all
     from .training.partial_results import PartialResults
-    from .training.suites import SUITES, Entry, Suite, register_suite, suite
+    from .training.suites import SUITES, register_suite, suite
     from .training.timing import seconds_per_step
     from .training.tuned_cache import Runs, TunedCache
 else:

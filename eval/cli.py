@@ -21,6 +21,7 @@ from .file_names import file_stem
 if TYPE_CHECKING:
     from .report.report_files import Report
     from .statistics.results import Results
+    from .training.entries import Suite
 
 _ABOUT = """Compare optimizers with tuned baselines, and with untuned ones, on a suite of tasks.
 
@@ -31,6 +32,8 @@ Suites:
 
     digits, quadratics, images, in-distribution, new-data, new-architecture, wider, deeper, longer, rescaled,
     noisy, wrong-horizon, and hyper-free, which joins all suites from in-distribution on
+
+    transformers, small-starts, long and large, which are difficult: no preset meta-trains on their tasks
 
 Baselines, each with its learning rate tuned per task over 15 values:
 
@@ -51,7 +54,7 @@ benchmark continues when the same command is run again.
 _GROUPS = {
     "benchmark": {
         "short": ("suite", "baselines", "seeds", "horizon", "out", "imports"),
-        "more": ("seed", "held_out"),
+        "more": ("only", "seed", "held_out"),
     },
     "tuning of the baselines": {"short": ("tuned",), "more": ("retune",)},
     "W&B": {"short": ("tracker",), "more": ("wandb_mode", "wandb_project", "wandb_entity")},
@@ -74,6 +77,9 @@ class Command:
     """Seed of instances, initialisations and batches."""
     horizon: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Length of the training runs in inner steps; default: the suite's."""
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATTERN...")] = ()
+    """Run only the suite's entries whose TASK or TASK-HORIZON matches, such as 'char-*', and write no report.
+    So several processes can share a suite; the same command without --only then joins their results."""
     held_out: Literal["test", "outer_valid"] = "test"
     """Split of the held-out loss; choose among optimizers on outer_valid, report on test."""
     baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,strong,all,NAME...}")] = (
@@ -145,6 +151,8 @@ def _bad_usage(command: Command) -> str:
             return f"--{name} must be at least 1, not {value}"
     if not 0 <= command.seed < 2**32:
         return f"--seed must be between 0 and 4294967295, not {command.seed}"
+    if command.only and command.tracker != "none":
+        return "--only writes no report that --tracker could send: leave one of them out"
     return ""
 
 
@@ -170,19 +178,16 @@ def _run(command: Command, line: str) -> int:
     from .training.baselines import choose
     from .training.optimizers import find_all
     from .training.partial_results import PartialResults
-    from .training.suites import suite
     from .training.tuned_cache import TunedCache
 
     keep_compiled_programs()
     with _one_sentence(OSError, CheckpointError, *USAGE_ERRORS):
         import_all(command.imports)
-        chosen = suite(command.suite)
+        chosen = _suite(command)
         baselines = choose(command.baselines)
         found = find_all(command.optimizers)
         out = _out(command)
         out.mkdir(parents=True, exist_ok=True)  # Before the runs, which an error would lose.
-    if command.horizon is not None:
-        chosen = chosen.at_horizon(command.horizon)
     unfinished = PartialResults(out / _UNFINISHED, line, partial(_tell, code=0))
     # Only these: any other error in there is a bug, and needs its traceback.
     with _one_sentence(*USAGE_ERRORS), shown_progress() as progress:
@@ -198,7 +203,11 @@ def _run(command: Command, line: str) -> int:
             unfinished=unfinished,
             origins={one.name: one.origin for one in found if one.origin},
             command=line,
+            timings=not command.only,
         )
+    if command.only:
+        print(f"Results are kept in {command.tuned} and {unfinished.directory}, for a run without --only.")
+        return 0
     with _one_sentence(OSError):
         report = write_report(results, out)
         unfinished.remove()
@@ -208,6 +217,14 @@ def _run(command: Command, line: str) -> int:
         if command.tracker == "wandb":
             _track(command, results, report)
     return 0
+
+
+def _suite(command: Command) -> Suite:
+    from .training.suites import suite
+
+    chosen = suite(command.suite)
+    chosen = chosen if command.horizon is None else chosen.at_horizon(command.horizon)
+    return chosen.only(command.only) if command.only else chosen
 
 
 def _track(command: Command, results: Results, report: Report) -> None:

@@ -21,8 +21,8 @@ from .statistics.results import Results, TaskResult
 from .training.baselines import BASELINES, REFERENCE, STANDARD, Baseline, Tuned, choose, families, tune, whole
 from .training.costs import Cost, measure_costs
 from .training.curves import Curves, training_curves
+from .training.entries import Entry, Suite
 from .training.partial_results import PartialResults
-from .training.suites import Entry, Suite
 from .training.timing import seconds_per_step
 from .training.tuned_cache import Runs, TunedCache
 
@@ -43,6 +43,7 @@ def benchmark(
     unfinished: PartialResults | None = None,
     origins: Mapping[str, Any] | None = None,
     command: str = "",
+    timings: bool = True,
 ) -> Results:
     """Compare optimizers with tuned baselines on every task of a suite.
 
@@ -61,6 +62,7 @@ def benchmark(
             an interruption; None stores nothing.
         origins: the provenance of each learned optimizer, for the report.
         command: the command line, for the report.
+        timings: whether to time inner steps and updates; beside other work on the machine this would mislead.
 
     Raises:
         UsageError: for an unknown task, no seeds, a name of a baseline, or no "adam".
@@ -78,7 +80,7 @@ def benchmark(
     }
     entries = {entry: runs[entry.task, entry.horizon] for entry in suite.entries}
     report = _Countdown(progress)
-    timed = [name for name in optimizers if name != REFERENCE]
+    timed = [name for name in optimizers if name != REFERENCE] if timings else []
     work = _Work(learned, baselines, timed, report, cache, unfinished)
     report.total = work.pieces(entries)
     tasks = []
@@ -100,7 +102,7 @@ def benchmark(
         tasks=tuple(tasks),
         origins=dict(origins or {}),
         environment=environment,
-        costs=_costs(learned),
+        costs=_costs(learned) if timings else {},
     )
 
 

@@ -26,6 +26,7 @@ from .sequences import (  # noqa: F401
     char_lstm,
     char_mlp,
     char_transformer,
+    char_transformer_starts,
     prepared_texts,
     series_mlp,
     small_texts,

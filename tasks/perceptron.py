@@ -15,6 +15,7 @@ from .errors import UsageError
 from .layers import (
     Layers,
     align,
+    check_choices,
     check_ranges,
     dense,
     dense_shapes,
@@ -61,10 +62,13 @@ class Perceptron:
     depths: tuple[int, int] = (1, 1)
     activations: tuple[str, ...] = ("relu",)
     initial_scales: tuple[float, float] = (1.0, 1.0)
+    output_scale: float = 1.0
+    """Further factor of the last kernel at the start; 0 makes all outputs 0."""
 
     def __post_init__(self) -> None:
         check_ranges(widths=self.widths, depths=self.depths, initial_scales=self.initial_scales)
         check_activations(self.activations)
+        check_choices(None, output_scale=(self.output_scale,))
 
     def sample(self, key: Key[Array, ""]) -> PerceptronInstance:
         """Draw a member: integers and activations uniformly, the scale log-uniformly."""
@@ -89,7 +93,8 @@ class Perceptron:
             if index > 0:
                 # The kernel was drawn for the largest fan in, but only `width` units are in use.
                 kernel = kernel * live[:, None] * jnp.sqrt(self.widths[1] / instance.width)
-            layer["kernel"] = kernel * live[None] if index < len(units) - 2 else kernel
+            hidden = index < len(units) - 2
+            layer["kernel"] = kernel * (live[None] if hidden else self.output_scale)
         return layers
 
     def apply(

@@ -189,3 +189,41 @@ def test_the_command_goes_on_after_ctrl_c_and_leaves_nothing_behind(tmp_path, mo
     assert main(line) == 0
     assert len(ran) == 1
     assert "partial" not in {path.name for path in out.iterdir()}
+
+
+def test_processes_that_share_a_suite_end_as_one_that_runs_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(eval.SUITES, "quadratics", SUITE)
+    monkeypatch.setitem(eval.BASELINES, "adam", BASELINES["adam"])
+    lopt.save(RULE, "mine")
+    line = ["mine", "--suite", "quadratics", "--seeds", "2", "--baselines", "adam"]
+    assert main([*line, "--out", "alone", "--tuned", "alone/tuned"]) == 0
+    with monkeypatch.context() as patch:
+        for timing in ("seconds_per_step", "measure_costs"):
+            patch.setattr(eval.protocol, timing, lambda *a, **kw: fail())
+        for only in ("noisy-*", "quadratic-8"):
+            assert main([*line, "--only", only, "--out", "shared"]) == 0
+            assert [path.name for path in (tmp_path / "shared").iterdir()] == ["partial"]
+    assert "kept in runs/tuned and shared/partial, for a run without --only" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        for training in ("training_curves", "tune"):
+            patch.setattr(eval.protocol, training, lambda *a, **kw: fail())
+        assert main([*line, "--out", "shared"]) == 0
+    alone, shared = (
+        eval.Results.from_json((tmp_path / out / "eval.json").read_text()) for out in ("alone", "shared")
+    )
+    assert shared.tasks == alone.tasks
+    assert not (tmp_path / "shared" / "partial").exists()
+
+
+def test_only_the_entries_that_match_are_run(capsys):
+    entries = Entry("a", 8), Entry("ab", 9), Entry("a", 9), Entry("a", 8, 0.5)
+    suite = Suite("some", "Some.", entries)
+    assert suite.runs == ["ab-9", "a-9", "a-8"]
+    chosen = lambda *patterns: [entries.index(one) for one in suite.only(patterns).entries]  # noqa: E731
+    assert chosen("a") == [0, 2, 3]
+    assert chosen("a-8") == [0, 3]
+    assert chosen("ab", "a-9") == [1, 2]
+    assert chosen("*") == [0, 1, 2, 3]
+    assert main(["adam", "--suite", "quadratics", "--only", "rosenbrock"]) == 1
+    assert "'quadratics' matches 'rosenbrock'; it has quadratic-200, noisy-" in capsys.readouterr().err
+    assert main(["adam", "--suite", "quadratics", "--only", "q*", "--tracker", "wandb"]) == 2

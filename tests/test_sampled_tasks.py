@@ -101,7 +101,8 @@ def test_what_is_no_number_of_a_task_is_refused(seed):
 
 def test_names_are_found_by_pattern():
     assert tasks.names("*-regression") == [
-        "linear-regression", "logistic-regression", "small-start-logistic-regression", "softmax-regression",
+        "linear-regression", "logistic-regression", "small-start-linear-regression",
+        "small-start-logistic-regression", "small-start-softmax-regression", "softmax-regression",
         "zero-start-softmax-regression",
     ]  # fmt: skip
     assert tasks.names() == sorted(tasks.TASKS)

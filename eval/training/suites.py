@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-from collections.abc import Iterable
 
 from lopt import UsageError, check_free, check_name, look_up
 
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One task of a suite."""
-
-    task: str
-    """Its name in `tasks.TASKS`."""
-    horizon: int
-    """Length of the training runs in inner steps."""
-    declared: float = 1.0
-    """The horizon given to learned optimizers that need one, as a multiple of the true one."""
-    part: str = ""
-    """The suite that it comes from, also within a suite that joins several."""
-
-    @property
-    def declared_steps(self) -> int:
-        """The declared horizon, in inner steps."""
-        return max(1, round(self.declared * self.horizon))
-
-
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    """Tasks that together test one aspect."""
-
-    name: str
-    tests: str
-    """A description of what it tests, as a sentence for the report."""
-    entries: tuple[Entry, ...]
-
-    def at_horizon(self, horizon: int) -> Suite:
-        """Return the same tasks, each once, with training runs of `horizon` inner steps."""
-        entries = (dataclasses.replace(entry, horizon=horizon) for entry in self.entries)
-        return dataclasses.replace(self, entries=_distinct(entries))
-
-
-def _distinct(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Drop entries with the same runs as an earlier one."""
-    kept: dict[tuple[str, int, float], Entry] = {}
-    for one in entries:
-        kept.setdefault((one.task, one.horizon, one.declared), one)
-    return tuple(kept.values())
-
+from .difficult_suites import DIFFICULT
+from .entries import Entry, Suite, distinct
 
 SUITES: dict[str, Suite] = {}
 """All suites by name."""
@@ -206,5 +164,6 @@ HYPER_FREE = (
 SUITES["hyper-free"] = Suite(
     "hyper-free",
     "All of " + ", ".join(HYPER_FREE) + ": the complete test of a rule without hyperparameters.",
-    _distinct(entry for name in HYPER_FREE for entry in SUITES[name].entries),
+    distinct(entry for name in HYPER_FREE for entry in SUITES[name].entries),
 )
+SUITES |= {one.name: one for one in DIFFICULT}

@@ -134,8 +134,8 @@ class CharTransformer(Task):
 
     @property
     def ceiling(self) -> float:
-        """Twice the loss of guessing, in nats."""
-        return 2 * math.log(len(ALPHABET))
+        """Twice the loss of guessing, in nats, times the scale of a head that starts large."""
+        return 2 * math.log(len(ALPHABET)) * max(1.0, self.head_scales[1])
 
     def blocks(self) -> TransformerBlocks:
         """Return what is between the embeddings and the output layer."""

@@ -119,6 +119,12 @@ for _kind in SERIES:
     _register(_kind)
 
 
+@register("zero-output-lorenz-mlp")
+def zero_output_lorenz_mlp() -> Task:
+    """Forecasts of Lorenz's system by two hidden layers, and an output layer that starts at zero."""
+    return SeriesMLP(load_series(("lorenz",)), Perceptron(_CONTEXT, 1, depths=(2, 2), output_scale=0.0))
+
+
 @register("series-mlp-family")
 def series_mlp_family() -> Task:
     """Any kind of series; width, depth, activation and initial scale are drawn."""

@@ -145,6 +145,18 @@ def small_start_logistic_regression() -> Task:
     return SoftmaxRegression(outputs=2, condition=100.0, starts=(0.01, 0.01))
 
 
+@register("small-start-softmax-regression")
+def small_start_softmax_regression() -> Task:
+    """Ten separable classes, inputs whose sizes differ up to thirtyfold, weights that start near zero."""
+    return SoftmaxRegression(inputs=32, outputs=10, condition=30.0, starts=(0.01, 0.01))
+
+
+@register("small-start-linear-regression")
+def small_start_linear_regression() -> Task:
+    """Inputs whose sizes differ up to thirtyfold, weights that start near zero."""
+    return LinearRegression(inputs=32, condition=30.0, starts=(0.01, 0.01))
+
+
 @register("zero-start-softmax-regression")
 def zero_start_softmax_regression() -> Task:
     """Four separable classes, inputs whose sizes differ up to tenfold, weights that start at zero."""
