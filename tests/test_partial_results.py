@@ -134,6 +134,20 @@ def test_the_digest_is_of_class_static_fields_and_arrays():
     assert theta_digest(lopt.create("star", KEY)) == theta_digest(star)
 
 
+def test_the_digest_does_not_depend_on_where_functions_are_in_memory():
+    """Another process has them elsewhere, and reads the same file."""
+
+    def make():
+        def layout(*_):
+            raise NotImplementedError
+
+        return layout
+
+    one, same = RULE.replace(layout=make()), RULE.replace(layout=make())
+    assert str(jax.tree.structure(one)) != str(jax.tree.structure(same))
+    assert theta_digest(one) == theta_digest(same) != theta_digest(RULE)
+
+
 def test_entries_that_differ_in_what_is_declared_share_what_is_not_told(monkeypatch):
     """Baselines are tuned once, and so runs a rule that does not ask for the horizon."""
     entries = tuple(Entry("quadratic", 8, declared) for declared in (1.0, 0.5, 2.0))

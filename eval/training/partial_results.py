@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,10 @@ class PartialResults:
 def theta_digest(rule: LearnedOptimizer) -> str:
     """Return a hash of a rule's class, static fields and arrays."""
     leaves, structure = jax.tree.flatten(rule)
-    # The tree structure of a flax dataclass includes its class and static fields.
-    digest = hashlib.sha256(f"{type(rule).__module__} {structure}".encode())
+    # The tree structure of a flax dataclass includes its class and static fields. A function among
+    # these shows its address, which differs between processes.
+    text = re.sub(r" at 0x[0-9a-f]+", "", str(structure))
+    digest = hashlib.sha256(f"{type(rule).__module__} {text}".encode())
     for leaf in map(np.asarray, jax.device_get(leaves)):
         digest.update(f"{leaf.dtype} {leaf.shape}".encode() + leaf.tobytes())
     return digest.hexdigest()
