@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Rerun an experiment of the papers: `scripts/reproduce.py NAME [--quick] [--out DIR]`.
 
-Without a name, lists the experiments. `all` runs all of them. Prints a table beside reference numbers, and
-checks; writes outcome.json and figures. The exit status is 1 if a check of a full run fails.
+Without a name, lists the experiments. `all` runs all of them but those that need a GPU. Prints a table beside
+reference numbers, and checks; writes outcome.json and figures. The exit status is 1 if a check of a full run
+fails.
 """
 
 from __future__ import annotations
@@ -27,26 +28,52 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", help="an experiment, or `all`; without it, they are listed")
     parser.add_argument("--quick", action="store_true", help="run a small version, in less than a minute")
     parser.add_argument("--out", type=Path, help="directory to write to; default: runs/reproduce/NAME/")
+    parser.add_argument(
+        "--optimizers",
+        nargs="+",
+        metavar="NAME",
+        help="for transformer: what to compare with tuned baselines, by names or paths as in lopt-eval; "
+        "@ARCHITECTURE is an untrained one; default: small",
+    )
+    parser.add_argument(
+        "--from-json",
+        type=Path,
+        metavar="FILE",
+        help="for transformer: only draw the figures, from this outcome.json",
+    )
     given = parser.parse_args(arguments)
     if given.name is None:
         print(listing)
         return 0
+    try:
+        if given.from_json:
+            out = given.out or Path("runs/reproduce", given.name)
+            reproductions.redraw(given.name, given.from_json, out)
+            print(f"{out}/*.png")
+            return 0
+        return run(given)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run the experiments that were asked for; return the exit status."""
     from meta_train import keep_compiled_programs
 
     keep_compiled_programs()
-    names = list(reproductions.CATALOGUE) if given.name == "all" else [given.name]
+    names = [given.name]
+    if given.name == "all":
+        names = [name for name in reproductions.CATALOGUE if name not in reproductions.NEED_GPU]
+    options = {"optimizers": tuple(given.optimizers)} if given.optimizers else {}
     base = given.out or Path("runs/reproduce")
     failed = False
     for name in names:
         out = base if given.out and given.name != "all" else base / name
         began = time.perf_counter()
-        try:
-            outcome = reproductions.reproduce(
-                name, given.quick, out, lambda line: print(f"  {line}", file=sys.stderr)
-            )
-        except UsageError as error:
-            print(error, file=sys.stderr)
-            return 2
+        outcome = reproductions.reproduce(
+            *(name, given.quick, out), lambda line: print(f"  {line}", file=sys.stderr), **options
+        )
         print_outcome(name, outcome)
         print(f"{time.perf_counter() - began:.0f} seconds; {out}/outcome.json and figures")
         failed = failed or not outcome.holds

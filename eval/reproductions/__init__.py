@@ -3,21 +3,25 @@
 from .experiment import (
     CATALOGUE,
     EXPERIMENTS,
+    NEED_GPU,
     Check,
     Outcome,
     experiment,
     find_experiment,
     make_figure,
+    redraw,
     reproduce,
 )
 
 __all__ = [
     "CATALOGUE",
     "EXPERIMENTS",
+    "NEED_GPU",
     "Check",
     "Outcome",
     "experiment",
     "find_experiment",
     "make_figure",
+    "redraw",
     "reproduce",
 ]

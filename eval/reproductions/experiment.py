@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import json
 import math
 import time
@@ -32,8 +33,11 @@ CATALOGUE = {
     "tuned-schedule": "tune a learning-rate schedule of a network: which estimators end in the good region",
     "tuned-network": "tune 29 hyperparameters for accuracy: PES against random search, Hyperband and others",
     "tuned-l2": "tune L2 regularisation: which estimators reach the analytic optimum",
+    "transformer": "train a character transformer of a million parameters; needs a GPU, unless --quick",
 }
 """A description of each experiment in this folder; its module has the same name, with underscores."""
+NEED_GPU = ("transformer",)
+"""Experiments that would take a CPU many hours."""
 
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999999", "#8C6D31")
@@ -98,15 +102,24 @@ class Outcome:
         return all(check.holds for check in self.checks)
 
 
-Experiment = Callable[[bool, Callable[[str], None]], Outcome]
-"""A function of (quick, tell): whether to run a small version, and a callback for progress messages."""
+Experiment = Callable[..., Outcome]
+"""A function of (quick, tell): whether to run a small version, and a callback for progress messages. Keyword
+arguments are the options of this experiment, and have defaults."""
+Draw = Callable[[Mapping[str, Any]], Mapping[str, "Figure"]]
+"""Returns figures by file name, from an outcome's data after a round trip through strict JSON."""
 
 EXPERIMENTS: dict[str, Experiment] = {}
 """The experiments by name whose modules have been imported."""
+DRAWINGS: dict[str, Draw] = {}
+"""How to draw the figures of those experiments that can do it from their data alone."""
 
 
-def experiment(name: str) -> Callable[[Experiment], Experiment]:
+def experiment(name: str, draw: Draw | None = None) -> Callable[[Experiment], Experiment]:
     """Register the decorated experiment by name.
+
+    Args:
+        name: its name.
+        draw: draws its figures, if their data are measured on a machine that has no matplotlib.
 
     Raises:
         UsageError: if another experiment has the name.
@@ -115,6 +128,8 @@ def experiment(name: str) -> Callable[[Experiment], Experiment]:
     def decorate(run: Experiment) -> Experiment:
         if EXPERIMENTS.setdefault(name, run) is not run:
             raise UsageError(f"an experiment called {name!r} is registered already; choose another name")
+        if draw is not None:
+            DRAWINGS[name] = draw
         return run
 
     return decorate
@@ -132,28 +147,33 @@ def find_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = print) -> Outcome:
-    """Run an experiment and write OUT/outcome.json and a PNG per figure.
+def reproduce(
+    name: str, quick: bool, out: Path, tell: Callable[[str], None] = print, **options: Any
+) -> Outcome:
+    """Run an experiment and write OUT/outcome.json and a PNG per figure, in this order.
 
     Args:
         name: name of the experiment.
         quick: whether to run its small version, which takes less than a minute.
         out: folder for the results; created if necessary.
         tell: called with lines about its progress.
+        **options: options of this experiment.
 
     Raises:
-        UsageError: if there is no such experiment.
+        UsageError: if there is no such experiment, or it has no such option.
     """
     from meta_train import provenance
 
     run = find_experiment(name)
+    for option in options.keys() - inspect.signature(run).parameters.keys():
+        raise UsageError(f"the experiment {name} has no option {option!r}: leave it out")
     began = time.perf_counter()
-    outcome = run(quick, tell)
+    outcome = run(quick, tell, **options)
     seconds = time.perf_counter() - began
     out.mkdir(parents=True, exist_ok=True)
-    for stem, figure in outcome.figures.items():
-        figure.savefig(out / f"{stem}.png", dpi=150)
     command = f"scripts/reproduce.py {name}" + (" --quick" if quick else "")
+    for option, values in options.items():
+        command += f" --{option} {' '.join(values)}"
     written = {
         "experiment": name,
         "quick": quick,
@@ -165,10 +185,42 @@ def reproduce(name: str, quick: bool, out: Path, tell: Callable[[str], None] = p
         "data": outcome.data,
         "provenance": provenance(command),
     }
-    (out / "outcome.json").write_text(
-        json.dumps(strict_json.encode(written), indent=1, allow_nan=False) + "\n"
-    )
+    recorded = strict_json.encode(written)
+    (out / "outcome.json").write_text(json.dumps(recorded, indent=1, allow_nan=False) + "\n")
+    _save(outcome.figures, out)
+    if name in DRAWINGS:
+        _save(DRAWINGS[name](recorded["data"]), out)
     return outcome
+
+
+def redraw(name: str, file: Path, out: Path) -> None:
+    """Draw an experiment's figures from its outcome.json, which another machine may have written.
+
+    Args:
+        name: name of the experiment.
+        file: the outcome.json.
+        out: folder for the figures; created if necessary.
+
+    Raises:
+        UsageError: if the experiment can't do this, or the file is not one of its outcomes.
+    """
+    find_experiment(name)
+    if name not in DRAWINGS:
+        raise UsageError(f"the figures of {name} can't be drawn from a file: run the experiment")
+    try:
+        recorded = json.loads(file.read_text())
+        found = recorded["experiment"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} is not an outcome.json: {error!r}") from error
+    if found != name:
+        raise UsageError(f"{file} is an outcome of {found}, not of {name}: name that experiment")
+    out.mkdir(parents=True, exist_ok=True)
+    _save(DRAWINGS[name](recorded["data"]), out)
+
+
+def _save(figures: Mapping[str, Figure], out: Path) -> None:
+    for stem, figure in figures.items():
+        figure.savefig(out / f"{stem}.png", dpi=150)
 
 
 def make_figure(width: float, height: float) -> Figure:
