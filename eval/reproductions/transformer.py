@@ -123,7 +123,7 @@ def transformer(quick: bool, tell: Callable[[str], None], optimizers: Sequence[s
     Shows: what a learned optimizer is worth on a task that is larger than those it was meta-trained on, in
         inner steps and in seconds.
 
-    Time on a GPU (H200): a minute or two; on a CPU, a day. Quick, on 2 cores: half a minute.
+    Time: it needs a GPU; on 2 cores it would take more than a day. Quick, on 2 cores: less than a minute.
 
     Args:
         quick: whether to train a tiny model for 30 steps, against Adam only, at two rates.
