@@ -47,6 +47,8 @@ class _Programs(NamedTuple):
     """Advances all rates and seeds."""
     measure: Callable[..., Array]
     """Measures all rates and seeds."""
+    first: Callable[..., tuple[LearnedOptimizer, InnerState, Array]]
+    """Takes one run of them out."""
     alone: Callable[..., tuple[InnerState, Array]]
     """Advances one run, with axes of one rate and one seed."""
 
@@ -58,7 +60,7 @@ def race(
     keys: Key[Array, " seeds"],
     *,
     stretch: int = 100,
-    batches: int = 16,
+    batches: int = 64,
     rounds: int = ROUNDS,
     tell: Callable[[str], None] = print,
 ) -> dict[str, SweptRuns]:
@@ -77,7 +79,7 @@ def race(
         tell: called with lines about its progress.
     """
     start = draw_start(task, keys, horizon, "outer_valid", batches)
-    stretches = jnp.split(start.step_keys, horizon // stretch, axis=1)
+    stretches = _cut(start.step_keys, horizon // stretch)
     began = time.perf_counter()
     programs = _compile(sweeps, task, start, jnp.asarray(horizon, jnp.int32), stretches[0])
     tell(f"compiling took {time.perf_counter() - began:.1f} seconds")
@@ -107,12 +109,17 @@ def _compile(
         # The last ones are learned optimizers, which take longest.
         for name, rules in reversed(list(sweeps.items())):
             states = jax.eval_shape(_begin, rules, start.state, horizon)
-            one = jax.eval_shape(_first_run, rules, states, keys)
+            one = jax.eval_shape(_first, rules, states, keys)
             advance = compiled(_advance, rules, task, states, keys)
             single = jax.tree.leaves(states)[0].shape[:2] == (1, 1)
             alone = advance if single else compiled(_advance, one[0], task, *one[1:])
-            measure = compiled(_measure, rules, task, states, start)
-            pending[name] = compiled(_begin, rules, start.state, horizon), advance, measure, alone
+            pending[name] = (
+                compiled(_begin, rules, start.state, horizon),
+                advance,
+                compiled(_measure, rules, task, states, start),
+                compiled(_first, rules, states, keys),
+                alone,
+            )
         return {name: _Programs(*(one.result() for one in pending[name])) for name in sweeps}
 
 
@@ -148,7 +155,7 @@ def _time(
     runs = {}
     for name, rules in sweeps.items():
         states = programs[name].begin(rules, start.state, jnp.asarray(horizon, jnp.int32))
-        runs[name] = _first_run(rules, states, keys)
+        runs[name] = programs[name].first(rules, states, keys)
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, (rule, state, keys) in runs.items():
@@ -161,7 +168,14 @@ def _time(
     return {name: statistics.median(taken[1:]) / keys.shape[1] for name, taken in times.items()}
 
 
-def _first_run(rules: Any, states: Any, keys: Any) -> tuple[Any, Any, Any]:
+def _cut(keys: Key[Array, "seeds horizon"], parts: int) -> list[Key[Array, "seeds stretch"]]:
+    """Cut runs into stretches; on the host, because every slice would be a program of its own."""
+    numbers = np.split(jax.device_get(jax.random.key_data(keys)), parts, axis=1)
+    return [jax.random.wrap_key_data(jnp.asarray(part), impl=jax.random.key_impl(keys)) for part in numbers]
+
+
+@jax.jit
+def _first(rules: Any, states: Any, keys: Any) -> tuple[Any, Any, Any]:
     """Return the first seed's run at the first rate, with axes of length one."""
     first = jax.tree.map(lambda x: x[:1], rules), jax.tree.map(lambda x: x[:1, :1], states)
     return *first, keys[:1]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("small",)
 MODULES = (
     *("ast", "collections", "dataclasses", "_pydecimal", "enum", "inspect", "ipaddress", "mailbox", "pdb"),
-    *("pickle", "pickletools", "pydoc", "random", "shutil", "smtplib", "socket", "subprocess", "threading"),
-    *("turtle", "typing", "zipfile", "_pyio"),
+    *("pickle", "pickletools", "platform", "pydoc", "random", "shutil", "smtplib", "socket", "ssl"),
+    *("subprocess", "threading", "traceback", "typing", "zipfile", "_pyio"),
 )
 """The text: long modules of Python's library that no registered task reads."""
 LOSSES = (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
