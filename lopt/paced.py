@@ -19,7 +19,7 @@ from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
 from .sizes import sqrt
-from .units import initial_units, known_units
+from .units import initial_units, known_units, share_of_a_large_network
 
 INITIAL_DECAYS = (0.9, 0.97)
 """Decays of the averages of g and g^2 at the start of meta-training."""
@@ -64,10 +64,11 @@ class Paced(LearnedOptimizer):
 
     With a nominal direction a, the unit S of a tensor, the length T of the run and its fraction t/T:
 
-        update = -step_scale S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f)) exp(r + tanh(q1)) a
+        update = -step_scale N S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f)) exp(r + tanh(q1)) a
         r <- (1 - leak) r + gain exp(2 q2) tanh(sharpness (h - target) + 2 q0)
 
-    f are nine functions of t/T, and log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average
+    N is less than 1 for networks of many tensors or wide ones (`share_of_a_large_network`). f are nine
+    functions of t/T, and log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average
     of the cosine between the gradient and the step before (without its sign): positive while successive steps
     go the same way, which says that they are too short, and negative when they overshoot, as in
     hypergradient descent, but free of the scales of parameters and loss. So a tensor whose size at the start
@@ -143,9 +144,8 @@ class Paced(LearnedOptimizer):
         )
         decays = self._decays(fraction, length)
         masses = decays * state.masses + (1 - decays)
-        step = (
-            self.nominal_step * self._schedule(fraction, timing) * scale * jnp.exp(paces.log_pace + instant)
-        )
+        rate = self.nominal_step * share_of_a_large_network(tensors) * self._schedule(fraction, timing)
+        step = rate * scale * jnp.exp(paces.log_pace + instant)
         updates, averages = tensors.apply(
             self._rule(decays, masses), state.averages, AVERAGES, tensors.spread(step)
         )

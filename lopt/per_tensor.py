@@ -86,6 +86,16 @@ class Tensors:
         return sizes
 
     @property
+    def fan_ins(self) -> Float[np.ndarray, " tensors"]:
+        """The number of inputs of every matrix, in the order of the tree; 1 for what is no matrix."""
+        fans = np.ones(len(self), np.float32)
+        for group in self.groups:
+            shape = self._params[group.leaves[0]].shape
+            kept = tuple(n for axis, n in enumerate(shape) if axis not in group.layout.stacked)
+            fans[group.tensors] = group.layout.of_one().fan_in(kept)
+        return fans
+
+    @property
     def zeros(self) -> Float[Array, "tensors 1"]:
         """A zero a tensor, where the tensors are: a state made from it lies there, too."""
         return self.gather(self.map(lambda _, param: jnp.sum(zeros_like(param)), self.params), 1)

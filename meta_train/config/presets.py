@@ -207,7 +207,7 @@ def _paced(optimizer: str) -> Options:
         particle_clip=10.0,
         sigma=0.05,
         steps=500,
-        learning_rate=0.005,
+        learning_rate=0.006,
         warmup=10,
         validate_every=100,
         validation_episodes=4,
