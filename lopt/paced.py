@@ -21,10 +21,12 @@ from .registry import register
 from .sizes import sqrt
 from .units import initial_units, known_units, share_of_a_large_network
 
-INITIAL_DECAYS = (0.9, 0.97)
+INITIAL_DECAYS = (0.86, 0.976)
 """Decays of the averages of g and g^2 at the start of meta-training."""
 SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
 """The nominal schedule: (1 - t/T)^1.3 + 0.02."""
+MOST_STEP = 0.2
+"""The largest step, relative to the tensor's present size, or to its unit if that is larger."""
 COMMON_HORIZON = 500.0
 """The length of a run whose feature is 0."""
 BLEND_OFFSET = 1.5
@@ -65,21 +67,24 @@ class Paced(LearnedOptimizer):
     With a nominal direction a, the unit S of a tensor, the length T of the run and its fraction t/T:
 
         update = -step_scale N S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f)) exp(r + tanh(q1)) a
-        r <- (1 - leak) r + gain exp(2 q2) tanh(sharpness (h - target) + 2 q0)
+        r <- (1 - leak) r + gain b exp(2 q2) tanh(sharpness (h - target) + 2 q0)
 
     N is less than 1 for networks of many tensors or wide ones (`share_of_a_large_network`). f are nine
-    functions of t/T, and log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average
-    of the cosine between the gradient and the step before (without its sign): positive while successive steps
-    go the same way, which says that they are too short, and negative when they overshoot, as in
-    hypergradient descent, but free of the scales of parameters and loss. So a tensor whose size at the start
-    says little about the steps that it needs (an embedding, or weights that start small) finds its pace
-    within tens of steps. q0, q1 and q2 are the outputs of a network for each tensor, which sees f, both
-    averages of the cosine and their mean over all tensors, the pace, the tensor's growth, how clear its
-    gradient is of noise, and whether it is a matrix, a vector or an embedding.
+    functions of t/T, and log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the
+    cosine between the gradient and the step before (without its sign): positive while successive steps go
+    the same way, which says that they are too short, and negative when they overshoot, as in hypergradient
+    descent, but free of the scales of parameters and loss. b is 1, and more while a slower average of the
+    cosine is far from 0. So a tensor whose size at the start says little about the steps that it needs (an
+    embedding, or weights that start small) finds its pace within tens of steps. q0, q1 and q2 are the
+    outputs of a network for each tensor, which sees f, both averages of the cosine and their mean over all
+    tensors, the pace, the tensor's growth, how clear its gradient is of noise, and whether it is a matrix, a
+    vector or an embedding.
 
-    The decays b of both averages change over the run, and with its length: log(1 - b) is linear in t/T and
-    log(T/500). The weight of the newest gradient in the direction is learned, too. Nothing is computed by a
-    network per parameter, so an update costs little more than Adam's.
+    No step is larger than a fifth of the tensor's size, or of its unit.
+
+    The decays of the averages of g and g^2 change over the run, and with its length: log(1 - decay) is linear
+    in t/T and log(T/500). The weight of the newest gradient in the direction is learned, too. Nothing is
+    computed by a network per parameter, so an update costs little more than Adam's.
 
     References: Baydin et al. 2018 (arXiv 1703.04782), for the adaptation of rates by the products of
         successive gradients; Ma and Yarats 2019 (arXiv 1810.06801), for the weight of the newest gradient.
@@ -139,13 +144,13 @@ class Paced(LearnedOptimizer):
         timing = jnp.append(fraction_features(fraction), length)
         old = tensors.states(state.averages, AVERAGES)
         seen = tensors.gather(tensors.map(_look, tensors.grads, tensors.params, old), len(Seen._fields))
-        paces, instant = self.pacing.follow(
-            state.paces, Seen(*seen.T), state.count, scale, timing, state.masses
-        )
+        now = Seen(*seen.T)
+        paces, instant = self.pacing.follow(state.paces, now, state.count, scale, timing, state.masses)
         decays = self._decays(fraction, length)
         masses = decays * state.masses + (1 - decays)
         rate = self.nominal_step * share_of_a_large_network(tensors) * self._schedule(fraction, timing)
         step = rate * scale * jnp.exp(paces.log_pace + instant)
+        step = jnp.minimum(step, MOST_STEP * jnp.maximum(now.size, scale))
         updates, averages = tensors.apply(
             self._rule(decays, masses), state.averages, AVERAGES, tensors.spread(step)
         )
@@ -182,10 +187,10 @@ class PacedNAdam(Paced):
 
     stacks: ClassVar[bool] = False
 
-    step_scale: float = struct.field(pytree_node=False, default=0.165)
+    step_scale: float = struct.field(pytree_node=False, default=0.157)
 
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.165) -> Self:
+    def create(cls, key: Key[Array, ""], step_scale: float = 0.157) -> Self:
         """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
         return cls(**_initial(key), step_scale=step_scale)
 
@@ -205,10 +210,10 @@ class PacedMuon(Paced):
     stacks: ClassVar[bool] = True
 
     blend: Float[Array, ""]
-    step_scale: float = struct.field(pytree_node=False, default=0.21)
+    step_scale: float = struct.field(pytree_node=False, default=0.2)
 
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.21) -> Self:
+    def create(cls, key: Key[Array, ""], step_scale: float = 0.2) -> Self:
         """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
         return cls(**_initial(key), blend=jnp.zeros((), jnp.float32), step_scale=step_scale)
 

@@ -18,10 +18,15 @@ from .units import TINY
 
 AGREEMENT_DECAYS = (0.75, 0.95)
 """Decays of the averages of the agreement; the pace follows the first."""
-START, GAIN, SHARPNESS, TARGET, LEAK = 0.4, 0.04, 5.0, -0.06, 0.01
-"""The controller at the start of meta-training: the pace of the first step; the largest change of a pace's
-logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of a pace's
-logarithm that is lost in a step."""
+START, GAIN, SHARPNESS, TARGET, LEAK = 0.33, 0.026, 3.5, -0.08, 0.007
+"""The controller at the start of meta-training: the pace of the first step; the usual bound of a change of a
+pace's logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of a
+pace's logarithm that is lost in a step."""
+LASTING, HURRY, BRAKE = 0.16, 40.0, 12.0
+"""The slow average of the agreement above which, or below minus which, that bound grows; and its growth per
+unit of agreement, above and below."""
+MOST_BOUND = 8.0
+"""The largest such growth: where all gradients agree, a pace doubles in three to four steps."""
 MOST_LOG_PACE = 9.0
 NUM_TIMING_FEATURES = len(FRACTION_CENTRES) + 1
 NUM_TENSOR_FEATURES = 9
@@ -36,6 +41,8 @@ class Controller(NamedTuple):
     sharpness: Float[Array, ""]
     target: Float[Array, ""]
     leak: Float[Array, ""]
+    hurry: Float[Array, ""]
+    brake: Float[Array, ""]
 
 
 class Paces(NamedTuple):
@@ -145,7 +152,7 @@ class Pacing(struct.PyTreeNode):
         ]
         overall = jnp.mean(known[:, 1]) if known.shape[0] else jnp.zeros((), jnp.float32)
         moved, instant, eager = self._run(jnp.concatenate([timing, overall[None]]), jnp.stack(own, axis=1))
-        change = jnp.where(moves & (count > 0), self._change(known[:, 0], moved, eager), 0.0)
+        change = jnp.where(moves & (count > 0), self._change(known, moved, eager), 0.0)
         leak = LEAK * jnp.exp(4 * self.controller.leak)
         log_pace = jnp.clip((1 - leak) * paces.log_pace + change, -MOST_LOG_PACE, MOST_LOG_PACE)
         return Paces(log_pace, agreement), jnp.tanh(instant)
@@ -160,11 +167,13 @@ class Pacing(struct.PyTreeNode):
 
     def _change(
         self,
-        agreement: Float[Array, " tensors"],
+        known: Float[Array, "tensors 2"],
         moved: Float[Array, " tensors"],
         eager: Float[Array, " tensors"],
     ) -> Float[Array, " tensors"]:
         """Return what is added to the logarithms of paces."""
         c = self.controller
-        push = SHARPNESS * jnp.exp(4 * c.sharpness) * (agreement - TARGET - c.target / 2) + 2 * moved
-        return GAIN * jnp.exp(4 * c.gain + 2 * eager) * jnp.tanh(push)
+        push = SHARPNESS * jnp.exp(4 * c.sharpness) * (known[:, 0] - TARGET - c.target / 2) + 2 * moved
+        above, below = jnp.maximum(known[:, 1] - LASTING, 0), jnp.maximum(-known[:, 1] - LASTING, 0)
+        bound = 1 + HURRY * jnp.exp(4 * c.hurry) * above + BRAKE * jnp.exp(4 * c.brake) * below
+        return GAIN * jnp.exp(4 * c.gain + 2 * eager) * jnp.minimum(bound, MOST_BOUND) * jnp.tanh(push)

@@ -7,7 +7,20 @@ import optax
 import pytest
 
 import lopt
-from lopt.pacing import AGREEMENT_DECAYS, GAIN, LEAK, SHARPNESS, START, TARGET
+from lopt.paced import MOST_STEP
+from lopt.pacing import (
+    AGREEMENT_DECAYS,
+    BRAKE,
+    GAIN,
+    HURRY,
+    LASTING,
+    LEAK,
+    MOST_BOUND,
+    SHARPNESS,
+    START,
+    TARGET,
+    Seen,
+)
 
 HORIZON = 1000
 PARAMS = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32), "b": jnp.ones(3)}
@@ -38,26 +51,94 @@ def repeated(gradient, signs):
 
 def expected_paces(cosines):
     """The recursion of the docstring, in plain numbers."""
-    log_pace, average, paces = np.log(START), 0.0, []
+    log_pace, averages, paces = np.log(START), np.zeros(2), []
+    decays = np.array(AGREEMENT_DECAYS)
     for step, cosine in enumerate(cosines):
-        average = AGREEMENT_DECAYS[0] * average + (1 - AGREEMENT_DECAYS[0]) * cosine
-        known = average / (1 - AGREEMENT_DECAYS[0] ** max(step, 1))
-        change = GAIN * np.tanh(SHARPNESS * (known - TARGET)) if step else 0.0
+        averages = decays * averages + (1 - decays) * cosine
+        fast, slow = averages / (1 - decays ** max(step, 1))
+        bound = min(1 + HURRY * max(slow - LASTING, 0) + BRAKE * max(-slow - LASTING, 0), MOST_BOUND)
+        change = GAIN * bound * np.tanh(SHARPNESS * (fast - TARGET)) if step else 0.0
         log_pace = (1 - LEAK) * log_pace + change
         paces.append(log_pace)
     return paces
 
 
 def test_gradients_that_agree_raise_the_pace_as_stated():
-    _, paces = follow(paced(), repeated(CONSTANT, [1.0] * 30), PARAMS)
-    expected = expected_paces([0.0] + [1.0] * 29)
+    _, paces = follow(paced(), repeated(CONSTANT, [1.0] * 20), PARAMS)
+    expected = expected_paces([0.0] + [1.0] * 19)
     np.testing.assert_allclose(paces, np.stack([expected, expected], axis=1), rtol=1e-4, atol=1e-5)
     assert expected[-1] > expected[0]
 
 
 def test_gradients_that_take_turns_lower_it():
-    _, paces = follow(paced(), repeated(CONSTANT, [1.0, -1.0] * 20), PARAMS)
+    """Until they are as low as paces get."""
+    _, paces = follow(paced(), repeated(CONSTANT, [1.0, -1.0] * 10), PARAMS)
     assert (np.diff(paces, axis=0)[2:] < 0).all()
+
+
+def test_disagreement_that_lasts_lowers_it_faster():
+    """The cosine of a gradient and an average of opposite ones is -1."""
+    signs = [1.0] * 3 + [-1.0]
+    _, paces = follow(paced(), repeated(CONSTANT, signs), PARAMS)
+    expected = expected_paces([0.0, 1.0, 1.0, -1.0])
+    np.testing.assert_allclose(paces, np.stack([expected, expected], axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_are_bounded_by_the_present_size():
+    """However high a pace: gradients that agree on the way out of a plateau would carry a tensor away."""
+    rule = paced(start=2.0, gain=-20.0, leak=-20.0)  # a first pace of 983
+    sizes = {"small": jnp.full((4,), 1e-3), "usual": jnp.full((4,), 1.0)}
+    state = rule.init(sizes, HORIZON)
+    updates, state = rule.update(jax.tree.map(jnp.ones_like, sizes), state, sizes)
+    for name, update in updates.items():
+        unit = np.abs(sizes[name][0]) * np.sqrt(1 + 0.3 * (10 if name == "small" else 0.5))
+        np.testing.assert_allclose(-update, MOST_STEP * unit, rtol=1e-3)
+    grown = jax.tree.map(lambda x: 50 * x, sizes)
+    updates, _ = rule.update(jax.tree.map(jnp.ones_like, sizes), state, grown)
+    for name, update in updates.items():
+        np.testing.assert_allclose(-update, MOST_STEP * grown[name], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_averages_are_unbiased_while_their_decays_change(name):
+    """Of a constant gradient every weighted mean is the gradient, so Adam's direction has entries of 1."""
+    rule = paced(name, gain=-20.0, leak=-20.0, start=np.log(0.5 / START) / 4)
+    rule = rule.replace(decays=jnp.float32([[0.2, -0.5, 0.1], [-0.1, 0.4, 0.2]]), newest=jnp.float32(0.3))
+    params = {"b": jnp.ones(3)}
+    updates, _ = follow(rule, {"b": jnp.full((40, 3), 0.7)}, params)
+    schedule = (1 - np.arange(40) / HORIZON) ** 1.3 + 0.02
+    expected = -0.5 * rule.step_scale * np.sqrt(1.3) * schedule
+    np.testing.assert_allclose(updates["b"], np.tile(expected[:, None], 3), rtol=1e-4)
+
+
+def test_the_network_tells_kinds_lengths_and_noise_apart():
+    rule = paced(start=-1.0)  # far from the bound of steps
+    first, last = rule.pacing.network
+    seeing = rule.replace(pacing=rule.pacing.replace(network=(first, jax.tree.map(lambda x: x + 0.3, last))))
+    params = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4), "embedding": jnp.ones((4, 4))}
+    draws = jax.random.normal(jax.random.key(3), (6, 4))
+
+    def sizes(horizon, gradients):
+        state, found = seeing.init(params, horizon), None
+        for row in gradients:
+            grads = jax.tree.map(lambda p, row=row: jnp.broadcast_to(row, p.shape), params)
+            found, state = seeing.update(grads, state, params)
+        return {name: float(jnp.mean(jnp.square(update))) for name, update in found.items()}
+
+    usual = sizes(500, draws)
+    assert len({round(size / usual["bias"], 4) for size in usual.values()}) == 3
+    assert sizes(5000, draws)["bias"] != pytest.approx(usual["bias"], rel=0.1)
+    one, other = seeing.pacing.follow, paced().pacing.follow
+    state = seeing.init(params, 500)
+    timing = jnp.zeros(10)
+
+    def factor(follow, clear):
+        ones = jnp.ones(3)
+        seen = Seen(*[0.1 * ones, ones, ones, clear * ones, ones, 0 * ones, 0 * ones])
+        return follow(state.paces, seen, jnp.int32(5), ones, timing, jnp.ones(2))[1]
+
+    assert not np.allclose(factor(one, 1.0), factor(one, 0.05), rtol=1e-2)
+    np.testing.assert_array_equal(factor(other, 1.0), factor(other, 0.05))
 
 
 def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
@@ -66,7 +147,7 @@ def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
     draws = np.random.default_rng(1).normal(size=(10, 4, 3)).astype(np.float32)
     params, gradients = {"w": PARAMS["w"]}, {"w": jnp.asarray(draws)}
     updates, _ = follow(rule, gradients, params)
-    nadam = optax.nadam(1.0, b1=0.9, b2=0.97, eps=1e-8)
+    nadam = optax.nadam(1.0, b1=0.86, b2=0.976, eps=1e-8)
     state = nadam.init(params)
     unit = jnp.sqrt(jnp.mean(jnp.square(params["w"])) * 1.3)
     for step in range(10):
@@ -74,8 +155,8 @@ def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
         with jax.numpy_dtype_promotion("standard"):
             _, state = nadam.update(gradient, state)
         moments = state[0]
-        ahead = (0.9 * moments.mu["w"] + 0.1 * gradient["w"]) / (1 - 0.9 ** (step + 2))
-        direction = ahead / (jnp.sqrt(moments.nu["w"] / (1 - 0.97 ** (step + 1))) + 1e-8)
+        ahead = (0.86 * moments.mu["w"] + 0.14 * gradient["w"]) / (1 - 0.86 ** (step + 2))
+        direction = ahead / (jnp.sqrt(moments.nu["w"] / (1 - 0.976 ** (step + 1))) + 1e-8)
         schedule = (1 - step / HORIZON) ** 1.3 + 0.02
         np.testing.assert_allclose(
             updates["w"][step], -rule.step_scale * unit * schedule * direction, rtol=1e-4, atol=1e-6

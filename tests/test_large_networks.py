@@ -1,0 +1,70 @@
+"""Steps shrink with the number of tensors and the width of a network, however its parameters are stored."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lopt
+from lopt.layout import Layout, layouts
+from lopt.per_tensor import Tensors
+from lopt.units import share_of_a_large_network
+
+
+def share(params, layout=layouts):
+    return float(share_of_a_large_network(Tensors(params, layout)))
+
+
+def layers(count, inputs, outputs=16):
+    return {
+        f"layer{i}": {"kernel": jnp.ones((inputs, outputs)), "bias": jnp.ones(outputs)} for i in range(count)
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "inputs", "expected"),
+    [
+        (1, 4, 1.0),
+        (4, 32, 1.0),  # eight tensors
+        (16, 32, 0.5),  # thirty-two of them: (8 / 32)^(1/2)
+        (4, 512, 0.5),  # (32 / 512)^(1/4)
+        (16, 512, 0.25),
+    ],
+)
+def test_the_factor_is_as_stated(count, inputs, expected):
+    np.testing.assert_allclose(share(layers(count, inputs)), expected, rtol=1e-6)
+
+
+def test_the_width_is_the_geometric_mean_of_the_matrices_inputs():
+    params = {"a": {"kernel": jnp.ones((64, 16))}, "b": {"kernel": jnp.ones((1024, 16))}}
+    np.testing.assert_allclose(share(params), (32 / 256) ** 0.25, rtol=1e-6)
+
+
+def test_vectors_embeddings_and_empty_leaves_have_no_width():
+    params = {
+        "embedding": jnp.ones((5000, 16)),
+        "bias": jnp.ones(4096),
+        "column": {"kernel": jnp.ones((4096, 1))},
+        "nothing": jnp.ones((0, 512)),
+    }
+    assert share(params) == 1.0
+    assert share({}) == 1.0
+
+
+def test_layers_in_one_array_count_like_separate_ones():
+    separate = layers(12, 64)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *separate.values())
+    layout = {"kernel": Layout((1,), (2,), (0,)), "bias": Layout((), (), (0,))}
+    np.testing.assert_allclose(share(stacked, layout), share(separate), rtol=1e-6)
+    assert share(separate) < 0.6
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_updates_have_the_factor(name):
+    rule = lopt.create(name, jax.random.key(0))
+    few, many = layers(4, 8), layers(16, 8)
+    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), many)
+    one, _ = rule.update({name: grads[name] for name in few}, rule.init(few, 100), few)
+    other, _ = rule.update(grads, rule.init(many, 100), many)
+    for layer in few:
+        np.testing.assert_allclose(other[layer]["kernel"], 0.5 * one[layer]["kernel"], rtol=1e-5)
