@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
+from lopt import UsageError
 from meta_train import OBJECTIVES, Dynamics, MeanLogLoss, SumLoss, advance, finished, run_episode, start
 
 from .dynamics import ScalarTanh
@@ -70,6 +71,20 @@ DEFINITIONS = {
     "minimum": min(LOSSES),
     "time-weighted": np.average(LOSSES, weights=range(1, len(LOSSES) + 1)),
 }
+
+
+@pytest.mark.parametrize("late", [0.25, 1.0])
+def test_late_steps_count_more(late):
+    weights = 1 - late + late * np.arange(1, 7) / np.mean(np.arange(1, 7))
+    expected = np.average(np.log(np.maximum(LOSSES, 0.3)), weights=weights)
+    episode, _ = play(LOSSES, MeanLogLoss(floor=0.3, late=late), 2)
+    np.testing.assert_allclose(episode.objective, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("late", [-0.1, 1.1])
+def test_late_is_a_share(late):
+    with pytest.raises(UsageError, match="between 0, all steps alike, and 1"):
+        MeanLogLoss(late=late)
 
 
 @pytest.mark.parametrize("window", [1, 2, 6])
