@@ -37,12 +37,11 @@ class Controller(NamedTuple):
     """How paces change; part of theta, as offsets that start at 0."""
 
     start: Float[Array, ""]
-    gain: Float[Array, ""]
+    gain: Float[Array, "3"]
+    """Of a change's usual bound, and of its growth above and below."""
     sharpness: Float[Array, ""]
     target: Float[Array, ""]
     leak: Float[Array, ""]
-    hurry: Float[Array, ""]
-    brake: Float[Array, ""]
 
 
 class Paces(NamedTuple):
@@ -63,7 +62,7 @@ class Seen(NamedTuple):
     size: Float[Array, " tensors"]
     """Root mean square of the parameters."""
     clear: Float[Array, " tensors"]
-    """Mean of the squared average of g over the mean of the average of g^2; 0 before the first step."""
+    """Mean of the squared average of g over the average of g^2; 0 before the first step."""
     is_matrix: Float[Array, " tensors"]
     is_vector: Float[Array, " tensors"]
     is_embedding: Float[Array, " tensors"]
@@ -80,15 +79,15 @@ def look(layout: Layout, grad: Array, param: Array, first: Array, second: Array)
         second: average of earlier g^2.
     """
     before = first / (sqrt(second) + TINY)
-    product, slope, length, size, clear, noisy = means(
-        [grad * before, jnp.square(grad), jnp.square(before), jnp.square(param), jnp.square(first), second]
+    product, slope, length, size = means(
+        [grad * before, jnp.square(grad), jnp.square(before), jnp.square(param)]
     )
     kind = kind_of(layout, grad.shape)
     seen = Seen(
-        cosine=product / (sqrt(slope) * sqrt(length) + 1e-20),
+        cosine=product / (sqrt(slope) * sqrt(length) + TINY),
         is_moving=(slope > 0).astype(jnp.float32),
         size=sqrt(size),
-        clear=clear / (noisy + 1e-30),
+        clear=length,
         is_matrix=jnp.float32(kind == "matrix"),
         is_vector=jnp.float32(kind in ("vector", "scalar")),
         is_embedding=jnp.float32(kind == "embedding"),
@@ -106,7 +105,8 @@ class Pacing(struct.PyTreeNode):
     def create(cls, key: Key[Array, ""]) -> Pacing:
         """Draw the network's first layer; its second layer and the controller's offsets start at zero."""
         first, last = init_layers(key, (NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES, HIDDEN_SIZE, 3))
-        controller = Controller(*[jnp.zeros((), jnp.float32)] * len(Controller._fields))
+        zero = jnp.zeros((), jnp.float32)
+        controller = Controller(zero, jnp.zeros(3, jnp.float32), zero, zero, zero)
         return cls((first, jax.tree.map(jnp.zeros_like, last)), controller)
 
     def start(self, like: Float[Array, " tensors"]) -> Paces:
@@ -175,5 +175,6 @@ class Pacing(struct.PyTreeNode):
         c = self.controller
         push = SHARPNESS * jnp.exp(4 * c.sharpness) * (known[:, 0] - TARGET - c.target / 2) + 2 * moved
         above, below = jnp.maximum(known[:, 1] - LASTING, 0), jnp.maximum(-known[:, 1] - LASTING, 0)
-        bound = 1 + HURRY * jnp.exp(4 * c.hurry) * above + BRAKE * jnp.exp(4 * c.brake) * below
-        return GAIN * jnp.exp(4 * c.gain + 2 * eager) * jnp.minimum(bound, MOST_BOUND) * jnp.tanh(push)
+        gain, hurry, brake = jnp.float32([GAIN, HURRY, BRAKE]) * jnp.exp(4 * c.gain)
+        bound = jnp.minimum(1 + hurry * above + brake * below, MOST_BOUND)
+        return gain * jnp.exp(2 * eager) * bound * jnp.tanh(push)

@@ -25,7 +25,7 @@ SHAPES = {
 }
 STATELESS = {"learnable-sgd"}
 """Architectures whose state holds nothing of a parameter's shape."""
-ORTHOGONALISING = {"celo2", "muon-star"}
+ORTHOGONALISING = {"celo2", "muon-star", "paced-muon"}
 """Architectures that need whole matrices."""
 
 

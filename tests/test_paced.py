@@ -29,6 +29,7 @@ CONSTANT = jax.tree.map(jnp.ones_like, PARAMS)
 
 def paced(name="paced-nadam", **controller):
     rule = lopt.create(name, jax.random.key(0))
+    controller = {key: [value, 0, 0] if key == "gain" else value for key, value in controller.items()}
     values = {key: jnp.asarray(value, jnp.float32) for key, value in controller.items()}
     pacing = rule.pacing.replace(controller=rule.pacing.controller._replace(**values))
     return rule.replace(pacing=pacing)
@@ -109,6 +110,19 @@ def test_averages_are_unbiased_while_their_decays_change(name):
     schedule = (1 - np.arange(40) / HORIZON) ** 1.3 + 0.02
     expected = -0.5 * rule.step_scale * np.sqrt(1.3) * schedule
     np.testing.assert_allclose(updates["b"], np.tile(expected[:, None], 3), rtol=1e-4)
+
+
+def test_derivatives_in_theta_are_finite_where_gradients_stay_zero():
+    params = {"w": jnp.ones((4, 3)), "b": jnp.zeros(3)}
+
+    still = jax.tree.map(lambda p: jnp.zeros((3, *p.shape)), params)
+
+    def moved(rule):
+        updates, paces = follow(rule, still, params)
+        return jnp.sum(paces) + sum(jnp.sum(jnp.square(1 + u)) for u in jax.tree.leaves(updates))
+
+    derivatives = jax.grad(moved)(paced())
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(derivatives))
 
 
 def test_the_network_tells_kinds_lengths_and_noise_apart():
