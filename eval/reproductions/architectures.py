@@ -202,13 +202,14 @@ def _figure(found: Mapping[str, Any]) -> Any:
             axes[0, column].plot(steps, curve, **style)
             axes[1, column].plot(steps * one["tasks"][task]["seconds_per_step"], curve, **style)
     for column, task in enumerate(TASKS):
-        # A rule that diverges leaves the picture, and does not squeeze the others.
-        highest = 3 * max(one["tasks"][task]["trained"][0] for one in found.values())
-        axes[0, column].set_ylim(top=highest)
-        axes[1, column].set_ylim(top=highest)
         axes[0, column].set_title(task, loc="left")
         axes[0, column].set(yscale="log", xlabel="inner steps")
         axes[1, column].set(yscale="log", xscale="log", xlabel="seconds on one core")
+        # A rule that diverges leaves the picture, and does not squeeze the others. The scale is logarithmic
+        # by now, so that the lower limit is.
+        highest = 3 * max(one["tasks"][task]["trained"][0] for one in found.values())
+        axes[0, column].set_ylim(top=highest)
+        axes[1, column].set_ylim(top=highest)
         for row in range(2):
             tidy(axes[row, column])
     for row in range(2):
