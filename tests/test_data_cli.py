@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
 from tasks import SPLITS, DatasetNotPreparedError, load_dataset
-from tasks.data import data_cli, datasets
+from tasks.data import data_cli, data_table, datasets
 from tasks.data.catalogue import DATASETS, Parts
 from tasks.data.prepared import count_examples
 
@@ -82,6 +82,15 @@ def test_data_dir_overrides_the_environment(data_dir, tmp_path_factory, capsys):
     assert data_cli.main(["prepare", "digits", "--data-dir", str(elsewhere)]) == 0
     assert (elsewhere / "sklearn_digits").is_dir()
     assert not any(data_dir.iterdir())
+
+
+def test_a_piped_list_has_each_data_set_on_a_line(data_dir, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    where = "mnist/" + "a-long-version-" * 4
+    monkeypatch.setattr(data_table, "_row", lambda name, _: [name, "ready", where, "11.6 MB", *["10"] * 4])
+    assert data_cli.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(where in line for line in lines) == len(DATASETS)
 
 
 def test_list_tells_prepared_unprepared_tfrecord_and_damaged_apart(data_dir, capsys):

@@ -1,10 +1,15 @@
 """The table of `lopt-data list`."""
 
+import os
+import sys
 from pathlib import Path
 
 from .array_folders import folder_of, kept_counts, size_of
 from .catalogue import DATASETS, SPLITS, Split
 from .prepared import count_examples, find_prepared
+
+_WIDE = 160
+"""Columns of a table that goes to a file or another program."""
 
 
 def print_table(data_dir: Path) -> None:
@@ -24,7 +29,8 @@ def print_table(data_dir: Path) -> None:
         table.add_column(split.replace("_", "\n"), justify="right", no_wrap=True)
     for name in DATASETS:
         table.add_row(*_row(name, data_dir))
-    console = Console()
+    on_a_screen = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    console = Console(width=None if on_a_screen else _WIDE)
     # Printed by Python, because rich ends the process with its own status if the output pipe is closed.
     with console.capture() as captured:
         console.print(table)
