@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import lopt
-from lopt.layout import Layout, layouts
-from lopt.per_tensor import Tensors
+from lopt import Layout, Tensors, layouts
 from lopt.units import share_of_a_large_network
 
 
