@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -203,29 +203,30 @@ def char_transformer_zero() -> Task:
 @register("char-transformer-kinds-family")
 def char_transformer_kinds_family() -> Task:
     """Depth, normalisation, activation, and the scales of embeddings, branches and head are drawn."""
-    return _all_kinds(embedding_scales=(0.13, 6.5), head_scales=(0.1, 1.0))
+    return all_kinds(
+        load_text(), initial_scales=(0.8, 1.25), embedding_scales=(0.13, 6.5), head_scales=(0.1, 1.0)
+    )
 
 
 @register("char-transformer-tied-family")
 def char_transformer_tied_family() -> Task:
     """The same with a tied head, and embeddings of at most 0.12."""
     # With larger ones, the untrained model is sure that every symbol is repeated.
-    return _all_kinds(embedding_scales=(0.13, 0.8), tied=True)
+    return all_kinds(load_text(), initial_scales=(0.8, 1.25), embedding_scales=(0.13, 0.8), tied=True)
 
 
-def _all_kinds(
-    embedding_scales: tuple[float, float],
-    head_scales: tuple[float, float] = (1.0, 1.0),
-    tied: bool = False,
-) -> CharTransformer:
+def all_kinds(text: Text, **options: Any) -> CharTransformer:
+    """Return a family of all depths to 2, normalisations, activations and branch scales.
+
+    Args:
+        text: what it reads.
+        **options: further fields of `CharTransformer`.
+    """
     return CharTransformer(
-        load_text(),
+        text,
         depths=(1, 2),
-        initial_scales=(0.8, 1.25),
-        embedding_scales=embedding_scales,
-        head_scales=head_scales,
         norms=("pre", "post"),
         activations=("gelu", "relu", "silu"),
         branch_scales=(0.0, 0.5, 1.0),
-        tied=tied,
+        **options,
     )

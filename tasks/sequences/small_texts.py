@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..base import Task
 from ..data.text import OTHER_MODULES, load_text
 from ..registry import register
 from .char_gru import CharGRU
-from .char_transformer import CharTransformer
+from .char_transformer import CharTransformer, all_kinds
 
 
 @register("small-char-transformer-family")
@@ -28,21 +30,7 @@ def small_char_gru_family() -> Task:
     return CharGRU(load_text(OTHER_MODULES), (8, 20), scales, features=12, length=12, batch_size=16)
 
 
-def _transformer(
-    embedding_scales: tuple[float, float], head_scales: tuple[float, float] = (1.0, 1.0), tied: bool = False
-) -> CharTransformer:
+def _transformer(**options: Any) -> CharTransformer:
     # An embedding of 24 features is drawn with a standard deviation of 0.18.
-    return CharTransformer(
-        load_text(OTHER_MODULES),
-        depths=(1, 2),
-        initial_scales=(0.7, 1.4),
-        embedding_scales=embedding_scales,
-        head_scales=head_scales,
-        features=24,
-        length=16,
-        batch_size=8,
-        norms=("pre", "post"),
-        activations=("gelu", "relu", "silu"),
-        branch_scales=(0.0, 0.5, 1.0),
-        tied=tied,
-    )
+    sizes = {"features": 24, "length": 16, "batch_size": 8}
+    return all_kinds(load_text(OTHER_MODULES), initial_scales=(0.7, 1.4), **sizes, **options)
