@@ -68,22 +68,29 @@ class MeanLogLoss(Objective):
     Attributes:
         floor: lower bound of losses; positive. What a task gains below it counts for nothing.
         late: how much more late steps count, from 0, all steps alike, to 1, step t of T in proportion to t.
+        early: the share of the weight, from 0 to 1, that is spread evenly over the logarithm of time, so
+            that the first dozens of steps of a long episode count, too. The rest is weighted by `late`.
     """
 
     floor: float = 1e-4
     late: float = 0.0
+    early: float = 0.0
 
     def __post_init__(self) -> None:
         if self.floor <= 0:
             raise UsageError(f"floor must be positive, not {self.floor}: it bounds the logarithm from below")
         if not 0 <= self.late <= 1:
             raise UsageError(f"late must be between 0, all steps alike, and 1, not {self.late}")
+        if not 0 <= self.early <= 1:
+            raise UsageError(f"early is a share of the weight: it must be between 0 and 1, not {self.early}")
 
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add the logarithm times the step's weight; the weights of an episode sum to 1."""
-        last = horizon.astype(loss.dtype)
-        weight = 1 - self.late + 2 * self.late * (age + 1).astype(loss.dtype) / (last + 1)
-        return jnp.log(jnp.maximum(loss, self.floor)) * weight / last
+        last, step = horizon.astype(loss.dtype), (age + 1).astype(loss.dtype)
+        usual = (1 - self.late + 2 * self.late * step / (last + 1)) / last
+        of_log_time = jnp.log1p(1 / step) / jnp.log1p(last)
+        weight = (1 - self.early) * usual + self.early * of_log_time
+        return jnp.log(jnp.maximum(loss, self.floor)) * weight
 
 
 @OBJECTIVES.register("last")

@@ -81,10 +81,20 @@ def test_late_steps_count_more(late):
     np.testing.assert_allclose(episode.objective, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("late", [-0.1, 1.1])
-def test_late_is_a_share(late):
-    with pytest.raises(UsageError, match="between 0, all steps alike, and 1"):
-        MeanLogLoss(late=late)
+@pytest.mark.parametrize("early", [0.4, 1.0])
+def test_early_steps_take_a_share_spread_over_the_logarithm_of_time(early):
+    edges = np.log(np.arange(1, 8))
+    weights = (1 - early) * np.arange(1, 7) / 21 + early * np.diff(edges) / edges[-1]
+    expected = np.sum(weights * np.log(np.maximum(LOSSES, 0.3)))
+    episode, _ = play(LOSSES, MeanLogLoss(floor=0.3, late=1.0, early=early), 2)
+    np.testing.assert_allclose(episode.objective, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["late", "early"])
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_weights_of_steps_are_shares(name, share):
+    with pytest.raises(UsageError, match=f"{name} .*between 0.* and 1"):
+        MeanLogLoss(**{name: share})
 
 
 @pytest.mark.parametrize("window", [1, 2, 6])
