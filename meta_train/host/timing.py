@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
+
+CALLS = 5
+"""Number of calls over which rates are taken. A single one tells little: where a dispatch blocks, two
+records can come at once."""
+
+
+class _Read(NamedTuple):
+    meta_step: int
+    at: float
+    """Time without what was put aside, in seconds."""
+    waited: float
 
 
 class Clock:
@@ -17,8 +30,8 @@ class Clock:
 
     def __init__(self, inner_steps: int, steps: int) -> None:
         self._inner_steps, self._steps = inner_steps, steps
-        self._last: float | None = None
-        self._waited = 0.0
+        self._waited = self._aside = 0.0
+        self._reads: deque[_Read] = deque(maxlen=CALLS)
         self._begun: tuple[int, float] | None = None
         self._measured: dict[str, float] = {}
 
@@ -35,27 +48,26 @@ class Clock:
         began = time.perf_counter()
         yield
         self._measured[name] = time.perf_counter() - began
-        if self._last is not None:
-            self._last += self._measured[name]
+        self._aside += self._measured[name]
 
-    def read(self, meta_step: int, count: int) -> dict[str, float]:
-        """Return the figures for the time since the last call.
+    def read(self, meta_step: int) -> dict[str, float]:
+        """Return what was put aside since the last call, and the rates over the last calls.
 
         Args:
             meta_step: meta-steps done.
-            count: meta-steps done since the last call.
         """
-        now, last, waited = time.perf_counter(), self._last, self._waited
-        self._last, self._waited = now, 0.0
+        now = time.perf_counter()
         values, self._measured = self._measured, {}
-        if last is None or self._begun is None:
+        before = self._reads[0] if self._reads else None
+        self._reads.append(_Read(meta_step, now - self._aside, self._waited))
+        if before is None or self._begun is None:
             self._begun = (meta_step, now)
             return values
-        elapsed = max(now - last, 1e-9)
+        elapsed = max(self._reads[-1].at - before.at, 1e-9)
         since, began = self._begun
         per_meta_step = (now - began) / (meta_step - since)
         return values | {
-            "inner_steps_per_second": count * self._inner_steps / elapsed,
-            "host_share": max(0.0, 1 - waited / elapsed),
+            "inner_steps_per_second": (meta_step - before.meta_step) * self._inner_steps / elapsed,
+            "host_share": max(0.0, 1 - (self._waited - before.waited) / elapsed),
             "eta_seconds": (self._steps - meta_step) * per_meta_step,
         }

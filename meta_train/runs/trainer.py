@@ -147,7 +147,9 @@ class Trainer:
         count = min(self._loop.steps_per_call, self._loop.steps - self.meta_step)
         count = self._feed.allowed(self.meta_step, count)
         constants = (self._feed.at(self.meta_step), jnp.asarray(count, jnp.int32))
-        self._state, self._particles, metrics = self._step(self._state, self._particles, constants)
+        # On some devices, donated buffers make a call wait for the one before.
+        with self._clock.waiting():
+            self._state, self._particles, metrics = self._step(self._state, self._particles, constants)
         self.meta_step += count
         self._valid = None
         return _Call(self.meta_step, count, metrics)
@@ -157,7 +159,7 @@ class Trainer:
             values = {name: float(value) for name, value in jax.device_get(call.metrics).items()}
         self._watch.see(call.meta_step, call.count, values)
         found: dict[str, Value] = {**values, INNER_STEPS.name: float(call.meta_step * self._inner_steps)}
-        found |= self._clock.read(call.meta_step, call.count)
+        found |= self._clock.read(call.meta_step)
         values = grouped(found) | (self._evaluate() if validate else {})
         return Record(call.meta_step, values | {SECONDS.name: self._seconds()})
 

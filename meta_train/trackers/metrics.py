@@ -129,12 +129,12 @@ THETA_HISTOGRAM = _row("theta/histogram/{leaf}", "distribution of a leaf of thet
 TUNED = _row("tuned/{leaf}", "value of a hyperparameter that is tuned", scope=Scope.LEAF)
 SPEED = _row(
     "time/inner_steps_per_second",
-    "inner steps per second, since the last record",
+    "inner steps per second, over the last five calls",
     unit="inner steps a second",
 )
 _row(
     "time/host_share",
-    "share of the time since the last record in which the host did not wait for devices",
+    "share of the time of the last five calls in which the host did not wait for devices",
     unit="share",
 )
 CHECKPOINT_SECONDS = _row(
