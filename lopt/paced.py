@@ -19,7 +19,7 @@ from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
 from .sizes import sqrt
-from .units import initial_units, known_units, share_of_a_large_network
+from .units import TINY, initial_units, known_units, share_of_a_large_network
 
 INITIAL_DECAYS = (0.86, 0.976)
 """Decays of the averages of g and g^2 at the start of meta-training."""
@@ -27,6 +27,7 @@ SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
 """The nominal schedule: (1 - t/T)^1.3 + 0.02."""
 MOST_STEP = 0.2
 """The largest step, relative to the tensor's present size, or to its unit if that is larger."""
+WEIGHT_DECAY = 0.05
 COMMON_HORIZON = 500.0
 """The length of a run whose feature is 0."""
 BLEND_OFFSET = 1.5
@@ -80,7 +81,9 @@ class Paced(LearnedOptimizer):
     tensors, the pace, the tensor's growth, how clear its gradient is of noise, and whether it is a matrix, a
     vector or an embedding.
 
-    No step is larger than a fifth of the tensor's size, or of its unit.
+    No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
+    also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like
+    the steps, doesn't depend on how large weights are.
 
     The decays of the averages of g and g^2 change over the run, and with its length: log(1 - decay) is linear
     in t/T and log(T/500). The weight of the newest gradient in the direction is learned, too. Nothing is
@@ -99,6 +102,10 @@ class Paced(LearnedOptimizer):
     newest: Float[Array, ""]
     log_rate: Float[Array, ""]
     schedule: Float[Array, "10"]
+    step_scale: float = struct.field(pytree_node=False, default=0.157, kw_only=True)
+    """The size of a step of pace 1 at the start of the run, in units."""
+    weight_decay: float = struct.field(pytree_node=False, default=WEIGHT_DECAY, kw_only=True)
+    """Shrinkage of weights, relative to the relative sizes of their steps; 0 for none."""
 
     @abc.abstractmethod
     def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
@@ -109,11 +116,6 @@ class Paced(LearnedOptimizer):
             ahead: the bias-corrected average of the gradient that it is made of.
             layout: the roles of the tensor's axes.
         """
-
-    @property
-    @abc.abstractmethod
-    def nominal_step(self) -> float:
-        """The size of a step of pace 1 at the start of the run, in units."""
 
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> PacedState:
         """Measure the parameters' sizes and remember the horizon.
@@ -148,11 +150,14 @@ class Paced(LearnedOptimizer):
         paces, instant = self.pacing.follow(state.paces, now, state.count, scale, timing, state.masses)
         decays = self._decays(fraction, length)
         masses = decays * state.masses + (1 - decays)
-        rate = self.nominal_step * share_of_a_large_network(tensors) * self._schedule(fraction, timing)
+        rate = self.step_scale * share_of_a_large_network(tensors) * self._schedule(fraction, timing)
         step = rate * scale * jnp.exp(paces.log_pace + instant)
-        step = jnp.minimum(step, MOST_STEP * jnp.maximum(now.size, scale))
+        size = jnp.maximum(now.size, scale)
+        step = jnp.minimum(step, MOST_STEP * size)
+        shrinkage = self.weight_decay * (now.is_matrix + now.is_embedding) * step / (size + TINY)
         updates, averages = tensors.apply(
-            self._rule(decays, masses), state.averages, AVERAGES, tensors.spread(step)
+            self._rule(decays, masses),
+            *(state.averages, AVERAGES, tensors.spread(step), tensors.spread(shrinkage)),
         )
         return updates, PacedState(next_count(state.count), state.horizon, averages, masses, scale, paces)
 
@@ -161,12 +166,14 @@ class Paced(LearnedOptimizer):
         newest = jnp.clip((1 - decays[0]) * jnp.exp(4 * self.newest), 0, 1)
         mass = (1 - newest) * masses[0] + newest
 
-        def rule(layout: Layout, grad: Array, param: Array, averages: Averages, step: Array) -> Any:
+        def rule(layout: Layout, grad: Array, param: Array, averages: Averages, *by: Array) -> Any:
+            step, shrinkage = by
             first = decays[0] * averages.momentum + (1 - decays[0]) * grad
             second = decays[1] * averages.second + (1 - decays[1]) * jnp.square(grad)
             ahead = ((1 - newest) * first + newest * grad) / mass
             adam = ahead / (sqrt(second / masses[1]) + 1e-8)
-            return -step * self.direction(adam, ahead, layout), Averages(first, second)
+            update = -step * self.direction(adam, ahead, layout)
+            return (update - shrinkage * param if self.weight_decay else update), Averages(first, second)
 
         return rule
 
@@ -187,16 +194,12 @@ class PacedNAdam(Paced):
 
     stacks: ClassVar[bool] = False
 
-    step_scale: float = struct.field(pytree_node=False, default=0.157)
-
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.157) -> Self:
+    def create(
+        cls, key: Key[Array, ""], step_scale: float = 0.157, weight_decay: float = WEIGHT_DECAY
+    ) -> Self:
         """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
-        return cls(**_initial(key), step_scale=step_scale)
-
-    @property
-    def nominal_step(self) -> float:
-        return self.step_scale
+        return cls(**_initial(key), step_scale=step_scale, weight_decay=weight_decay)
 
     def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
         """Return Adam's."""
@@ -210,16 +213,13 @@ class PacedMuon(Paced):
     stacks: ClassVar[bool] = True
 
     blend: Float[Array, ""]
-    step_scale: float = struct.field(pytree_node=False, default=0.2)
+    step_scale: float = struct.field(pytree_node=False, default=0.2, kw_only=True)
 
     @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.2) -> Self:
+    def create(cls, key: Key[Array, ""], step_scale: float = 0.2, weight_decay: float = WEIGHT_DECAY) -> Self:
         """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
-        return cls(**_initial(key), blend=jnp.zeros((), jnp.float32), step_scale=step_scale)
-
-    @property
-    def nominal_step(self) -> float:
-        return self.step_scale
+        blend = jnp.zeros((), jnp.float32)
+        return cls(**_initial(key), blend=blend, step_scale=step_scale, weight_decay=weight_decay)
 
     def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
         """Return Muon's for matrices, at the size of Adam's, and Adam's for the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from typing import Any
 
@@ -21,6 +22,7 @@ def as_optax(
     horizon: Int[Array, ""] | int | None = None,
     *,
     layout: LayoutOption | None = None,
+    weight_decay: float | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Turn a learned optimizer into an optax transformation.
 
@@ -35,13 +37,15 @@ def as_optax(
             like the parameters, or a prefix of it, with leaves `lopt.Layout`,
             `optax.contrib.MuonDimensionNumbers`, or None for a tensor that is not a matrix; or a function of
             the parameters that returns such a tree.
+        weight_decay: strength of decoupled weight decay, for rules that have it (see their docstrings for its
+            unit); 0 for none, None for the rule's own.
 
     Returns:
         A transformation whose updates are to be *added*, as `optax.apply_updates` does.
 
     Raises:
         UsageError: if the rule needs a horizon and none is given, or the horizon is not a whole number of at
-            least 1.
+            least 1; for a weight decay that is negative or not finite, or that the rule doesn't have.
 
     Examples:
         >>> import jax, lopt, optax
@@ -58,6 +62,9 @@ def as_optax(
         checked_horizon(horizon, name)
     if layout is not None:
         rule = rule.replace(layout=layout if callable(layout) else lambda _: layout)
+
+    if weight_decay is not None:
+        rule = _decaying(rule, weight_decay)
 
     def init(params: Params) -> State:
         # Copies, because a buffer that occurs twice in a state cannot be donated to jit.
@@ -77,3 +84,15 @@ def as_optax(
         return rule.update(updates, state, params, value)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _decaying(rule: LearnedOptimizer, weight_decay: float) -> LearnedOptimizer:
+    name = type(rule).__name__
+    if not hasattr(rule, "weight_decay"):
+        raise UsageError(
+            f"{name} has no weight decay of its own: leave out weight_decay, and chain a transformation that "
+            "adds -RATE * params to the updates"
+        )
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise UsageError(f"weight_decay must be a finite number of at least 0, not {weight_decay}")
+    return rule.replace(weight_decay=float(weight_decay))

@@ -27,8 +27,8 @@ PARAMS = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.flo
 CONSTANT = jax.tree.map(jnp.ones_like, PARAMS)
 
 
-def paced(name="paced-nadam", **controller):
-    rule = lopt.create(name, jax.random.key(0))
+def paced(name="paced-nadam", weight_decay=0.0, **controller):
+    rule = lopt.create(name, jax.random.key(0), weight_decay=weight_decay)
     controller = {key: [value, 0, 0] if key == "gain" else value for key, value in controller.items()}
     values = {key: jnp.asarray(value, jnp.float32) for key, value in controller.items()}
     pacing = rule.pacing.replace(controller=rule.pacing.controller._replace(**values))
@@ -174,6 +174,29 @@ def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
         schedule = (1 - step / HORIZON) ** 1.3 + 0.02
         np.testing.assert_allclose(
             updates["w"][step], -rule.step_scale * unit * schedule * direction, rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_weights_shrink_by_a_share_of_their_steps(name):
+    """By `weight_decay` times the step over the size; a bias does not shrink."""
+    params = {"w": 3 * PARAMS["w"], "embedding": {"embedding": 0.1 * PARAMS["w"]}, "b": PARAMS["b"]}
+    gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(2), p.shape), params)
+    plain, decayed = paced(name), paced(name, weight_decay=0.3)
+    state = plain.init(params, HORIZON)
+    before, _ = plain.update(gradients, state, params)
+    after, _ = decayed.update(gradients, state, params)
+    np.testing.assert_array_equal(before["b"], after["b"])
+    _, *units = np.asarray(state.scale)  # of b, embedding, w
+    for group, unit in zip(("embedding", "w"), units, strict=True):
+        param, step, shrunk = (
+            jax.tree.leaves(tree[group])[0]
+            for tree in (params, before, jax.tree.map(jnp.subtract, before, after))
+        )
+        # The entries of Adam's first direction are 1 and -1; five Newton-Schulz steps come near their size.
+        relative = np.sqrt(np.mean(np.square(step))) / max(unit, np.sqrt(np.mean(np.square(param))))
+        np.testing.assert_allclose(
+            shrunk, 0.3 * relative * param, rtol=0.03 if name == "paced-muon" else 1e-3
         )
 
 
