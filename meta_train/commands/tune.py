@@ -25,7 +25,9 @@ optimizer as Python, and writes both to DIR/tuned, with a picture.
 `lopt-tune TASK --help` shows the main options, and --help-all every option; `lopt-train --list` shows the
 tasks. --surface N draws the loss over N x N values where two numbers are tuned (default 12; 0: no surface).
 """
-_ABOUT = "Tune hyperparameters of the training of a task; a run directory that holds a checkpoint is resumed."
+_ABOUT = """Tune hyperparameters of a task's training; a run directory that holds a checkpoint is resumed.
+Besides the options below, --surface N draws the loss over N x N values where two numbers are tuned (default:
+12; 0: no surface)."""
 _FOLDER = "tuned"
 
 
