@@ -201,7 +201,7 @@ def test_what_is_printed_loads_what_was_written(run, capsys):
     assert export_cli.main(["run", "small"]) == 0
     assert "lopt.as_optax('./small', horizon=STEPS)" in capsys.readouterr().out
     assert lopt.read_config("./small")["architecture"] == "learnable-adam"
-    assert lopt.read_config("small")["architecture"] == "muon-star"
+    assert lopt.read_config("small")["architecture"] == "paced-muon"
 
 
 # --- directories that are taken for each other, and files that are none ----------------------------------

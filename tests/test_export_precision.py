@@ -24,7 +24,7 @@ from .test_optimizer_contract import (
     types,
 )
 
-PUBLISHED = ["small", "tiny-lstm"]
+PUBLISHED = ["small", "small-2", "tiny-lstm"]
 PAIRS = [
     ("float64", "float64"),
     ("float64", "float32"),

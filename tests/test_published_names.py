@@ -50,7 +50,7 @@ def test_a_published_name_means_the_published_one_and_a_path_the_directory(tmp_p
 
 def test_an_empty_folder_does_not_hide_a_published_name():
     os.mkdir("small")
-    assert read_config("small")["architecture"] == "muon-star"
+    assert read_config("small")["architecture"] == "paced-muon"
     assert "no readable config.json" in error_of(load, "./small")
 
 

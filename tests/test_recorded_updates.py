@@ -39,7 +39,7 @@ SHAPES = {
 }
 NAMES = [
     *("adafactor-mlp", "coordinatewise-lstm", "learnable-adam", "learnable-sgd", "muon-star", "star"),
-    *("small", "tiny-lstm"),
+    *("small-2", "tiny-lstm"),
 ]
 
 
