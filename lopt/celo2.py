@@ -15,7 +15,6 @@ from .accumulators import MOMENTS, Moments, init_moments
 from .base import LearnedOptimizer, Params, Updates, next_count
 from .celo2_base import (
     Celo2State,
-    decayed,
     features,
     fixed_decays,
     layer_sizes,
@@ -31,6 +30,7 @@ from .placement import divided_like, gathered, zeros_like
 from .registry import register
 from .relative_mlp import AXIS_ORDER
 from .sizes import sqrt
+from .weight_decay import decayed
 
 _ADAM_EPS = 1e-8
 

@@ -28,6 +28,7 @@ from .per_tensor import Tensors
 from .registry import register
 from .relative_mlp import AXIS_ORDER, LARGEST_GRADIENT, start_moments
 from .sizes import mean_square
+from .weight_decay import decayed
 
 Tensor = Float[Array, "..."]
 
@@ -185,8 +186,3 @@ def unit_step(
     (direction,) = apply_layers(layers[1:], hidden)
     direction = transform(direction)
     return direction * jax.lax.rsqrt(mean_square(direction) + _NORM_EPS)
-
-
-def decayed(update: Tensor, param: Tensor, rate: float, weight_decay: float) -> Tensor:
-    """Add weight decay, in proportion to the rate, to an update."""
-    return update - rate * weight_decay * param if weight_decay else update

@@ -20,6 +20,7 @@ from .placement import zeros_like
 from .registry import register
 from .sizes import sqrt
 from .units import TINY, initial_units, known_units, share_of_a_large_network
+from .weight_decay import decayed
 
 INITIAL_DECAYS = (0.86, 0.976)
 """Decays of the averages of g and g^2 at the start of meta-training."""
@@ -28,6 +29,7 @@ SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
 MOST_STEP = 0.2
 """The largest step, relative to the tensor's present size, or to its unit if that is larger."""
 WEIGHT_DECAY = 0.05
+"""The usual shrinkage of weights; docs/meta-training-log.md has others."""
 COMMON_HORIZON = 500.0
 """The length of a run whose feature is 0."""
 BLEND_OFFSET = 1.5
@@ -154,11 +156,9 @@ class Paced(LearnedOptimizer):
         step = rate * scale * jnp.exp(paces.log_pace + instant)
         size = jnp.maximum(now.size, scale)
         step = jnp.minimum(step, MOST_STEP * size)
-        shrinkage = self.weight_decay * (now.is_matrix + now.is_embedding) * step / (size + TINY)
-        updates, averages = tensors.apply(
-            self._rule(decays, masses),
-            *(state.averages, AVERAGES, tensors.spread(step), tensors.spread(shrinkage)),
-        )
+        relative = (now.is_matrix + now.is_embedding) * step / (size + TINY)
+        values = tensors.spread(step), tensors.spread(relative)
+        updates, averages = tensors.apply(self._rule(decays, masses), state.averages, AVERAGES, *values)
         return updates, PacedState(next_count(state.count), state.horizon, averages, masses, scale, paces)
 
     def _rule(self, decays: Float[Array, "2"], masses: Float[Array, "2"]) -> Any:
@@ -166,14 +166,15 @@ class Paced(LearnedOptimizer):
         newest = jnp.clip((1 - decays[0]) * jnp.exp(4 * self.newest), 0, 1)
         mass = (1 - newest) * masses[0] + newest
 
-        def rule(layout: Layout, grad: Array, param: Array, averages: Averages, *by: Array) -> Any:
-            step, shrinkage = by
+        def rule(
+            layout: Layout, grad: Array, param: Array, averages: Averages, step: Array, relative: Array
+        ) -> Any:
             first = decays[0] * averages.momentum + (1 - decays[0]) * grad
             second = decays[1] * averages.second + (1 - decays[1]) * jnp.square(grad)
             ahead = ((1 - newest) * first + newest * grad) / mass
             adam = ahead / (sqrt(second / masses[1]) + 1e-8)
             update = -step * self.direction(adam, ahead, layout)
-            return (update - shrinkage * param if self.weight_decay else update), Averages(first, second)
+            return decayed(update, param, relative, self.weight_decay), Averages(first, second)
 
         return rule
 

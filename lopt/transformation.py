@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from os import PathLike
 from typing import Any
 
@@ -15,6 +14,7 @@ from .base import LearnedOptimizer, Params, State, Updates, checked_horizon
 from .errors import UsageError
 from .layout import LayoutOption
 from .publish import load
+from .weight_decay import with_weight_decay
 
 
 def as_optax(
@@ -62,9 +62,8 @@ def as_optax(
         checked_horizon(horizon, name)
     if layout is not None:
         rule = rule.replace(layout=layout if callable(layout) else lambda _: layout)
-
     if weight_decay is not None:
-        rule = _decaying(rule, weight_decay)
+        rule = with_weight_decay(rule, weight_decay)
 
     def init(params: Params) -> State:
         # Copies, because a buffer that occurs twice in a state cannot be donated to jit.
@@ -84,15 +83,3 @@ def as_optax(
         return rule.update(updates, state, params, value)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _decaying(rule: LearnedOptimizer, weight_decay: float) -> LearnedOptimizer:
-    name = type(rule).__name__
-    if not hasattr(rule, "weight_decay"):
-        raise UsageError(
-            f"{name} has no weight decay of its own: leave out weight_decay, and chain a transformation that "
-            "adds -RATE * params to the updates"
-        )
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise UsageError(f"weight_decay must be a finite number of at least 0, not {weight_decay}")
-    return rule.replace(weight_decay=float(weight_decay))

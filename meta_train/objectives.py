@@ -87,9 +87,10 @@ class MeanLogLoss(Objective):
     def increment(self, so_far: Scalar, loss: Scalar, age: Int[Array, ""], horizon: Int[Array, ""]) -> Scalar:
         """Add the logarithm times the step's weight; the weights of an episode sum to 1."""
         last, step = horizon.astype(loss.dtype), (age + 1).astype(loss.dtype)
-        usual = (1 - self.late + 2 * self.late * step / (last + 1)) / last
-        of_log_time = jnp.log1p(1 / step) / jnp.log1p(last)
-        weight = (1 - self.early) * usual + self.early * of_log_time
+        weight = (1 - self.late + 2 * self.late * step / (last + 1)) / last
+        if self.early:
+            of_log_time = jnp.log1p(1 / step) / jnp.log1p(last)
+            weight = (1 - self.early) * weight + self.early * of_log_time
         return jnp.log(jnp.maximum(loss, self.floor)) * weight
 
 

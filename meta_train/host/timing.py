@@ -31,7 +31,7 @@ class Clock:
     def __init__(self, inner_steps: int, steps: int) -> None:
         self._inner_steps, self._steps = inner_steps, steps
         self._waited = self._aside = 0.0
-        self._reads: deque[_Read] = deque(maxlen=CALLS)
+        self._reads: deque[_Read] = deque(maxlen=CALLS + 1)
         self._begun: tuple[int, float] | None = None
         self._measured: dict[str, float] = {}
 
@@ -58,11 +58,11 @@ class Clock:
         """
         now = time.perf_counter()
         values, self._measured = self._measured, {}
-        before = self._reads[0] if self._reads else None
         self._reads.append(_Read(meta_step, now - self._aside, self._waited))
-        if before is None or self._begun is None:
+        if self._begun is None:
             self._begun = (meta_step, now)
             return values
+        before = self._reads[0]
         elapsed = max(self._reads[-1].at - before.at, 1e-9)
         since, began = self._begun
         per_meta_step = (now - began) / (meta_step - since)
