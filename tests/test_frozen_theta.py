@@ -172,7 +172,10 @@ def test_the_phases_of_celo(tmp_path):
         ({"train_only": ("zzz",)}, "called 'zzz'; did you mean log_learning_rate or "),
         ({"freeze": ("*",)}, "is left to train"),
         ({"freeze": ("log_eps",), "train_only": ("log_eps",)}, "give one of them"),
-        ({"init_from": "small-2", "optimizer_options": ("hidden_size=3",)}, "muon-star with hidden_size=3"),
+        (
+            {"init_from": "small-2", "optimizer_options": ("hidden_size=3",)},
+            "fit muon-star with hidden_size=3",
+        ),
         ({"init_from": "small-2", "optimizer_options": ("lstm_size=3",)}, "can set hidden_size"),
         ({"init_from": "small-2", "optimizer_options": ("hidden_size=x",)}, "muon-star"),
     ],

@@ -90,11 +90,16 @@ def test_early_steps_take_a_share_spread_over_the_logarithm_of_time(early):
     np.testing.assert_allclose(episode.objective, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["late", "early"])
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_weights_of_steps_are_shares(name, share):
-    with pytest.raises(UsageError, match=f"{name} .*between 0.* and 1"):
-        MeanLogLoss(**{name: share})
+@pytest.mark.parametrize("late", [-0.1, 1.1])
+def test_late_is_a_share(late):
+    with pytest.raises(UsageError, match="between 0, all steps alike, and 1"):
+        MeanLogLoss(late=late)
+
+
+@pytest.mark.parametrize("early", [-0.1, 1.1])
+def test_early_is_a_share(early):
+    with pytest.raises(UsageError, match="early is a share of the weight: it must be between 0 and 1"):
+        MeanLogLoss(early=early)
 
 
 @pytest.mark.parametrize("window", [1, 2, 6])

@@ -104,7 +104,7 @@ def test_the_divided_step_is_compiled_once_and_gathers_no_tensor_and_its_numbers
     )
     gathered = re.findall(r"\[([\d,]*)\]\S* all-gather\(", by_the_rule)
     assert all(math.prod(map(int, dims.split(","))) < 16 for dims in gathered)  # the bias has 16
-    for numbers in (state.scale, state.paces.log_pace, state.count):
+    for numbers in (state.scale, *state.paces, state.count):
         assert numbers.sharding.is_fully_replicated
 
 
