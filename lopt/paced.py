@@ -19,13 +19,16 @@ from .per_tensor import Tensors
 from .placement import zeros_like
 from .registry import register
 from .sizes import sqrt
-from .units import TINY, initial_units, known_units, share_of_a_large_network
+from .units import TINY, initial_units, known_units, log_largeness
 from .weight_decay import decayed
 
 INITIAL_DECAYS = (0.86, 0.976)
 """Decays of the averages of g and g^2 at the start of meta-training."""
 SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
 """The nominal schedule: (1 - t/T)^1.3 + 0.02."""
+LARGE_POWERS = (0.5, 0.25)
+"""Powers of the numbers of tensors and of inputs that steps shrink with, at the start of meta-training: fitted
+to transformers of 16 to 52 tensors and widths of 32 to 128 (docs/meta-training-log.md)."""
 MOST_STEP = 0.2
 """The largest step, relative to the tensor's present size, or to its unit if that is larger."""
 WEIGHT_DECAY = 0.05
@@ -72,8 +75,11 @@ class Paced(LearnedOptimizer):
         update = -step_scale N S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f)) exp(r + tanh(q1)) a
         r <- (1 - leak) r + gain b exp(2 q2) tanh(sharpness (h - target) + 2 q0)
 
-    N is less than 1 for networks of many tensors or wide ones (`share_of_a_large_network`). f are nine
-    functions of t/T, and log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the
+    N is less than 1 for networks of many tensors or wide ones: (8 / n)^(1/2) (32 / w)^(1/4) for n tensors
+    whose matrices have w inputs, by the geometric mean; n is at least 8, and w at least 32, and the powers are
+    learned. A network moves by the sum of what its tensors do, and an entry of a product by the sum over its
+    inputs, so steps that suit a small network are too large for it. f are nine functions of t/T, and
+    log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the
     cosine between the gradient and the step before (without its sign): positive while successive steps go
     the same way, which says that they are too short, and negative when they overshoot, as in hypergradient
     descent, but free of the scales of parameters and loss. b is 1, and more while a slower average of the
@@ -104,6 +110,7 @@ class Paced(LearnedOptimizer):
     newest: Float[Array, ""]
     log_rate: Float[Array, ""]
     schedule: Float[Array, "10"]
+    large: Float[Array, "2"]
     step_scale: float = struct.field(pytree_node=False, default=0.157, kw_only=True)
     """The size of a step of pace 1 at the start of the run, in units."""
     weight_decay: float = struct.field(pytree_node=False, default=WEIGHT_DECAY, kw_only=True)
@@ -152,7 +159,7 @@ class Paced(LearnedOptimizer):
         paces, instant = self.pacing.follow(state.paces, now, state.count, scale, timing, state.masses)
         decays = self._decays(fraction, length)
         masses = decays * state.masses + (1 - decays)
-        rate = self.step_scale * share_of_a_large_network(tensors) * self._schedule(fraction, timing)
+        rate = self.step_scale * self._share(tensors) * self._schedule(fraction, timing)
         step = rate * scale * jnp.exp(paces.log_pace + instant)
         size = jnp.maximum(now.size, scale)
         step = jnp.minimum(step, MOST_STEP * size)
@@ -183,6 +190,11 @@ class Paced(LearnedOptimizer):
         return jnp.clip(
             1 - jnp.exp(jnp.log1p(-jnp.float32(INITIAL_DECAYS)) + 4 * self.decays @ terms), 0, 0.9999
         )
+
+    def _share(self, tensors: Tensors) -> Float[Array, ""]:
+        """Return the factor of all steps by the size of the network: 1 for small ones."""
+        powers = jnp.float32(LARGE_POWERS) * jnp.exp(4 * self.large)
+        return jnp.exp(-jnp.sum(powers * log_largeness(tensors)))
 
     def _schedule(self, fraction: Array, timing: Array) -> Float[Array, ""]:
         nominal = (1 - fraction) ** SCHEDULE_POWER + SCHEDULE_FLOOR
@@ -241,4 +253,5 @@ def _initial(key: Key[Array, ""]) -> dict[str, Any]:
         "newest": zero,
         "log_rate": zero,
         "schedule": jnp.zeros(NUM_TIMING_FEATURES, jnp.float32),
+        "large": jnp.zeros(2, jnp.float32),
     }

@@ -99,15 +99,19 @@ class Pacing(struct.PyTreeNode):
     """Learned paces. See `Paced` for the formula."""
 
     network: tuple[Layer, Layer]
+    direct: Float[Array, "features 3"]
+    """Its connection from the features straight to the outputs."""
     controller: Controller
 
     @classmethod
     def create(cls, key: Key[Array, ""]) -> Pacing:
-        """Draw the network's first layer; its second layer and the controller's offsets start at zero."""
-        first, last = init_layers(key, (NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES, HIDDEN_SIZE, 3))
+        """Draw the network's first layer; all its other weights and the controller's offsets start at zero."""
+        features = NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES
+        first, last = init_layers(key, (features, HIDDEN_SIZE, 3))
         zero = jnp.zeros((), jnp.float32)
         controller = Controller(zero, jnp.zeros(3, jnp.float32), zero, zero, zero)
-        return cls((first, jax.tree.map(jnp.zeros_like, last)), controller)
+        direct = jnp.zeros((features, 3), jnp.float32)
+        return cls((first, jax.tree.map(jnp.zeros_like, last)), direct, controller)
 
     def start(self, like: Float[Array, " tensors"]) -> Paces:
         """Return the paces before the first step, of as many tensors."""
@@ -162,8 +166,9 @@ class Pacing(struct.PyTreeNode):
     ) -> Float[Array, "3 tensors"]:
         """Return the network's outputs for each tensor."""
         rows = jnp.broadcast_to(of_all[None], (own.shape[0], of_all.shape[0]))
-        hidden = jnp.tanh(linear(self.network[0], jnp.concatenate([rows, own], axis=1)))
-        return linear(self.network[1], hidden).T
+        features = jnp.concatenate([rows, own], axis=1)
+        hidden = jnp.tanh(linear(self.network[0], features))
+        return (linear(self.network[1], hidden) + features @ self.direct).T
 
     def _change(
         self,

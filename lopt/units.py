@@ -26,20 +26,15 @@ def initial_units(tensors: Tensors) -> Float[Array, " tensors"]:
     return jnp.sqrt(own + OTHERS_SHARE * others)
 
 
-def share_of_a_large_network(tensors: Tensors) -> np.float32:
-    """Return the factor of all steps, in units, by the size of the network: 1 for small ones.
+def log_largeness(tensors: Tensors) -> Float[np.ndarray, "2"]:
+    """Return how large a network is: log(n / 8) and log(w / 32), at least 0.
 
-    It is (8 / n)^(1/2) (32 / w)^(1/4) for n tensors whose matrices have w inputs, by the geometric mean; n is
-    at least 8, and w at least 32. A network moves by the sum of what its tensors do, and an entry of a
-    product by the sum over its inputs, so steps that suit a small network are too large for it. The exponents
-    were fitted to transformers of 16 to 52 tensors and widths of 32 to 128 (docs/meta-training-log.md).
+    n is the number of tensors, and w the number of inputs of its matrices, by the geometric mean.
     """
     fans = tensors.fan_ins
     matrices = fans[fans > 1]
     width = np.exp(np.mean(np.log(matrices))) if matrices.size else NARROW
-    return np.float32(
-        (FEW_TENSORS / max(len(tensors), FEW_TENSORS)) ** 0.5 * (NARROW / max(width, NARROW)) ** 0.25
-    )
+    return np.log(np.maximum([len(tensors) / FEW_TENSORS, width / NARROW], 1)).astype(np.float32)
 
 
 def known_units(units: Float[Array, " tensors"], tensors: Tensors) -> Float[Array, " tensors"]:

@@ -7,11 +7,12 @@ import pytest
 
 import lopt
 from lopt import Layout, Tensors, layouts
-from lopt.units import share_of_a_large_network
+from lopt.paced import LARGE_POWERS
+from lopt.units import log_largeness
 
 
 def share(params, layout=layouts):
-    return float(share_of_a_large_network(Tensors(params, layout)))
+    return float(np.exp(-np.dot(LARGE_POWERS, log_largeness(Tensors(params, layout)))))
 
 
 def layers(count, inputs, outputs=16):
@@ -67,3 +68,13 @@ def test_updates_have_the_factor(name):
     other, _ = rule.update(grads, rule.init(many, 100), many)
     for layer in few:
         np.testing.assert_allclose(other[layer]["kernel"], 0.5 * one[layer]["kernel"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_the_powers_are_learned(name):
+    rule = lopt.create(name, jax.random.key(0))
+    flat = rule.replace(large=jnp.float32([-10.0, 0.0]))  # the number of tensors no longer counts
+    many = layers(16, 8)
+    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), many)
+    usual, larger = (r.update(grads, r.init(many, 100), many)[0]["layer0"]["kernel"] for r in (rule, flat))
+    np.testing.assert_allclose(larger, 2 * usual, rtol=1e-5)

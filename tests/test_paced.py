@@ -155,6 +155,17 @@ def test_the_network_tells_kinds_lengths_and_noise_apart():
     np.testing.assert_array_equal(factor(other, 1.0), factor(other, 0.05))
 
 
+def test_features_reach_the_outputs_directly():
+    rule = paced(start=-1.0)
+    direct = rule.pacing.direct.at[-3, 1].set(0.5)  # "is a matrix", to the factor of this step
+    seeing = rule.replace(pacing=rule.pacing.replace(direct=direct))
+    params = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones(4)}
+    grads = jax.tree.map(jnp.ones_like, params)
+    usual, other = (r.update(grads, r.init(params, 500), params)[0] for r in (rule, seeing))
+    np.testing.assert_allclose(other["kernel"], np.exp(np.tanh(0.5)) * usual["kernel"], rtol=1e-5)
+    np.testing.assert_allclose(other["bias"], usual["bias"], rtol=1e-6)
+
+
 def test_without_changes_it_is_nadam_in_the_tensors_units_on_its_schedule():
     # A change of e^-80, no leak, and a first pace of 1.
     rule = paced(gain=-20.0, leak=-20.0, start=-np.log(START) / 4)

@@ -220,13 +220,12 @@ def all_kinds(text: Text, **options: Any) -> CharTransformer:
 
     Args:
         text: what it reads.
-        **options: further fields of `CharTransformer`.
+        **options: further fields of `CharTransformer`, or others for these four.
     """
-    return CharTransformer(
-        text,
-        depths=(1, 2),
-        norms=("pre", "post"),
-        activations=("gelu", "relu", "silu"),
-        branch_scales=(0.0, 0.5, 1.0),
-        **options,
-    )
+    kinds = {
+        "depths": (1, 2),
+        "norms": ("pre", "post"),
+        "activations": ("gelu", "relu", "silu"),
+        "branch_scales": (0.0, 0.5, 1.0),
+    }
+    return CharTransformer(text, **(kinds | options))

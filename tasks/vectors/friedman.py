@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
+from ..augment.noisy_gradient import NoisyGradient
 from ..base import Batch, Task
 from ..data.prepared import SPLITS, Split
 from ..layers import Layers, equal_weights
 from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
-from ..registry import register
+from ..registry import build, register
 
 _INPUTS = 10
 _MEAN, _DEVIATION = 14.4, 4.9
@@ -78,3 +79,9 @@ class Friedman(Task):
 def friedman_mlp_family() -> Task:
     """Perceptrons whose width, depth, activation and initial scale are drawn."""
     return Friedman(perceptron_family(_INPUTS, 1))
+
+
+@register("noisy-friedman-mlp-family")
+def noisy_friedman_mlp_family() -> Task:
+    """The same with gradient noise as large as the gradient."""
+    return NoisyGradient(build("friedman-mlp-family"), 1.0)
