@@ -27,8 +27,8 @@ INITIAL_DECAYS = (0.86, 0.976)
 SCHEDULE_POWER, SCHEDULE_FLOOR = 1.3, 0.02
 """The nominal schedule: (1 - t/T)^1.3 + 0.02."""
 LARGE_POWERS = (0.5, 0.25)
-"""Powers of the numbers of tensors and of inputs that steps shrink with, at the start of meta-training: fitted
-to transformers of 16 to 52 tensors and widths of 32 to 128 (docs/meta-training-log.md)."""
+"""Powers of the numbers of tensors and of inputs that steps shrink with, at the start of meta-training:
+fitted to transformers of 16 to 52 tensors and widths of 32 to 128 (docs/meta-training-log.md)."""
 MOST_STEP = 0.2
 """The largest step, relative to the tensor's present size, or to its unit if that is larger."""
 WEIGHT_DECAY = 0.05
@@ -76,7 +76,7 @@ class Paced(LearnedOptimizer):
         r <- (1 - leak) r + gain b exp(2 q2) tanh(sharpness (h - target) + 2 q0)
 
     N is less than 1 for networks of many tensors or wide ones: (8 / n)^(1/2) (32 / w)^(1/4) for n tensors
-    whose matrices have w inputs, by the geometric mean; n is at least 8, and w at least 32, and the powers are
+    whose matrices have w inputs, by the geometric mean; n is at least 8, w at least 32, and the powers are
     learned. A network moves by the sum of what its tensors do, and an entry of a product by the sum over its
     inputs, so steps that suit a small network are too large for it. f are nine functions of t/T, and
     log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the

@@ -105,7 +105,7 @@ class Pacing(struct.PyTreeNode):
 
     @classmethod
     def create(cls, key: Key[Array, ""]) -> Pacing:
-        """Draw the network's first layer; all its other weights and the controller's offsets start at zero."""
+        """Draw the network's first layer; everything else starts at zero."""
         features = NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES
         first, last = init_layers(key, (features, HIDDEN_SIZE, 3))
         zero = jnp.zeros((), jnp.float32)

@@ -209,7 +209,7 @@ def lite() -> Options:
 
 @preset
 def small() -> Options:
-    """PacedMuon on twelve families, for a CPU: 570 of these 1,100 meta-steps made `small`, in half an hour."""
+    """PacedMuon on twelve families, for a CPU: 570 of 1,100 meta-steps made `small`, in half an hour."""
     return _paced("paced-muon", _FOR_A_CORE).replace(
         # Of 213 meta-parameters, 160 make random features, which tell nothing of their own: without them an
         # estimate has a quarter of the noise. The others are newer than `small`.
