@@ -198,7 +198,7 @@ _FOR_A_GPU = {
 
 @preset
 def lite() -> Options:
-    """PacedNAdam on fifteen families, for a GPU: 500 meta-steps take five minutes on an H200."""
+    """PacedNAdam on fifteen families, for a GPU: 500 meta-steps take seven minutes on an H200."""
     return _paced("paced-nadam", _FOR_A_GPU).replace(
         objective_options=("floor=0.003", "late=0.8", "early=0.3"),
         sigma=0.05,

@@ -20,7 +20,7 @@ def small_char_transformer_family() -> Task:
 
 @register("small-char-transformer-tied-family")
 def small_char_transformer_tied_family() -> Task:
-    """The same with a tied head, and embeddings of at most 0.12."""
+    """`small-char-transformer-family` with a tied head, and embeddings of at most 0.12."""
     return _transformer(24, 0.12, tied=True)
 
 

@@ -83,5 +83,5 @@ def friedman_mlp_family() -> Task:
 
 @register("noisy-friedman-mlp-family")
 def noisy_friedman_mlp_family() -> Task:
-    """The same with gradient noise as large as the gradient."""
+    """`friedman-mlp-family` with gradient noise as large as the gradient."""
     return NoisyGradient(build("friedman-mlp-family"), 1.0)
