@@ -85,9 +85,9 @@ class Paced(LearnedOptimizer):
     descent, but free of the scales of parameters and loss. b is 1, and more while a slower average of the
     cosine is far from 0. So a tensor whose size at the start says little about the steps that it needs (an
     embedding, or weights that start small) finds its pace within tens of steps. q0, q1 and q2 are the
-    outputs of a network for each tensor, which sees f, both averages of the cosine and their mean over all
-    tensors, the pace, the tensor's growth, how clear its gradient is of noise, and whether it is a matrix, a
-    vector or an embedding.
+    outputs of a network for each tensor, with a hidden layer and a connection past it, which sees f, both
+    averages of the cosine and their mean over all tensors, the pace, the tensor's growth, how clear its
+    gradient is of noise, and whether it is a matrix, a vector or an embedding.
 
     No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
     also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like
