@@ -78,3 +78,19 @@ def test_the_powers_are_learned(name):
     grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), many)
     usual, larger = (r.update(grads, r.init(many, 100), many)[0]["layer0"]["kernel"] for r in (rule, flat))
     np.testing.assert_allclose(larger, 2 * usual, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_an_update_tells_both_powers(name):
+    params = layers(5, 64)
+    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
+
+    def size(rule):
+        updates, _ = rule.update(grads, rule.init(params, 100), params)
+        return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(updates))
+
+    derivative = jax.grad(size)(lopt.create(name, jax.random.key(0))).large
+    # Steps are proportional to exp(-powers . log_largeness), and weights hardly decay in one step.
+    usual = size(lopt.create(name, jax.random.key(0)))
+    expected = -2 * usual * 4 * np.multiply(LARGE_POWERS, [np.log(10 / 8), np.log(2)])
+    np.testing.assert_allclose(derivative, expected, rtol=0.02)
