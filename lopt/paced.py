@@ -79,15 +79,15 @@ class Paced(LearnedOptimizer):
     whose matrices have w inputs, by the geometric mean; n is at least 8, w at least 32, and the powers are
     learned. A network moves by the sum of what its tensors do, and an entry of a product by the sum over its
     inputs, so steps that suit a small network are too large for it. f are nine functions of t/T, and
-    log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the
-    cosine between the gradient and the step before (without its sign): positive while successive steps go
-    the same way, which says that they are too short, and negative when they overshoot, as in hypergradient
-    descent, but free of the scales of parameters and loss. b is 1, and more while a slower average of the
-    cosine is far from 0. So a tensor whose size at the start says little about the steps that it needs (an
-    embedding, or weights that start small) finds its pace within tens of steps. q0, q1 and q2 are the
-    outputs of a network for each tensor, with a hidden layer and a connection past it, which sees f, both
-    averages of the cosine and their mean over all tensors, the pace, the tensor's growth, how clear its
-    gradient is of noise, and whether it is a matrix, a vector or an embedding.
+    log(T/500) / 2. r is the logarithm of the tensor's pace. h is an average of the cosine between the
+    gradient and the step before (without its sign): positive while successive steps go the same way, which
+    says that they are too short, and negative when they overshoot, as in hypergradient descent, but free of
+    the scales of parameters and loss. b is 1, and more while a slower average of the cosine is far from 0. So
+    a tensor whose size at the start says little about the steps that it needs (an embedding, or weights that
+    start small) finds its pace within tens of steps. q0, q1 and q2 are the outputs of a network for each
+    tensor, with a hidden layer and a connection past it, which sees f, both averages of the cosine and their
+    mean over all tensors, the pace, the tensor's growth, how clear its gradient is of noise, and whether it
+    is a matrix, a vector or an embedding.
 
     No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
     also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like

@@ -8,17 +8,20 @@ import pytest
 import lopt
 from lopt import Layout, Tensors, layouts
 from lopt.paced import LARGE_POWERS
-from lopt.units import log_largeness
 
 
 def share(params, layout=layouts):
-    return float(np.exp(-np.dot(LARGE_POWERS, log_largeness(Tensors(params, layout)))))
+    return float(lopt.create("paced-nadam", jax.random.key(0))._share(Tensors(params, layout)))
 
 
 def layers(count, inputs, outputs=16):
     return {
         f"layer{i}": {"kernel": jnp.ones((inputs, outputs)), "bias": jnp.ones(outputs)} for i in range(count)
     }
+
+
+def gradients(params):
+    return jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_layers_in_one_array_count_like_separate_ones():
 def test_updates_have_the_factor(name):
     rule = lopt.create(name, jax.random.key(0))
     few, many = layers(4, 8), layers(16, 8)
-    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), many)
+    grads = gradients(many)
     one, _ = rule.update({name: grads[name] for name in few}, rule.init(few, 100), few)
     other, _ = rule.update(grads, rule.init(many, 100), many)
     for layer in few:
@@ -75,22 +78,20 @@ def test_the_powers_are_learned(name):
     rule = lopt.create(name, jax.random.key(0))
     flat = rule.replace(large=jnp.float32([-10.0, 0.0]))  # the number of tensors no longer counts
     many = layers(16, 8)
-    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), many)
+    grads = gradients(many)
     usual, larger = (r.update(grads, r.init(many, 100), many)[0]["layer0"]["kernel"] for r in (rule, flat))
     np.testing.assert_allclose(larger, 2 * usual, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
 def test_an_update_tells_both_powers(name):
-    params = layers(5, 64)
-    grads = jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
+    params, rule = layers(5, 64), lopt.create(name, jax.random.key(0))
+    grads = gradients(params)
 
     def size(rule):
         updates, _ = rule.update(grads, rule.init(params, 100), params)
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(updates))
 
-    derivative = jax.grad(size)(lopt.create(name, jax.random.key(0))).large
     # Steps are proportional to exp(-powers . log_largeness), and weights hardly decay in one step.
-    usual = size(lopt.create(name, jax.random.key(0)))
-    expected = -2 * usual * 4 * np.multiply(LARGE_POWERS, [np.log(10 / 8), np.log(2)])
-    np.testing.assert_allclose(derivative, expected, rtol=0.02)
+    expected = -2 * size(rule) * 4 * np.multiply(LARGE_POWERS, [np.log(10 / 8), np.log(2)])
+    np.testing.assert_allclose(jax.grad(size)(rule).large, expected, rtol=0.02)

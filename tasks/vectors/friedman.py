@@ -14,7 +14,7 @@ from ..base import Batch, Task
 from ..data.prepared import SPLITS, Split
 from ..layers import Layers, equal_weights
 from ..perceptron import Perceptron, PerceptronInstance, perceptron_family
-from ..registry import build, register
+from ..registry import register
 
 _INPUTS = 10
 _MEAN, _DEVIATION = 14.4, 4.9
@@ -84,4 +84,4 @@ def friedman_mlp_family() -> Task:
 @register("noisy-friedman-mlp-family")
 def noisy_friedman_mlp_family() -> Task:
     """`friedman-mlp-family` with gradient noise as large as the gradient."""
-    return NoisyGradient(build("friedman-mlp-family"), 1.0)
+    return NoisyGradient(friedman_mlp_family(), 1.0)
