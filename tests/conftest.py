@@ -6,10 +6,12 @@ Programs that tests start inherit the environment set here, but not the eight de
 """
 
 import gc
+import itertools
 import os
 import shutil
 import signal
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,6 +24,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("NPROC", "64")
 # Compiling is most of what tests wait for. The compiler's last passes save less time than they take here.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+if version("jaxlib").startswith("0.10."):
+    # Without these emitters, tests' programs compile in about half the time. Later versions lack the flag,
+    # and a flag that XLA does not know ends the process.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_NUMPY_DTYPE_PROMOTION", "strict")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -55,15 +61,19 @@ def default_promotion(monkeypatch):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
+_tests_done = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
 def few_programs():
-    """Drop compiled programs after a file, if there are many.
+    """Drop compiled programs every few tests, if there are many.
 
     Each takes several memory mappings, of which Linux allows a process 65,530: beyond, the compiler crashes.
+    A file can compile that many by itself. Counting them takes some 10 ms, so not every test does.
     """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
+    if next(_tests_done) % 10 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
         gc.collect()
 
