@@ -17,8 +17,10 @@ from .celo2_base import (
     Celo2State,
     features,
     fixed_decays,
+    horizon_of_cosine,
     layer_sizes,
     matrix_by_matrix,
+    share_of_rate,
     unit_step,
 )
 from .errors import UsageError
@@ -54,7 +56,7 @@ class Celo2(LearnedOptimizer):
 
     It is not free of hyperparameters: `step_scale` is the learning rate, to be tuned with the weight decay
     and chained with a schedule: `optax.chain(lopt.as_optax(rule), optax.scale_by_schedule(schedule))`.
-    Theta has 329 entries at the default size.
+    With `cosine`, steps shrink along the run as in `Celo2Base`. Theta has 329 entries at the default size.
 
     References: Moudgil, Knyazev, Belilovsky 2026, Celo2: Towards learned optimization free lunch
         (arXiv 2602.19142).
@@ -67,6 +69,7 @@ class Celo2(LearnedOptimizer):
     weight_decay: float = struct.field(pytree_node=False, default=0.0)
     adam_rate: float = struct.field(pytree_node=False, default=20.0)
     adam_names: str | None = struct.field(pytree_node=False, default=None)
+    cosine: bool = struct.field(pytree_node=False, default=False)
 
     @classmethod
     def create(
@@ -78,6 +81,7 @@ class Celo2(LearnedOptimizer):
         weight_decay: float = 0.0,
         adam_rate: float = 20.0,
         adam_names: str | None = None,
+        cosine: bool = False,
     ) -> Self:
         """Draw the network's weights.
 
@@ -92,20 +96,27 @@ class Celo2(LearnedOptimizer):
             weight_decay=weight_decay,
             adam_rate=adam_rate,
             adam_names=_checked_pattern(adam_names),
+            cosine=cosine,
         )
 
+    @property
+    def needs_horizon(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether steps shrink along the run."""
+        return self.cosine
+
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> Celo2State:
-        """Return zero moments, those that each kind of tensor uses; the horizon is not used."""
+        """Return zero moments, those that each kind of tensor uses, and the horizon where steps shrink."""
         start = {False: functools.partial(init_moments, order=AXIS_ORDER), True: _adam_moments}
         moments = Tensors(params, self.layout, kind=self._is_adams).start(start, MOMENTS)
-        return Celo2State(jnp.zeros((), jnp.int32), moments)
+        return Celo2State(jnp.zeros((), jnp.int32), moments, horizon_of_cosine(self, horizon))
 
     def update(
         self, grads: Updates, state: Celo2State, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, Celo2State]:
         """Return the network's steps, and AdamW's; the loss is not used."""
         decays = fixed_decays()
-        adam_rate = self.adam_rate * self.step_scale
+        rate = self.step_scale * share_of_rate(state)
+        adam_rate = self.adam_rate * rate
 
         def learned(layout: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
             values, moments = features(grad, param, moments, decays)
@@ -114,7 +125,7 @@ class Celo2(LearnedOptimizer):
             else:
                 step = functools.partial(unit_step, self.layers, transform=_orthogonal)
                 direction = matrix_by_matrix(step, values, grad.shape)
-            return decayed(-self.step_scale * direction, param, self.step_scale, self.weight_decay), moments
+            return decayed(-rate * direction, param, rate, self.weight_decay), moments
 
         def adam(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
             decay = decays.momentum[0]
@@ -126,7 +137,7 @@ class Celo2(LearnedOptimizer):
 
         tensors = Tensors(params, self.layout, grads, kind=self._is_adams)
         updates, moments = tensors.apply({False: learned, True: adam}, state.moments, MOMENTS)
-        return updates, Celo2State(next_count(state.count), moments)
+        return updates, state._replace(count=next_count(state.count), moments=moments)
 
     def _is_adams(self, names: tuple[str, ...], layout: Layout, shape: tuple[int, ...]) -> bool:
         if self.adam_names is not None:

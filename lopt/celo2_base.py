@@ -20,8 +20,8 @@ from .accumulators import (
     initial_decays,
     update_moments,
 )
-from .base import LearnedOptimizer, Params, Updates, next_count
-from .features import Features, by_decay, means_of_planes, project
+from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
+from .features import Features, by_decay, fraction_done, means_of_planes, project
 from .layout import Layout
 from .mlp import Layer, apply_layers, init_layers
 from .per_tensor import Tensors
@@ -44,6 +44,8 @@ class Celo2State(NamedTuple):
     """Updates done so far."""
     moments: Moments
     """Trees of moving averages."""
+    horizon: Int[Array, ""] | None = None
+    """Length of the run where steps shrink along it."""
 
 
 @register("celo2-base")
@@ -61,7 +63,8 @@ class Celo2Base(LearnedOptimizer):
 
     It is not free of hyperparameters: `step_scale` is the learning rate, to be tuned with the weight decay
     and chained with a schedule: `optax.chain(lopt.as_optax(rule), optax.scale_by_schedule(schedule))`.
-    Theta has 329 entries at the default size; the original's further outputs had no effect.
+    With `cosine`, steps are multiplied by (1 + cos(pi t / horizon)) / 2, so that a rule is meta-trained as it
+    will be used. Theta has 329 entries at the default size; the original's further outputs had no effect.
 
     References: Moudgil, Knyazev, Belilovsky 2026, Celo2: Towards learned optimization free lunch
         (arXiv 2602.19142).
@@ -72,6 +75,7 @@ class Celo2Base(LearnedOptimizer):
     hidden_layers: int = struct.field(pytree_node=False, default=2)
     step_scale: float = struct.field(pytree_node=False, default=1e-3)
     weight_decay: float = struct.field(pytree_node=False, default=0.0)
+    cosine: bool = struct.field(pytree_node=False, default=False)
 
     @classmethod
     def create(
@@ -81,6 +85,7 @@ class Celo2Base(LearnedOptimizer):
         hidden_layers: int = 2,
         step_scale: float = 1e-3,
         weight_decay: float = 0.0,
+        cosine: bool = False,
     ) -> Self:
         """Draw the network's weights."""
         return cls(
@@ -89,26 +94,49 @@ class Celo2Base(LearnedOptimizer):
             hidden_layers=hidden_layers,
             step_scale=step_scale,
             weight_decay=weight_decay,
+            cosine=cosine,
         )
 
+    @property
+    def needs_horizon(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether steps shrink along the run."""
+        return self.cosine
+
     def init(self, params: Params, horizon: Int[Array, ""] | int | None = None) -> Celo2State:
-        """Return zero moments; the horizon is not used."""
+        """Return zero moments, and the horizon where steps shrink along it."""
         moments = start_moments(Tensors(params, self.layout))
-        return Celo2State(jnp.zeros((), jnp.int32), moments)
+        return Celo2State(jnp.zeros((), jnp.int32), moments, horizon_of_cosine(self, horizon))
 
     def update(
         self, grads: Updates, state: Celo2State, params: Params, loss: Float[Array, ""] | None = None
     ) -> tuple[Updates, Celo2State]:
         """Return the network's steps; the loss is not used."""
         decays = fixed_decays()
+        rate = self.step_scale * share_of_rate(state)
 
         def rule(_: Layout, grad: Array, param: Array, moments: Moments) -> tuple[Array, Moments]:
             values, moments = features(grad, param, moments, decays)
             direction = matrix_by_matrix(functools.partial(unit_step, self.layers), values, grad.shape)
-            return decayed(-self.step_scale * direction, param, self.step_scale, self.weight_decay), moments
+            return decayed(-rate * direction, param, rate, self.weight_decay), moments
 
         updates, moments = Tensors(params, self.layout, grads).apply(rule, state.moments, MOMENTS)
-        return updates, Celo2State(next_count(state.count), moments)
+        return updates, state._replace(count=next_count(state.count), moments=moments)
+
+
+def horizon_of_cosine(rule: LearnedOptimizer, horizon: Int[Array, ""] | int | None) -> Int[Array, ""] | None:
+    """Return the length of a run where the rule's steps shrink along it, and otherwise None.
+
+    Raises:
+        UsageError: when they do and the horizon is missing, or no whole number from 1.
+    """
+    return checked_horizon(horizon, type(rule).__name__) if rule.needs_horizon else None
+
+
+def share_of_rate(state: Celo2State) -> Float[Array, ""] | float:
+    """Return what the learning rate is multiplied by at this step: 1 where steps do not shrink."""
+    if state.horizon is None:
+        return 1.0
+    return (1 + jnp.cos(jnp.pi * fraction_done(state.count, state.horizon))) / 2
 
 
 def layer_sizes(hidden_size: int, hidden_layers: int) -> tuple[int, ...]:

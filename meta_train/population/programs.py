@@ -8,6 +8,7 @@ the compilation cache in whatever mixture the member is, and members of the same
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -23,11 +24,19 @@ from .phases import MetaState, Phases, Place
 from .tally import Metrics, Tally
 
 
+_IN_FLIGHT = 8
+"""Programs that are dispatched and not done.
+
+XLA's CPU client has 32 places a device. Once they are taken, a launch waits for one in a thread that another
+device's share of an all-reduce needs, and the process ends after a minute.
+"""
+
+
 class Programs:
     """A meta-step, called as `make_meta_step` says; the first call compiles.
 
-    The host dispatches the programs of all members and the update of each meta-step, and waits for none. All
-    sums over devices are in the update.
+    The host dispatches the programs of all members and the update of each meta-step, and waits for those
+    before the last few only. All sums over devices are in the update.
 
     Args:
         phases: the phases of a meta-step.
@@ -44,6 +53,7 @@ class Programs:
         self.update = devices.compile(self._update, donated=(0,))
         """The jitted update, of (state, the members' sums, ())."""
         self._compiled = devices.backend == "pmap"  # which compiles only when it is called
+        self._in_flight: deque[Any] = deque()
 
     def __call__(self, state: MetaState, particles: Any, constants: Any) -> tuple[MetaState, Any, Metrics]:
         """Run `count` meta-steps, given in the constants (dynamics, count)."""
@@ -57,9 +67,17 @@ class Programs:
             for member in self._members:
                 arguments = self.arguments(member, state, particles, dynamics)
                 _, (particles[member.name], sums[member.name]), _ = self.windows[member.name](*arguments)
+                self._dispatched(sums[member.name])
             state, _, tally = self.update(state, sums, ())
             totals = tally if totals is None else _add(totals, tally)
+            self._dispatched(tally)
         return state, particles, _means(totals, count, self._phases.mixture.particles)
+
+    def _dispatched(self, results: Any) -> None:
+        """Wait for the oldest program if too many are in flight; its results may not be donated."""
+        self._in_flight.append(results)
+        if len(self._in_flight) > _IN_FLIGHT:
+            jax.block_until_ready(self._in_flight.popleft())
 
     def _window(self, size: int, nothing: tuple[()], members: Any, constants: Any) -> tuple[Any, Any, Any]:
         """Run a window of a member's particles on each device; return their sums with an axis of devices."""
