@@ -219,7 +219,7 @@ def small() -> Options:
 
 @preset
 def celo2_lopt() -> Options:
-    """Celo2Base on twelve families, its steps along a cosine, for a CPU: the published `celo2-lopt`."""
+    """Celo2Base on twelve families, its steps along a cosine: 400 meta-steps take half an hour on 2 cores."""
     return _on_a_mixture("celo2-base", _FOR_A_CORE).replace(
         # A rule is trained as it will be used: with a schedule that ends at zero, but a rate that suits no
         # task in particular.

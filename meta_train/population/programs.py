@@ -23,7 +23,6 @@ from .mixture import Member
 from .phases import MetaState, Phases, Place
 from .tally import Metrics, Tally
 
-
 _IN_FLIGHT = 8
 """Programs that are dispatched and not done.
 
