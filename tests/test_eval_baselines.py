@@ -108,7 +108,8 @@ def test_a_traced_rate_is_a_concrete_one(family):
     state = None
     for grads, want in zip(GRADIENTS, expected, strict=True):
         updates, state = traced(rule_of(baseline, rate), jnp.asarray(HORIZON), grads, state)
-        assert_close(updates, want, rtol=2e-4)  # orthogonalising in another program rounds otherwise
+        # Orthogonalising in another program rounds otherwise.
+        assert_close(updates, want, rtol=2e-4 if baseline is BASELINES["muon"] else 1e-5)
     other, _ = traced(rule_of(baseline, baseline.rates[9]), jnp.asarray(HORIZON), GRADIENTS[0], None)
     with pytest.raises(AssertionError):  # The rate has a part in it.
         assert_close(other, expected[0])
