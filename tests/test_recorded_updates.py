@@ -72,7 +72,7 @@ def trajectory(rule):
     """The updates of every tensor, times first."""
     params = jax.tree.map(jnp.asarray, parameters())
     step = jax.jit(rule.update)
-    state, steps = rule.init(params, HORIZON), []
+    state, steps = jax.jit(lambda params: rule.init(params, HORIZON))(params), []
     for time in range(len(SIZES)):
         updates, state = step(gradients(time), state, params, jnp.float32(2.0))
         params = jax.tree.map(jnp.add, params, updates)
