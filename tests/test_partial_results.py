@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -160,8 +161,9 @@ def test_entries_that_differ_in_what_is_declared_share_what_is_not_told(monkeypa
     tune = eval.protocol.tune
     monkeypatch.setattr(eval.protocol, "tune", lambda *a, **kw: tuned.append(a) or tune(*a, **kw))
     suite, pieces = dataclasses.replace(SUITE, entries=entries), []
-    star = lopt.create("star", KEY)
-    optimizers = {"mine": RULE, "asks": star}
+    scheduled = lopt.create("learnable-adam", KEY, schedule_knots=3).replace(schedule=jnp.arange(3.0))
+    assert scheduled.needs_horizon
+    optimizers = {"mine": RULE, "asks": scheduled}
     results = benchmark(
         optimizers, suite, 2, progress=lambda *now: pieces.append(now[:2]), baselines=BASELINES
     )

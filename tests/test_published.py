@@ -20,7 +20,7 @@ every_name = pytest.mark.parametrize("name", lopt.published())
 
 
 def test_they_are_there():
-    assert set(lopt.published()) >= {"small", "small-2", "tiny-lstm"}
+    assert set(lopt.published()) >= {"small", "lite", "celo2-lopt", "small-2", "tiny-lstm"}
     index = (CHECKPOINTS / "README.md").read_text()
     assert all(f"`{name}`" in index for name in lopt.published())
 
@@ -41,7 +41,10 @@ def test_the_files_are_small_and_tell_their_origin(name):
 
 @every_name
 def test_it_gets_a_loss_down_through_optax(name):
-    tx = optax.chain(optax.clip_by_global_norm(1.0), lopt.as_optax(name, horizon=50))
+    rule = lopt.load(name)
+    if name == "celo2-lopt":  # whose rate is the user's
+        rule = rule.replace(step_scale=0.04)
+    tx = optax.chain(optax.clip_by_global_norm(1.0), lopt.as_optax(rule, horizon=50))
     target = jax.random.normal(jax.random.key(0), (6, 4))
     loss_fn = lambda w: ((w - target) ** 2).mean()  # noqa: E731
 
