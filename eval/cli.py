@@ -85,9 +85,9 @@ class Command:
     baselines: Annotated[tuple[str, ...], tyro.conf.arg(metavar="{standard,strong,all,NAME...}")] = (
         "standard",
     )
-    """Baselines to compare with: standard is adam, sgd-momentum and adam-1e-3; strong is these, adamw-cosine
-    and muon; all takes about five times as long as standard. Adam is always included, because speed-ups are
-    relative to it."""
+    """Baselines to compare with: standard is adam, sgd-momentum and adam-1e-3; strong is these, adamw-cosine,
+    muon and schedule-free-adamw; all takes about five times as long as standard. Adam is always included,
+    because speed-ups are relative to it."""
     retune: tyro.conf.FlagCreatePairsOff[bool] = False
     """Tune all baselines again, and write the results to --tuned."""
     tuned: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs", "tuned")

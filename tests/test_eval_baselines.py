@@ -237,7 +237,7 @@ def test_baselines_are_chosen_by_name_with_the_reference_among_them():
     assert choose(["all"]) == BASELINES
     assert list(choose(["muon", "lion"])) == [REFERENCE, "lion", "muon"]
     assert list(choose(["standard", "sgd"])) == [*STANDARD, "sgd"]
-    assert set(choose(["strong"])) == {*STANDARD, "adamw-cosine", "muon"}
+    assert set(choose(["strong"])) == {*STANDARD, "adamw-cosine", "muon", "schedule-free-adamw"}
     with pytest.raises(ValueError, match="unknown baseline 'loin'; did you mean lion"):
         choose(["loin"])
 

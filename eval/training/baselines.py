@@ -27,8 +27,9 @@ REFERENCE = "adam"
 """The baseline that speed-ups and seeds won refer to."""
 STANDARD = ("adam", "sgd-momentum", "adam-1e-3")
 """The default baselines of a benchmark."""
-STRONG = (*STANDARD, "adamw-cosine", "muon")
-"""The standard ones, one with a schedule, and Muon, whose step `MuonSTAR` starts from."""
+STRONG = (*STANDARD, "adamw-cosine", "muon", "schedule-free-adamw")
+"""The standard ones, one with a schedule, one that needs none and wins most often of all baselines, and Muon,
+whose step `MuonSTAR` and `PacedMuon` start from."""
 WARM_UP = 0.05
 """Warm-up of schedules, as a share of the horizon."""
 
