@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Publish a run's best theta: `scripts/publish.py RUN_DIR NAME [--eval runs/eval/hyper-free/eval.json]`.
+"""Publish a run's theta: `scripts/publish.py RUN_DIR NAME [--eval runs/eval/hyper-free/eval.json]`.
+
+That is the best by validation, or with --step and --average what they choose, as of lopt-export.
 
 Writes config.json and theta.safetensors to checkpoints/NAME; with --eval, also the numbers of a benchmark
 without its curves. The table for checkpoints/README.md is in the benchmark's report.md.
@@ -23,9 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("run_dir", type=Path, help="run directory of lopt-train")
     parser.add_argument("name", help="name of the published optimizer")
+    parser.add_argument("--step", type=int, help="meta-step of the newest checkpoint to take")
+    parser.add_argument("--average", type=int, default=1, help="take the mean of this many checkpoints")
     parser.add_argument("--eval", type=Path, help="eval.json of a benchmark")
     given = parser.parse_args(arguments)
-    directory = export_run(given.run_dir, _CHECKPOINTS / given.name, best=True)
+    best = given.step is None and given.average == 1
+    directory = export_run(given.run_dir, _CHECKPOINTS / given.name, given.step, best, given.average)
     print(f"wrote {directory}")
     if given.eval:
         results = Results.from_json(given.eval.read_text())

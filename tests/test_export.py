@@ -75,6 +75,53 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
     assert before < after["seconds"] < 600
 
 
+# --- the mean of several thetas ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wandering(tmp_path_factory):
+    """A run of four meta-steps with a checkpoint of each, and the thetas."""
+    run = RunDirectory(tmp_path_factory.mktemp("average") / "run")
+    config = CONFIG.replace(steps=4, steps_per_call=1, checkpoint_every=1, keep_last=3, learning_rate=0.1)
+    run.open(config.run(), "lopt-train tiny")
+    trainer = Trainer(config.run(), run)
+    thetas = [jax.device_get(trainer.theta) for _ in trainer.records()]
+    trainer.close()
+    return run.path, thetas[-4:]
+
+
+def test_the_mean_of_thetas_is_exported_and_says_of_which(wandering, tmp_path):
+    run, thetas = wandering
+    before = thetas[1:3]
+    assert all(
+        np.any(a != b) for a, b in zip(jax.tree.leaves(before[0]), jax.tree.leaves(before[1]), strict=True)
+    )
+    expected = jax.tree.map(lambda *x: np.mean(np.stack(x).astype(np.float64), 0).astype(x[0].dtype), *before)
+    out = export_run(run, tmp_path / "out", step=3, average=2)
+    for loaded in (lopt.load(out), load_run_optimizer(run, step=3, average=2)):
+        jax.tree.map(np.testing.assert_array_equal, loaded, expected)
+    origin = lopt.read_config(out)["provenance"]
+    assert (origin["averaged"], origin["meta_steps"]) == ([2, 3], 3)
+    alone, origin = read_run(run)
+    jax.tree.map(np.testing.assert_array_equal, alone, thetas[-1])
+    assert "averaged" not in origin
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--average", "9"], "holds 4 checkpoints up to meta-step 4, not the 9 whose mean was asked for"),
+        (["--average", "2", "--step", "0"], "holds 1 checkpoint up to meta-step 0, not the 2 whose mean"),
+        (["--average", "0"], "the mean of 0 checkpoints was asked for: take at least 1"),
+        (["--average", "2", "--step", "1"], "holds no checkpoint 1, but 0, 2, 3, 4"),
+    ],
+)
+def test_a_mean_of_too_few_checkpoints_is_an_error(wandering, tmp_path, capsys, arguments, message):
+    assert export_cli.main([str(wandering[0]), str(tmp_path / "out"), *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 # --- what a run started from -----------------------------------------------------------------------------
 
 

@@ -28,6 +28,9 @@ class Command:
     """Meta-step of the checkpoint to export; default: the newest."""
     best: tyro.conf.FlagCreatePairsOff[bool] = False
     """Export the best checkpoint by validation."""
+    average: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Export the mean of theta over N checkpoints: that one, and the N - 1 before it. Meta-gradients are
+    noisy, and a mean has less of the noise than any one theta."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE...")] = ()
     """The files that the run was given with --import, which register its optimizer."""
     push: Annotated[str | None, tyro.conf.arg(metavar="USER/NAME")] = None
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         import_all(command.imports)
-        exported = export_run(command.run_dir, command.out_dir, command.step, command.best)
+        exported = export_run(command.run_dir, command.out_dir, command.step, command.best, command.average)
         if command.tracker == "wandb":
             _track(RunDirectory(command.run_dir), exported)
         print(plain(f"wrote {command.out_dir}; use it with {_use(command)}", 1000))

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from ..host.checksums import damage
@@ -15,8 +17,8 @@ from .literal_path import literal
 
 
 def restore_theta(
-    directory: Path, theta: Any, step: int | None = None, best: bool = False
-) -> tuple[Any, int]:
+    directory: Path, theta: Any, step: int | None = None, best: bool = False, average: int = 1
+) -> tuple[Any, list[int]]:
     """Read only theta.
 
     Args:
@@ -24,36 +26,46 @@ def restore_theta(
         theta: a tree of theta's structure, shapes and dtypes.
         step: the checkpoint's meta-step; None for the newest.
         best: whether to read the best by validation instead.
+        average: how many thetas to take the mean of: that of this checkpoint, and those of the ones before.
 
     Returns:
-        Theta and its meta-step.
+        Theta, and the meta-steps that it is of, ascending.
 
     Raises:
-        CheckpointError: if there is none, or it does not fit.
+        CheckpointError: if there are none or too few, or one does not fit.
     """
     run = directory.parent
     if not directory.is_dir():
         raise CheckpointError(f"{run} holds no checkpoint")
     options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics[SCORE], best_mode="min")
     with ocp.CheckpointManager(literal(directory), options=options) as manager:
-        chosen = _choose(manager, run, step, best)
-        wrong = damage(directory / str(chosen))
-        if wrong is not None:
-            others = ", ".join(str(other) for other in manager.all_steps() if other != chosen)
-            raise CheckpointError(
-                f"checkpoint {chosen} of {run} is damaged ({wrong}): take another ({others})"
-            )
+        chosen = _choose(manager, run, step, best, average)
+        for step in chosen:
+            wrong = damage(directory / str(step))
+            if wrong is not None:
+                others = ", ".join(str(other) for other in manager.all_steps() if other != step)
+                raise CheckpointError(
+                    f"checkpoint {step} of {run} is damaged ({wrong}): take another ({others})"
+                )
         one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         item = {"run": {"theta": jax.tree.map(lambda x: shape_of(x, one), theta)}}
         arguments = ocp.checkpoint_utils.construct_restore_args(item)
         partial = ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
-        try:
-            restored = manager.restore(chosen, args=ocp.args.Composite(run=partial))["run"]
-        except Exception as error:  # orbax raises bare exceptions on damaged files
-            raise CheckpointError(
-                f"checkpoint {chosen} of {run} can't be restored: {reason(error)}"
-            ) from error
-    return restored["run"]["theta"], chosen
+        thetas = []
+        for step in chosen:
+            try:
+                restored = manager.restore(step, args=ocp.args.Composite(run=partial))["run"]
+            except Exception as error:  # orbax raises bare exceptions on damaged files
+                raise CheckpointError(
+                    f"checkpoint {step} of {run} can't be restored: {reason(error)}"
+                ) from error
+            thetas.append(restored["run"]["theta"])
+    return thetas[0] if len(thetas) == 1 else jax.tree.map(_mean, *thetas), chosen
+
+
+def _mean(*leaves: jax.Array) -> jax.Array:
+    """Return the mean of an array of several thetas, summed in double precision."""
+    return jnp.asarray(np.mean(np.stack(leaves), axis=0, dtype=np.float64).astype(leaves[0].dtype))
 
 
 def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | None:
@@ -68,15 +80,25 @@ def read_about(directory: Path, step: int | None = None) -> dict[str, Any] | Non
     return about if isinstance(about, dict) else None
 
 
-def _choose(manager: ocp.CheckpointManager, run: Path, step: int | None, best: bool) -> int:
+def _choose(
+    manager: ocp.CheckpointManager, run: Path, step: int | None, best: bool, average: int
+) -> list[int]:
+    """Return the meta-steps of the checkpoints asked for, ascending."""
+    if average < 1:
+        raise CheckpointError(f"the mean of {average} checkpoints was asked for: take at least 1")
     steps = sorted(manager.all_steps())
     if not steps:
         raise CheckpointError(f"{run} holds no checkpoint yet")
     if best:
-        chosen = manager.best_step()
-        if chosen is None:
+        step = manager.best_step()
+        if step is None:
             raise CheckpointError(f"{run} holds no checkpoint that was validated")
-        return chosen
     if step is not None and step not in steps:
         raise CheckpointError(f"{run} holds no checkpoint {step}, but {', '.join(map(str, steps))}")
-    return steps[-1] if step is None else step
+    chosen = [one for one in steps if step is None or one <= step][-average:]
+    if len(chosen) < average:
+        raise CheckpointError(
+            f"{run} holds {len(chosen)} checkpoint{'s' * (len(chosen) > 1)} up to meta-step {chosen[-1]}, "
+            f"not the {average} whose mean was asked for: lopt-train keeps the newest --keep-last"
+        )
+    return chosen
