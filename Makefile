@@ -7,7 +7,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-WORKERS ?= 2
+# Processes of tests: one a core, but no more than four unless asked for, because each takes up to 3 GB.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -31,7 +32,7 @@ types: $(STAMP) ## Check types (pyright)
 imports: $(STAMP) ## Check that imports go down the floors (import-linter)
 	$(BIN)/lint-imports
 
-tests: $(STAMP) ## Run the fast tests on WORKERS processes (2)
+tests: $(STAMP) ## Run the fast tests on WORKERS processes (one a core, at most 4)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow" --durations 25
 
 test-slow: $(STAMP) ## Run the slow tests

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from .names import check_class, check_free, check_name, look_up
     from .optax_rule import OptaxRule
     from .optimus import Optimus
-    from .paced import Paced, PacedMuon, PacedNAdam
+    from .paced import Paced
+    from .paced_muon import PacedMuon
+    from .paced_nadam import PacedNAdam
     from .per_tensor import Tensors
     from .placement import zeros_like
     from .plain_text import plain

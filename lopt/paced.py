@@ -1,11 +1,10 @@
-"""Adam's or Muon's step with a pace for each tensor, which follows the agreement of successive gradients."""
+"""A nominal step with a pace for each tensor, which follows the agreement of successive gradients."""
 
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
@@ -13,11 +12,9 @@ from jaxtyping import Array, Float, Int, Key
 from .base import LearnedOptimizer, Params, Updates, checked_horizon, next_count
 from .features import fraction_done, fraction_features
 from .layout import Layout
-from .orthogonal import partly_orthogonal
 from .pacing import NUM_TIMING_FEATURES, Paces, Pacing, Seen, look
 from .per_tensor import Tensors
 from .placement import zeros_like
-from .registry import register
 from .sizes import sqrt
 from .units import TINY, initial_units, known_units, log_largeness
 from .weight_decay import decayed
@@ -35,8 +32,6 @@ WEIGHT_DECAY = 0.05
 """The usual shrinkage of weights; docs/meta-training-log.md has others."""
 COMMON_HORIZON = 500.0
 """The length of a run whose feature is 0."""
-BLEND_OFFSET = 1.5
-"""Makes the share of Muon's direction start at 0.82."""
 
 
 class Averages(NamedTuple):
@@ -201,51 +196,12 @@ class Paced(LearnedOptimizer):
         return nominal * jnp.exp(2 * (self.log_rate + self.schedule @ timing))
 
 
-@register("paced-nadam")
-class PacedNAdam(Paced):
-    """`Paced` around NAdam: no network per parameter and no matrix products; the cheapest rule here."""
-
-    stacks: ClassVar[bool] = False
-
-    @classmethod
-    def create(
-        cls, key: Key[Array, ""], step_scale: float = 0.157, weight_decay: float = WEIGHT_DECAY
-    ) -> Self:
-        """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
-        return cls(**_initial(key), step_scale=step_scale, weight_decay=weight_decay)
-
-    def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
-        """Return Adam's."""
-        return adam
-
-
-@register("paced-muon")
-class PacedMuon(Paced):
-    """`Paced` around Muon: matrices (by their layout) mostly follow their orthogonalised momentum."""
-
-    stacks: ClassVar[bool] = True
-
-    blend: Float[Array, ""]
-    step_scale: float = struct.field(pytree_node=False, default=0.2, kw_only=True)
-
-    @classmethod
-    def create(cls, key: Key[Array, ""], step_scale: float = 0.2, weight_decay: float = WEIGHT_DECAY) -> Self:
-        """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
-        blend = jnp.zeros((), jnp.float32)
-        return cls(**_initial(key), blend=blend, step_scale=step_scale, weight_decay=weight_decay)
-
-    def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
-        """Return Muon's for matrices, at the size of Adam's, and Adam's for the rest."""
-        if not layout.is_matrix(adam.shape):
-            return adam
-        return partly_orthogonal(adam, ahead, jax.nn.sigmoid(BLEND_OFFSET + 10 * self.blend), layout)
-
-
 def _look(layout: Layout, grad: Array, param: Array, averages: Averages) -> Float[Array, " seen"]:
     return look(layout, grad, param, averages.momentum, averages.second)
 
 
-def _initial(key: Key[Array, ""]) -> dict[str, Any]:
+def initial_theta(key: Key[Array, ""]) -> dict[str, Any]:
+    """Return what all paced rules learn: the first layer of the paces' network is drawn, all else is zero."""
     zero = jnp.zeros((), jnp.float32)
     return {
         "pacing": Pacing.create(key),

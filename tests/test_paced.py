@@ -220,6 +220,25 @@ def test_the_scale_of_the_loss_does_not_matter(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), once, again)
 
 
+def test_the_sizes_of_inputs_do_not_matter_if_entries_are_normalised_before_a_matrix_is_made_orthogonal():
+    """A row of a gradient is in proportion to its input; first updates depend on nothing but directions."""
+    gradient = {"w": jax.random.normal(jax.random.key(3), (4, 3)), "b": jnp.ones(3)}
+    sizes = jnp.asarray([1e-3, 0.1, 1.0, 30.0])[:, None]
+    scaled = {"w": sizes * gradient["w"], "b": gradient["b"]}
+
+    def first(rule, gradient):
+        return rule.update(gradient, rule.init(PARAMS, HORIZON), PARAMS)[0]["w"]
+
+    plain = paced("paced-muon")
+    normalising = plain.replace(normalise_first=True)
+    expected = first(normalising, gradient)
+    np.testing.assert_allclose(first(normalising, scaled), expected, rtol=1e-3, atol=1e-5)
+    # Without it, the row of the smallest input gets less of the step, all but the share that is Adam's.
+    of_rows = lambda step: np.sqrt(np.mean(np.square(step), axis=1))  # noqa: E731
+    assert of_rows(first(plain, scaled))[0] < 0.4 * of_rows(first(plain, gradient))[0]
+    assert of_rows(expected)[0] > 0.5 * of_rows(first(plain, gradient))[0]
+
+
 def test_a_tensor_without_gradients_keeps_its_pace_until_it_has_some():
     still = {"w": jnp.zeros((20, 4, 3)), "b": jnp.ones((20, 3))}
     _, paces = follow(paced(leak=-20.0), still, PARAMS)
