@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-# Processes of tests: one a core, but no more than four unless asked for, because each takes up to 3 GB.
+# Processes of tests: one a core, but no more than four unless asked for, because each takes gigabytes of memory.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
