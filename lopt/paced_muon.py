@@ -23,8 +23,8 @@ class PacedMuon(Paced):
     """`Paced` around Muon: matrices (by their layout) mostly follow their orthogonalised momentum.
 
     With `normalise_first`, what is made orthogonal is Adam's direction instead of the momentum. Where inputs
-    are of very different sizes, the momentum's largest columns are all that is left of it, and the weights of
-    small inputs hardly move; Adam's direction gives all of them steps of one size.
+    are of very different sizes, so are the gradients of their weights, and where a matrix has few outputs, an
+    orthogonal one still hardly moves those of small inputs; Adam's direction gives all of them one size.
     """
 
     stacks: ClassVar[bool] = True

@@ -29,15 +29,21 @@ from .small_runs import train_here
 CONFIG = get_preset("tiny").replace(steps=3, particles=4, window=5, horizon_high=10, devices=2)
 
 
+def train(path, config):
+    """Return a run that was trained here, and its theta after each record."""
+    run = RunDirectory(path)
+    run.open(config.run(), "lopt-train tiny")
+    trainer = Trainer(config.run(), run)
+    thetas = [jax.device_get(trainer.theta) for _ in trainer.records()]
+    trainer.close()
+    return run, thetas
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of three meta-steps, and its theta."""
-    run = RunDirectory(tmp_path_factory.mktemp("export") / "run")
-    run.open(CONFIG.run(), "lopt-train tiny")
-    trainer = Trainer(CONFIG.run(), run)
-    list(trainer.records())
-    trainer.close()
-    return run, trainer.theta
+    run, thetas = train(tmp_path_factory.mktemp("export") / "run", CONFIG)
+    return run, thetas[-1]
 
 
 def test_neither_the_devices_nor_the_data_of_the_run_are_needed(trained, tmp_path):
@@ -81,12 +87,8 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
 @pytest.fixture(scope="module")
 def wandering(tmp_path_factory):
     """A run of four meta-steps with a checkpoint of each, and the thetas."""
-    run = RunDirectory(tmp_path_factory.mktemp("average") / "run")
     config = CONFIG.replace(steps=4, steps_per_call=1, checkpoint_every=1, keep_last=3, learning_rate=0.1)
-    run.open(config.run(), "lopt-train tiny")
-    trainer = Trainer(config.run(), run)
-    thetas = [jax.device_get(trainer.theta) for _ in trainer.records()]
-    trainer.close()
+    run, thetas = train(tmp_path_factory.mktemp("average") / "run", config)
     return run.path, thetas[-4:]
 
 

@@ -40,27 +40,26 @@ def restore_theta(
     options = ocp.CheckpointManagerOptions(best_fn=lambda metrics: metrics[SCORE], best_mode="min")
     with ocp.CheckpointManager(literal(directory), options=options) as manager:
         chosen = _choose(manager, run, step, best, average)
-        for step in chosen:
-            wrong = damage(directory / str(step))
-            if wrong is not None:
-                others = ", ".join(str(other) for other in manager.all_steps() if other != step)
-                raise CheckpointError(
-                    f"checkpoint {step} of {run} is damaged ({wrong}): take another ({others})"
-                )
         one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         item = {"run": {"theta": jax.tree.map(lambda x: shape_of(x, one), theta)}}
         arguments = ocp.checkpoint_utils.construct_restore_args(item)
         partial = ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True)
-        thetas = []
-        for step in chosen:
-            try:
-                restored = manager.restore(step, args=ocp.args.Composite(run=partial))["run"]
-            except Exception as error:  # orbax raises bare exceptions on damaged files
-                raise CheckpointError(
-                    f"checkpoint {step} of {run} can't be restored: {reason(error)}"
-                ) from error
-            thetas.append(restored["run"]["theta"])
+        thetas = [_restore(manager, directory, meta_step, partial) for meta_step in chosen]
     return thetas[0] if len(thetas) == 1 else jax.tree.map(_mean, *thetas), chosen
+
+
+def _restore(manager: ocp.CheckpointManager, directory: Path, step: int, theta: Any) -> Any:
+    """Return the theta of one checkpoint."""
+    run = directory.parent
+    wrong = damage(directory / str(step))
+    if wrong is not None:
+        others = ", ".join(str(other) for other in manager.all_steps() if other != step)
+        raise CheckpointError(f"checkpoint {step} of {run} is damaged ({wrong}): take another ({others})")
+    try:
+        restored = manager.restore(step, args=ocp.args.Composite(run=theta))["run"]
+    except Exception as error:  # orbax raises bare exceptions on damaged files
+        raise CheckpointError(f"checkpoint {step} of {run} can't be restored: {reason(error)}") from error
+    return restored["run"]["theta"]
 
 
 def _mean(*leaves: jax.Array) -> jax.Array:
