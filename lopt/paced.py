@@ -68,7 +68,7 @@ class Paced(LearnedOptimizer):
     With a nominal direction a, the unit S of a tensor, the length T of the run and its fraction t/T:
 
         update = -step_scale N S (max(1 - t/T, 0)^1.3 + 0.02) exp(2 (c + w . f)) exp(r + tanh(q1)) a
-        r <- (1 - leak) r + gain b exp(2 q2) tanh(sharpness (h - target) + 2 q0)
+        r <- (1 - leak) r + leak k log(max(s / S, 1)) + gain b exp(2 q2) tanh(sharpness (h - target) + 2 q0)
 
     N is less than 1 for networks of many tensors or wide ones: (8 / n)^(1/2) (32 / w)^(1/4) for n tensors
     whose matrices have w inputs, by the geometric mean; n is at least 8, w at least 32, and the powers are
@@ -79,10 +79,12 @@ class Paced(LearnedOptimizer):
     says that they are too short, and negative when they overshoot, as in hypergradient descent, but free of
     the scales of parameters and loss. b is 1, and more while a slower average of the cosine is far from 0. So
     a tensor whose size at the start says little about the steps that it needs (an embedding, or weights that
-    start small) finds its pace within tens of steps. q0, q1 and q2 are the outputs of a network for each
-    tensor, with a hidden layer and a connection past it, which sees f, both averages of the cosine and their
-    mean over all tensors, the pace, the tensor's growth, how clear its gradient is of noise, and whether it
-    is a matrix, a vector or an embedding.
+    start small) finds its pace within tens of steps. s is the tensor's present size: a pace that nothing
+    pushes does not return to 1 but to the power k of the tensor's growth (k is 0.75 at the start of
+    meta-training), so that steps stay in proportion to weights that had to grow far. q0, q1 and q2 are the
+    outputs of a network for each tensor, with a hidden layer and a connection past it, which sees f, both
+    averages of the cosine and their mean over all tensors, the pace, the tensor's growth, how clear its
+    gradient is of noise, and whether it is a matrix, a vector or an embedding.
 
     No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
     also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like

@@ -20,18 +20,18 @@ BLEND_OFFSET = 1.5
 
 @register("paced-muon")
 class PacedMuon(Paced):
-    """`Paced` around Muon: matrices (by their layout) mostly follow their orthogonalised momentum.
+    """`Paced` around Muon: matrices (by their layout) mostly follow Adam's direction made orthogonal.
 
-    With `normalise_first`, what is made orthogonal is Adam's direction instead of the momentum. Where inputs
-    are of very different sizes, so are the gradients of their weights, and where a matrix has few outputs, an
-    orthogonal one still hardly moves those of small inputs; Adam's direction gives all of them one size.
+    Muon makes the momentum orthogonal; without `normalise_first`, so does this. Where inputs are of very
+    different sizes, so are the gradients of their weights, and where a matrix has few outputs, an orthogonal
+    momentum still hardly moves those of small inputs; Adam's direction gives all of them one size.
     """
 
     stacks: ClassVar[bool] = True
 
     blend: Float[Array, ""]
     step_scale: float = struct.field(pytree_node=False, default=0.2, kw_only=True)
-    normalise_first: bool = struct.field(pytree_node=False, default=False, kw_only=True)
+    normalise_first: bool = struct.field(pytree_node=False, default=True, kw_only=True)
     """Whether entries are brought to one size before a matrix is made orthogonal."""
 
     @classmethod
@@ -40,7 +40,7 @@ class PacedMuon(Paced):
         key: Key[Array, ""],
         step_scale: float = 0.2,
         weight_decay: float = WEIGHT_DECAY,
-        normalise_first: bool = False,
+        normalise_first: bool = True,
     ) -> Self:
         """Draw the first layer of the paces' network; everything else starts at the nominal rule."""
         return cls(

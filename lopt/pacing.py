@@ -20,13 +20,15 @@ AGREEMENT_DECAYS = (0.75, 0.95)
 """Decays of the averages of the agreement; the pace follows the first."""
 START, GAIN, SHARPNESS, TARGET, LEAK = 0.33, 0.026, 3.5, -0.08, 0.007
 """The controller at the start of meta-training: the pace of the first step; the usual bound of a change of a
-pace's logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of a
-pace's logarithm that is lost in a step."""
+pace's logarithm in a step; how fast that is reached; the agreement at which a pace stays; and the share of
+the way to its rest that a pace's logarithm goes in a step."""
 LASTING, HURRY, BRAKE = 0.16, 40.0, 12.0
 """The slow average of the agreement above which, or below minus which, that bound grows; and its growth per
 unit of agreement, above and below."""
 MOST_BOUND = 8.0
 """The largest such growth: where all gradients agree, a pace doubles in three to four steps."""
+GROWTH = 0.75
+"""Where a pace that nothing pushes rests: at this power of the tensor's growth."""
 MOST_LOG_PACE = 9.0
 NUM_TIMING_FEATURES = len(FRACTION_CENTRES) + 1
 NUM_TENSOR_FEATURES = 9
@@ -42,6 +44,8 @@ class Controller(NamedTuple):
     sharpness: Float[Array, ""]
     target: Float[Array, ""]
     leak: Float[Array, ""]
+    growth: Float[Array, ""]
+    """Of the power of a tensor's growth at which its pace rests."""
 
 
 class Paces(NamedTuple):
@@ -109,7 +113,7 @@ class Pacing(struct.PyTreeNode):
         features = NUM_TIMING_FEATURES + NUM_TENSOR_FEATURES
         first, last = init_layers(key, (features, HIDDEN_SIZE, 3))
         zero = jnp.zeros((), jnp.float32)
-        controller = Controller(zero, jnp.zeros(3, jnp.float32), zero, zero, zero)
+        controller = Controller(zero, jnp.zeros(3, jnp.float32), zero, zero, zero, zero)
         direct = jnp.zeros((features, 3), jnp.float32)
         return cls((first, jax.tree.map(jnp.zeros_like, last)), direct, controller)
 
@@ -144,13 +148,14 @@ class Pacing(struct.PyTreeNode):
         # Averages of few terms count for what they are.
         past = jnp.maximum(count.astype(jnp.float32), 1.0)
         known = agreement / (1 - jnp.float32(AGREEMENT_DECAYS) ** past)[None]
+        growth = jnp.log(seen.size / jnp.maximum(scale, TINY) + 1e-3)
         # Of independent gradients, the average that momentum is has about a twentieth of a gradient's square.
         masses = jnp.where(count > 0, masses, 1.0)
         clear = jnp.log10(seen.clear * masses[1] / jnp.square(masses[0]) + 1e-3) + 1
         own = [
             *jnp.moveaxis(known, 1, 0),
             jnp.tanh(paces.log_pace / 3),
-            jnp.tanh(jnp.log(seen.size / jnp.maximum(scale, TINY) + 1e-3)),
+            jnp.tanh(growth),
             jnp.where(count > 0, clear, 0.0),
             *(seen.is_matrix, seen.is_vector, seen.is_embedding),
         ]
@@ -158,7 +163,11 @@ class Pacing(struct.PyTreeNode):
         moved, instant, eager = self._run(jnp.concatenate([timing, overall[None]]), jnp.stack(own, axis=1))
         change = jnp.where(moves & (count > 0), self._change(known, moved, eager), 0.0)
         leak = LEAK * jnp.exp(4 * self.controller.leak)
-        log_pace = jnp.clip((1 - leak) * paces.log_pace + change, -MOST_LOG_PACE, MOST_LOG_PACE)
+        # A tensor that grew many times started smaller than its steps should be. Its unit doesn't follow its
+        # size, because steps and size could then make each other grow exponentially; a power below 1 can't.
+        rest = (GROWTH + 2 * self.controller.growth) * jnp.where(scale > TINY, jnp.maximum(growth, 0.0), 0.0)
+        log_pace = (1 - leak) * paces.log_pace + leak * rest + change
+        log_pace = jnp.clip(log_pace, -MOST_LOG_PACE, MOST_LOG_PACE)
         return Paces(log_pace, agreement), jnp.tanh(instant)
 
     def _run(

@@ -12,6 +12,7 @@ from lopt.pacing import (
     AGREEMENT_DECAYS,
     BRAKE,
     GAIN,
+    GROWTH,
     HURRY,
     LASTING,
     LEAK,
@@ -21,6 +22,7 @@ from lopt.pacing import (
     TARGET,
     Seen,
 )
+from lopt.units import OTHERS_SHARE
 
 HORIZON = 1000
 PARAMS = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32), "b": jnp.ones(3)}
@@ -229,8 +231,8 @@ def test_the_sizes_of_inputs_do_not_matter_if_entries_are_normalised_before_a_ma
     def first(rule, gradient):
         return rule.update(gradient, rule.init(PARAMS, HORIZON), PARAMS)[0]["w"]
 
-    plain = paced("paced-muon")
-    normalising = plain.replace(normalise_first=True)
+    normalising = paced("paced-muon")
+    plain = normalising.replace(normalise_first=False)
     expected = first(normalising, gradient)
     np.testing.assert_allclose(first(normalising, scaled), expected, rtol=1e-3, atol=1e-5)
     # Without it, the row of the smallest input gets less of the step, all but the share that is Adam's.
@@ -245,6 +247,37 @@ def test_a_tensor_without_gradients_keeps_its_pace_until_it_has_some():
     by_name = dict(zip(sorted(PARAMS), np.moveaxis(np.asarray(paces), 1, 0), strict=True))
     np.testing.assert_allclose(by_name["w"], np.log(START), rtol=1e-6)
     assert by_name["b"][-1] > np.log(START) + 0.3
+
+
+def test_a_pace_that_nothing_pushes_goes_to_a_power_of_the_growth_of_its_tensor():
+    """Exactly, from where it starts; a tensor that shrank goes to 1, and so does one that is learned to."""
+    steps, sizes = 200, {"grew": 30.0, "shrank": 0.1}
+    at_first = {name: jnp.ones((2, 3)) for name in sizes}
+    now = {name: jnp.full((2, 3), size) for name, size in sizes.items()}
+
+    @jax.jit
+    def last(rule):
+        state = rule.init(at_first, HORIZON)
+        step = lambda state, _: (rule.update(at_first, state, now)[1], None)  # noqa: E731
+        return jax.lax.scan(step, state, None, steps)[0].paces.log_pace
+
+    unit = np.sqrt(1 + OTHERS_SHARE)  # both start alike
+    for learned, power in ((0.0, GROWTH), (0.1, GROWTH + 0.2), (-GROWTH / 2, 0.0)):
+        rest = power * np.array([np.log(sizes["grew"] / unit), 0.0])
+        expected = rest + (1 - LEAK) ** steps * (np.log(START) - rest)
+        np.testing.assert_allclose(last(paced(gain=-20.0, growth=learned)), expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_a_tensor_that_started_at_zero_and_was_never_moved_has_no_growth(name):
+    """Whatever its size became from outside: without a unit, there is nothing that it grew from."""
+    params = {"w": jnp.zeros((2, 3)), "b": jnp.ones(3)}
+    rule = paced(name)
+    state = rule.init(params, HORIZON)
+    for _ in range(2):
+        none = jax.tree.map(jnp.zeros_like, params)
+        _, state = rule.update(none, state, {"w": jnp.ones((2, 3)), "b": jnp.ones(3)})
+    np.testing.assert_allclose(state.paces.log_pace[1], (1 - LEAK) ** 2 * np.log(START), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
