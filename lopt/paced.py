@@ -28,10 +28,10 @@ LARGE_POWERS = (0.5, 0.25)
 fitted to transformers of 16 to 52 tensors and widths of 32 to 128 (docs/meta-training-log.md)."""
 MOST_STEP = 0.2
 """The largest step, relative to the tensor's present size, or to its unit if that is larger."""
-WEIGHT_DECAY = 0.05
-"""The usual shrinkage of weights; docs/meta-training-log.md has others."""
+WEIGHT_DECAY = 0.02
+"""The usual shrinkage of weights in runs of up to 500 steps; docs/meta-training-log.md has others."""
 COMMON_HORIZON = 500.0
-"""The length of a run whose feature is 0."""
+"""The length of a run whose feature is 0, and up to which weights shrink by `weight_decay`."""
 
 
 class Averages(NamedTuple):
@@ -80,7 +80,7 @@ class Paced(LearnedOptimizer):
     the scales of parameters and loss. b is 1, and more while a slower average of the cosine is far from 0. So
     a tensor whose size at the start says little about the steps that it needs (an embedding, or weights that
     start small) finds its pace within tens of steps. s is the tensor's present size: a pace that nothing
-    pushes does not return to 1 but to the power k of the tensor's growth (k is 0.75 at the start of
+    pushes does not return to 1 but to the power k of the tensor's growth (k is 0.5 at the start of
     meta-training), so that steps stay in proportion to weights that had to grow far. q0, q1 and q2 are the
     outputs of a network for each tensor, with a hidden layer and a connection past it, which sees f, both
     averages of the cosine and their mean over all tensors, the pace, the tensor's growth, how clear its
@@ -88,7 +88,8 @@ class Paced(LearnedOptimizer):
 
     No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
     also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like
-    the steps, doesn't depend on how large weights are.
+    the steps, doesn't depend on how large weights are. In runs of more than 500 steps it is divided by
+    (T/500)^(1/2), because what weights lose in all grows with the number of steps.
 
     The decays of the averages of g and g^2 change over the run, and with its length: log(1 - decay) is linear
     in t/T and log(T/500). The weight of the newest gradient in the direction is learned, too. Nothing is
@@ -111,7 +112,7 @@ class Paced(LearnedOptimizer):
     step_scale: float = struct.field(pytree_node=False, default=0.157, kw_only=True)
     """The size of a step of pace 1 at the start of the run, in units."""
     weight_decay: float = struct.field(pytree_node=False, default=WEIGHT_DECAY, kw_only=True)
-    """Shrinkage of weights, relative to the relative sizes of their steps; 0 for none."""
+    """Shrinkage of weights in runs of up to 500 steps, relative to the relative sizes of their steps."""
 
     @abc.abstractmethod
     def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
@@ -160,8 +161,9 @@ class Paced(LearnedOptimizer):
         step = rate * scale * jnp.exp(paces.log_pace + instant)
         size = jnp.maximum(now.size, scale)
         step = jnp.minimum(step, MOST_STEP * size)
-        relative = (now.is_matrix + now.is_embedding) * step / (size + TINY)
-        values = tensors.spread(step), tensors.spread(relative)
+        shrinking = (now.is_matrix + now.is_embedding) * step / (size + TINY)
+        shrinking *= jnp.exp(-jnp.maximum(length, 0.0))
+        values = tensors.spread(step), tensors.spread(shrinking)
         updates, averages = tensors.apply(self._rule(decays, masses), state.averages, AVERAGES, *values)
         return updates, PacedState(next_count(state.count), state.horizon, averages, masses, scale, paces)
 
@@ -171,14 +173,14 @@ class Paced(LearnedOptimizer):
         mass = (1 - newest) * masses[0] + newest
 
         def rule(
-            layout: Layout, grad: Array, param: Array, averages: Averages, step: Array, relative: Array
+            layout: Layout, grad: Array, param: Array, averages: Averages, step: Array, shrinking: Array
         ) -> Any:
             first = decays[0] * averages.momentum + (1 - decays[0]) * grad
             second = decays[1] * averages.second + (1 - decays[1]) * jnp.square(grad)
             ahead = ((1 - newest) * first + newest * grad) / mass
             adam = ahead / (sqrt(second / masses[1]) + 1e-8)
             update = -step * self.direction(adam, ahead, layout)
-            return decayed(update, param, relative, self.weight_decay), Averages(first, second)
+            return decayed(update, param, shrinking, self.weight_decay), Averages(first, second)
 
         return rule
 

@@ -27,7 +27,7 @@ LASTING, HURRY, BRAKE = 0.16, 40.0, 12.0
 unit of agreement, above and below."""
 MOST_BOUND = 8.0
 """The largest such growth: where all gradients agree, a pace doubles in three to four steps."""
-GROWTH = 0.75
+GROWTH = 0.5
 """Where a pace that nothing pushes rests: at this power of the tensor's growth."""
 MOST_LOG_PACE = 9.0
 NUM_TIMING_FEATURES = len(FRACTION_CENTRES) + 1
