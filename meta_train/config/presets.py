@@ -211,8 +211,8 @@ def lite() -> Options:
 def small() -> Options:
     """PacedMuon on twelve families, for a CPU: 570 of 1,100 meta-steps made `small`, in half an hour."""
     return _on_a_mixture("paced-muon", _FOR_A_CORE).replace(
-        # Of 213 meta-parameters, 160 make random features, which tell nothing of their own: without them an
-        # estimate has a quarter of the noise. The others are newer than `small`.
+        # Of 273 meta-parameters, 160 make random features, which tell nothing of their own: without them an
+        # estimate has a quarter of the noise. The others were there only after `small`.
         freeze=("pacing.network.0", "pacing.direct", "large"),
     )
 
