@@ -1,5 +1,6 @@
 """What is frozen has no noise, no gradient and no motion; the rest is trained as if it were all of theta."""
 
+import functools
 import json
 
 import jax
@@ -60,22 +61,38 @@ def trained(estimator, dynamics, theta, part):
     return jax.device_get((state.theta, state.outer, metrics))
 
 
+SPECIAL = {"implicit", "kf-rtrl", "ok"}
+"""These take only dynamics of a certain form, which those of a part don't have; they say so."""
+
+
 @pytest.mark.parametrize(
     "name",
-    [name if name in USUAL else pytest.param(name, marks=pytest.mark.slow) for name in sorted(ESTIMATORS)],
+    [
+        name if name in USUAL else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(set(ESTIMATORS) - SPECIAL)
+    ],
 )
 def test_training_a_part_is_training_it_beside_constants(name):
     estimator = create_estimator(name, horizon=ConstantHorizon(STEPS), window=WINDOW, phase="lockstep")
     part = Part.like({"pair": True, "scalar": False})
     theta, outer, metrics = trained(estimator, SYSTEM, THETA, part)
     alone, alone_outer, alone_metrics = trained(estimator, OnlyThePair(), (THETA["pair"],), Part())
+    # Two programs, which XLA may round differently.
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(theta["scalar"], THETA["scalar"])
-    np.testing.assert_array_equal(theta["pair"], alone[0])
+    close(theta["pair"], alone[0])
     assert np.all(theta["pair"] != THETA["pair"])
-    jax.tree.map(np.testing.assert_array_equal, outer, alone_outer)
+    jax.tree.map(close, outer, alone_outer)
     # The norm of theta is that of all of it; the variance and all others are those of the part.
-    different = {k for k in metrics if not np.array_equal(metrics[k], alone_metrics[k], equal_nan=True)}
-    assert different == {"theta_norm"}
+    same = functools.partial(np.allclose, rtol=1e-3, atol=1e-6, equal_nan=True)
+    assert {k for k in metrics if not same(metrics[k], alone_metrics[k])} == {"theta_norm"}
+
+
+@pytest.mark.parametrize("name", sorted(SPECIAL))
+def test_estimators_for_special_dynamics_refuse_a_part(name):
+    estimator = create_estimator(name, horizon=ConstantHorizon(STEPS), window=WINDOW, phase="lockstep")
+    with pytest.raises(lopt.UsageError, match="needs .*, and _PartlyFrozen has none: take "):
+        trained(estimator, SYSTEM, THETA, Part.like({"pair": True, "scalar": False}))
 
 
 def test_nothing_frozen_is_no_part():
