@@ -24,7 +24,7 @@ PREAMBLES = {
 }
 CONTRACTS = {
     "Add an architecture": ("test_optimizer_contract.py", "sign"),
-    "Add a task": ("test_task_contract.py", "rosenbrock"),
+    "Add a task": ("test_task_contract.py", "valley"),
     "Add an estimator": ("test_estimator_contract.py", "my-tbptt"),
 }
 
