@@ -112,7 +112,7 @@ class Paced(LearnedOptimizer):
     step_scale: float = struct.field(pytree_node=False, default=0.157, kw_only=True)
     """The size of a step of pace 1 at the start of the run, in units."""
     weight_decay: float = struct.field(pytree_node=False, default=WEIGHT_DECAY, kw_only=True)
-    """Shrinkage of weights in runs of up to 500 steps, relative to the relative sizes of their steps."""
+    """Shrinkage of weights in short runs, relative to the relative sizes of their steps; 0 for none."""
 
     @abc.abstractmethod
     def direction(self, adam: Array, ahead: Array, layout: Layout) -> Array:
@@ -161,8 +161,8 @@ class Paced(LearnedOptimizer):
         step = rate * scale * jnp.exp(paces.log_pace + instant)
         size = jnp.maximum(now.size, scale)
         step = jnp.minimum(step, MOST_STEP * size)
-        shrinking = (now.is_matrix + now.is_embedding) * step / (size + TINY)
-        shrinking *= jnp.exp(-jnp.maximum(length, 0.0))
+        weaker = jnp.exp(-jnp.maximum(length, 0.0))  # (500/T)^(1/2) in long runs
+        shrinking = (now.is_matrix + now.is_embedding) * step / (size + TINY) * weaker
         values = tensors.spread(step), tensors.spread(shrinking)
         updates, averages = tensors.apply(self._rule(decays, masses), state.averages, AVERAGES, *values)
         return updates, PacedState(next_count(state.count), state.horizon, averages, masses, scale, paces)

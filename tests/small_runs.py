@@ -1,10 +1,11 @@
-"""A run that takes a second or two, and `lopt-train` within the tests' own process."""
+"""A run that takes a second or two, runs from Python, and `lopt-train` within the tests' own process."""
 
 from contextlib import nullcontext
 
+import jax
 import pytest
 
-from meta_train import Options
+from meta_train import Options, RunDirectory, Trainer
 from meta_train.commands import session
 from meta_train.commands.train import main
 
@@ -24,6 +25,16 @@ SMALL_RUN = Options.of(
     validate_every=6,
     validation_episodes=2,
 )
+
+
+def trained_run(path, config, command="lopt-train"):
+    """Run from the start to the end; return the run's directory, and theta after each record."""
+    run = RunDirectory(path)
+    run.open(config.run(), command)
+    trainer = Trainer(config.run(), run)
+    thetas = [jax.device_get(trainer.theta) for _ in trainer.records()]
+    trainer.close()
+    return run, thetas
 
 
 def train_here(*arguments):

@@ -14,7 +14,9 @@ from eval.cli import Command, main
 from eval.progress import Pace, duration
 from eval.training.suites import HYPER_FREE
 from lopt import LearnableAdam, read_config, save
-from meta_train import Options, RunDirectory, Trainer, run_to_json
+from meta_train import Options, run_to_json
+
+from .small_runs import trained_run
 
 
 @pytest.fixture(autouse=True)
@@ -173,13 +175,9 @@ def test_a_run_directory_gives_its_newest_theta_and_says_what_it_was_trained_on(
         reference_rates=0,
         hysteresis_particles=0,
     )
-    run = RunDirectory(tmp_path)
-    run.open(config.run(), "lopt-train")
-    trainer = Trainer(config.run(), run)
-    list(trainer.records())
-    trainer.close()
+    _, thetas = trained_run(tmp_path, config)
     found = eval.training.optimizers.find(str(tmp_path))
-    jax.tree.map(np.testing.assert_array_equal, found.optimizer, trainer.theta)
+    jax.tree.map(np.testing.assert_array_equal, found.optimizer, thetas[-1])
     assert found.name == tmp_path.name
     assert found.origin["tasks"] == ["noisy-quadratic"]
     assert found.origin["inner_steps"] == 2 * 2 * 2 * 5

@@ -24,25 +24,15 @@ from meta_train import (
 )
 from meta_train.commands import export as export_cli
 
-from .small_runs import train_here
+from .small_runs import train_here, trained_run
 
 CONFIG = get_preset("tiny").replace(steps=3, particles=4, window=5, horizon_high=10, devices=2)
-
-
-def train(path, config):
-    """Return a run that was trained here, and its theta after each record."""
-    run = RunDirectory(path)
-    run.open(config.run(), "lopt-train tiny")
-    trainer = Trainer(config.run(), run)
-    thetas = [jax.device_get(trainer.theta) for _ in trainer.records()]
-    trainer.close()
-    return run, thetas
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of three meta-steps, and its theta."""
-    run, thetas = train(tmp_path_factory.mktemp("export") / "run", CONFIG)
+    run, thetas = trained_run(tmp_path_factory.mktemp("export") / "run", CONFIG, "lopt-train tiny")
     return run, thetas[-1]
 
 
@@ -88,7 +78,7 @@ def test_the_seconds_of_a_run_go_on_where_it_is_resumed(trained, tmp_path):
 def wandering(tmp_path_factory):
     """A run of four meta-steps with a checkpoint of each, and the thetas."""
     config = CONFIG.replace(steps=4, steps_per_call=1, checkpoint_every=1, keep_last=3, learning_rate=0.1)
-    run, thetas = train(tmp_path_factory.mktemp("average") / "run", config)
+    run, thetas = trained_run(tmp_path_factory.mktemp("average") / "run", config)
     return run.path, thetas[-4:]
 
 

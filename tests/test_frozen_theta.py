@@ -63,6 +63,8 @@ def trained(estimator, dynamics, theta, part):
 
 SPECIAL = {"implicit", "kf-rtrl", "ok"}
 """These take only dynamics of a certain form, which those of a part don't have; they say so."""
+ROUNDED = {"pes-analytic": 1e-5, "russian-roulette": 1e-3}
+"""XLA rounds some numbers of these differently in the two programs: by how much, at most."""
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,13 @@ def test_training_a_part_is_training_it_beside_constants(name):
     part = Part.like({"pair": True, "scalar": False})
     theta, outer, metrics = trained(estimator, SYSTEM, THETA, part)
     alone, alone_outer, alone_metrics = trained(estimator, OnlyThePair(), (THETA["pair"],), Part())
-    # Two programs, which XLA may round differently.
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    close = functools.partial(np.testing.assert_allclose, rtol=ROUNDED.get(name, 0))
     np.testing.assert_array_equal(theta["scalar"], THETA["scalar"])
     close(theta["pair"], alone[0])
     assert np.all(theta["pair"] != THETA["pair"])
     jax.tree.map(close, outer, alone_outer)
     # The norm of theta is that of all of it; the variance and all others are those of the part.
-    same = functools.partial(np.allclose, rtol=1e-3, atol=1e-6, equal_nan=True)
+    same = functools.partial(np.allclose, rtol=ROUNDED.get(name, 0), atol=0, equal_nan=True)
     assert {k for k in metrics if not same(metrics[k], alone_metrics[k])} == {"theta_norm"}
 
 
