@@ -1,11 +1,16 @@
 """Checkpoints: which are kept, and what happens to damaged ones, and on a full disk."""
 
+import errno
+import os
 import shutil
 import subprocess
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from meta_train import (
@@ -261,6 +266,28 @@ def test_the_runs_identity_comes_back_from_its_checkpoint(run):
     identity = RunDirectory(run).read_identity()["id"]
     (run / "run.json").unlink()
     assert RunDirectory(run).open(CONFIG.run(), "lopt-train") == identity
+
+
+@pytest.mark.parametrize("part", ["save", "wait_until_finished", "close"])
+def test_a_save_that_fails_is_told_by_every_part_and_counts_as_none(whole, tmp_path, monkeypatch, part):
+    """Where orbax raises the error of a full disk depends on when its threads meet it."""
+
+    def fail(manager, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, part, fail)
+        if part != "save":
+            patch.setattr(ocp.CheckpointManager, "save", lambda *_, **__: None)
+        directory = RunDirectory(tmp_path / "run")
+        trainer = Trainer(CONFIG.run(), directory, run_id=directory.open(CONFIG.run(), "lopt-train"))
+        full = pytest.raises(CheckpointError, match=r"no space is left on the device; there is no older one")
+        with full:
+            deque(trainer.records(), maxlen=0)
+            trainer.close()
+        with suppress(CheckpointError):  # as every command does in the end
+            trainer.close()
+    assert_same(drive(tmp_path / "run")[0], whole[1])  # the run begins anew
 
 
 # --- a full disk -----------------------------------------------------------------------------------------

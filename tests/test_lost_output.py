@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,16 +82,24 @@ def test_metrics_that_can_not_be_written_are_told_of_in_one_sentence(tmp_path, m
         tracker.close()
 
 
+@contextmanager
+def disk(place, kilobytes):
+    """Mount a small file system."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("file systems can't be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 @pytest.fixture(params=[150, 400])  # kilobytes: the disk is full in the midst of the second or a later save
 def small_disk(request, tmp_path):
     """A file system of a few kilobytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("file systems can't be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with disk(tmp_path / "disk", request.param) as place:
+        yield place
 
 
 def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
@@ -104,3 +113,23 @@ def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
     told = f"the newest intact one is {intact[-1]}" if intact else "there is no older one"
     assert f"no space is left on the device; {told}" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "file"),
+    [(4, "config.json"), (8, "checkpoints/README.txt"), (12, "run.json"), (16, "metrics.jsonl")],
+)
+def test_a_disk_that_is_full_from_the_start_is_told_of_with_the_file(kilobytes, file, tmp_path):
+    with disk(tmp_path / "disk", kilobytes) as place:
+        done = run(
+            TRAIN,
+            *OPTIONS.split(),
+            "--steps",
+            4,
+            "--no-progress",
+            "--run-dir",
+            place / "run",
+            stderr=subprocess.PIPE,
+        )
+        told = f"lopt-train: {place}/run/{file} can't be written: No space left on device\n"
+        assert (done.returncode, done.stderr) == (1, told)

@@ -6,22 +6,43 @@ import errno
 import json
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO, TypeGuard, cast
 
 _MOST_BYTES = 2**22
 
 
+class UnwritableError(OSError):
+    """A file can't be written; an error of a write, unlike one of an open, doesn't tell which file it is."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} can't be written: {self.strerror}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn system errors into an `UnwritableError` with the same number and the file's name."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file atomically: it is never half written, even if the process dies or the disk is full."""
+    """Write a file atomically: it is never half written, even if the process dies or the disk is full.
+
+    Raises:
+        UnwritableError: if it can't be written.
+    """
     partial = path.with_suffix(".tmp")
     try:
-        with open_new(partial) as file:
+        with writing(path), open_new(partial) as file:
             file.buffer.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+            partial.replace(path)
     except OSError:
         with suppress(OSError):
             partial.unlink()

@@ -145,11 +145,11 @@ class Checkpoints:
         """
         with _told(self._directory):
             self._finish_saving()
-        self._manager.close()
+            self._manager.close()  # orbax raises what it kept of a save that failed
 
     def _finish_saving(self) -> None:
         self._manager.wait_until_finished()
-        if self._saving is not None and is_main():
+        if is_main() and steps_in(self._directory):
             mark(self._directory, saved=True)
 
     def _reload(self) -> None:

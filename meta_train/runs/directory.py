@@ -18,7 +18,7 @@ from ..config.differences import differences
 from ..config.files import is_older, run_from_json
 from ..config.json_form import run_to_json
 from ..config.run import Run
-from ..host.files import is_run_id, read_object, read_whole, write_whole
+from ..host.files import is_run_id, read_object, read_whole, write_whole, writing
 from ..host.provenance import provenance
 from .files import steps_in
 from .lock import holder, open_lock, this_process
@@ -143,6 +143,7 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: if another process trains here; the message says which.
+            UnwritableError: if the lock's file can't be written.
         """
         self._make()
         try:
@@ -159,10 +160,11 @@ class RunDirectory:
                     f"{self.lock} can't be locked ({error.strerror}): take a --run-dir on a file system with "
                     "locks"
                 ) from error
-            file.seek(0)
-            file.truncate()
-            json.dump(this_process(command), file, indent=2)
-            file.flush()
+            with writing(self.lock):
+                file.seek(0)
+                file.truncate()
+                json.dump(this_process(command), file, indent=2)
+                file.flush()
             yield
 
     def _make(self) -> None:

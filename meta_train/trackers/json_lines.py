@@ -10,7 +10,7 @@ from typing import IO
 
 from lopt import UsageError
 
-from ..host.files import open_new
+from ..host.files import open_new, writing
 from .base import Tracker
 from .values import Value, Values, from_json, to_json
 
@@ -30,25 +30,25 @@ class JsonLines(Tracker):
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         if path.exists():
             replacement = path.with_suffix(".tmp")
-            with _open(path) as old, open_new(replacement) as new:
+            with _open(path) as old, writing(path), open_new(replacement) as new:
                 due = (line for line in old if resume_step > 0 and _is_due(line, resume_step))
                 new.writelines(line.decode().rstrip("\n") + "\n" for line in due)
-            replacement.replace(path)
+                new.flush()
+                replacement.replace(path)
         self._path = path
-        self._file = path.open("a", encoding="utf-8")
+        with writing(path):
+            self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: Values) -> None:
         """Write one line; values that are not finite are left out.
 
         Raises:
-            OSError: if it can't be written, in one sentence.
+            UnwritableError: if it can't be written.
         """
         line = json.dumps({_STEP: step} | to_json(values)) + "\n"
-        try:
+        with writing(self._path):
             self._file.write(line)
             self._file.flush()
-        except OSError as error:
-            raise OSError(f"{self._path} can't be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Close the file; each line was written already, or its error raised."""
