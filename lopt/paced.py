@@ -87,9 +87,10 @@ class Paced(LearnedOptimizer):
     gradient is of noise, and whether it is a matrix, a vector or an embedding.
 
     No step is larger than a fifth of the tensor's size, or of its unit. Weights (matrices and embeddings)
-    also shrink, by `weight_decay` times the step's size relative to theirs: decoupled weight decay that, like
-    the steps, doesn't depend on how large weights are. In runs of more than 500 steps it is divided by
-    (T/500)^(1/2), because what weights lose in all grows with the number of steps.
+    also shrink, by `weight_decay` / N times the step's size relative to theirs: decoupled weight decay that,
+    like the steps, doesn't depend on how large weights are, nor, unlike them, on the size of the network. In
+    runs of more than 500 steps it is divided by (T/500)^(1/4), because what weights lose in all grows with
+    the number of steps.
 
     The decays of the averages of g and g^2 change over the run, and with its length: log(1 - decay) is linear
     in t/T and log(T/500). The weight of the newest gradient in the direction is learned, too. Nothing is
@@ -157,11 +158,13 @@ class Paced(LearnedOptimizer):
         paces, instant = self.pacing.follow(state.paces, now, state.count, scale, timing, state.masses)
         decays = self._decays(fraction, length)
         masses = decays * state.masses + (1 - decays)
-        rate = self.step_scale * self._share(tensors) * self._schedule(fraction, timing)
+        share = self._share(tensors)
+        rate = self.step_scale * share * self._schedule(fraction, timing)
         step = rate * scale * jnp.exp(paces.log_pace + instant)
         size = jnp.maximum(now.size, scale)
         step = jnp.minimum(step, MOST_STEP * size)
-        weaker = jnp.exp(-jnp.maximum(length, 0.0))  # (500/T)^(1/2) in long runs
+        # What weights lose in all grows with the number of steps, but steps are smaller in large networks.
+        weaker = jnp.exp(-jnp.maximum(length, 0.0) / 2) / share
         shrinking = (now.is_matrix + now.is_embedding) * step / (size + TINY) * weaker
         values = tensors.spread(step), tensors.spread(shrinking)
         updates, averages = tensors.apply(self._rule(decays, masses), state.averages, AVERAGES, *values)

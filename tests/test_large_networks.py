@@ -20,6 +20,10 @@ def layers(count, inputs, outputs=16):
     }
 
 
+def without_decay(name):
+    return lopt.create(name, jax.random.key(0), weight_decay=0.0)
+
+
 def gradients(params):
     return jax.tree.map(lambda x: 0.01 * jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), params)
 
@@ -64,7 +68,7 @@ def test_layers_in_one_array_count_like_separate_ones():
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
 def test_updates_have_the_factor(name):
-    rule = lopt.create(name, jax.random.key(0))
+    rule = without_decay(name)
     few, many = layers(4, 8), layers(16, 8)
     grads = gradients(many)
     one, _ = rule.update({name: grads[name] for name in few}, rule.init(few, 100), few)
@@ -74,8 +78,21 @@ def test_updates_have_the_factor(name):
 
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
+def test_weights_of_large_networks_decay_like_those_of_small_ones(name):
+    """Decay of a tensor is in proportion to what its step would be in a small network."""
+    plain, decaying = without_decay(name), lopt.create(name, jax.random.key(0), weight_decay=0.3)
+    shrunk = {}
+    for params in layers(4, 8), layers(16, 8):
+        grads = gradients(params)
+        updates = [rule.update(grads, rule.init(params, 100), params)[0] for rule in (plain, decaying)]
+        shrunk[len(params)] = updates[0]["layer1"]["kernel"] - updates[1]["layer1"]["kernel"]
+    np.testing.assert_allclose(shrunk[16], shrunk[4], rtol=1e-3)
+    assert jnp.all(shrunk[4] > 0)
+
+
+@pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
 def test_the_powers_are_learned(name):
-    rule = lopt.create(name, jax.random.key(0))
+    rule = without_decay(name)
     flat = rule.replace(large=jnp.float32([-10.0, 0.0]))  # the number of tensors no longer counts
     many = layers(16, 8)
     grads = gradients(many)
@@ -85,13 +102,13 @@ def test_the_powers_are_learned(name):
 
 @pytest.mark.parametrize("name", ["paced-nadam", "paced-muon"])
 def test_an_update_tells_both_powers(name):
-    params, rule = layers(5, 64), lopt.create(name, jax.random.key(0))
+    params, rule = layers(5, 64), without_decay(name)
     grads = gradients(params)
 
     def size(rule):
         updates, _ = rule.update(grads, rule.init(params, 100), params)
         return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(updates))
 
-    # Steps are proportional to exp(-powers . log_largeness), and weights hardly decay in one step.
+    # Steps are proportional to exp(-powers . log_largeness).
     expected = -2 * size(rule) * 4 * np.multiply(LARGE_POWERS, [np.log(10 / 8), np.log(2)])
     np.testing.assert_allclose(jax.grad(size)(rule).large, expected, rtol=0.02)
