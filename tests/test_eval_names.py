@@ -221,6 +221,7 @@ def test_a_name_of_two_tasks_that_differ_in_a_slash_gives_two_pictures(tmp_path)
         },
         {"horizon": {}, "meta_steps": True, "inner_steps": 1e400, "seconds": "x"},
         {"meta_steps": 10**400, "seconds": 10**400, "horizon": [10**400]},
+        {"changed_after": ["a", 1]},
         [1, 2],
         "text",
         None,

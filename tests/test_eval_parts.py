@@ -163,6 +163,13 @@ def test_the_report_says_what_the_meta_training_was_and_what_is_not_known(result
     assert "horizon: 200, wall" in in_words(origin_sentences(single)[0])
 
 
+def test_the_report_says_what_was_set_by_hand_after_meta_training(results):
+    changed = {"weight_decay": 0.02, "pacing.controller.growth": 0.2}
+    one = dataclasses.replace(results, origins={"mine": {"tasks": "family", "changed_after": changed}})
+    sentence = in_words(origin_sentences(one)[0])
+    assert sentence.endswith("unknown; set by hand afterwards: weight_decay, pacing.controller.growth.")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min"), (90000, "1 d 1 h")],

@@ -27,6 +27,8 @@ class Origin:
     inner_steps: int | None = None
     seconds: float | None = None
     devices: tuple[str, ...] = ()
+    changed_after: tuple[str, ...] = ()
+    """Settings and arrays that were set by hand afterwards."""
 
 
 def origin_of(results: Results, optimizer: str) -> Origin:
@@ -40,6 +42,7 @@ def origin_of(results: Results, optimizer: str) -> Origin:
         inner_steps=_whole(values.get("inner_steps")),
         seconds=_seconds(values.get("seconds")),
         devices=_words(values.get("devices")),
+        changed_after=_keys(values.get("changed_after")),
     )
 
 
@@ -77,12 +80,15 @@ def _sentence(results: Results, optimizer: str) -> Sentence:
     marked = {task.task for task in results.tasks} & set(origin.tasks)
     where = f" (marked {MARK})" if marked else " (none of them here by that name)" if origin.tasks else ""
     names = [piece for task in origin.tasks for piece in (", ", Name(task))][1:]
+    changed = [piece for name in origin.changed_after for piece in (", ", Name(name))][1:]
     return (
         Name(optimizer),
         " was meta-trained on ",
         *(names or [f"{UNKNOWN} tasks"]),
         f"{where}; meta-steps: {_count(origin.meta_steps)}, inner steps: {_count(origin.inner_steps)}, "
-        f"horizon: {horizon}, wall time: {seconds}, devices: {', '.join(origin.devices) or UNKNOWN}.",
+        f"horizon: {horizon}, wall time: {seconds}, devices: {', '.join(origin.devices) or UNKNOWN}",
+        *(("; set by hand afterwards: ", *changed) if changed else ()),
+        ".",
     )
 
 
@@ -96,6 +102,10 @@ def _listed(value: Any) -> list[Any]:
 
 def _words(value: Any) -> tuple[str, ...]:
     return tuple(word for word in _listed(value) if isinstance(word, str))
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    return tuple(key for key in value if isinstance(key, str)) if isinstance(value, dict) else ()
 
 
 def _whole(value: Any) -> int | None:
