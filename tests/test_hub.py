@@ -256,7 +256,7 @@ def test_a_benchmark_goes_into_the_card_and_an_old_one_goes(hub, directory, toke
     assert "horizon=STEPS" in body
     seen = cells(body)
     row = seen.index("digits-mlp-family", seen.index("task"))
-    assert seen[row : row + 4] == ["digits-mlp-family", "500", "7.26e-05", "0.00125"]
+    assert seen[row : row + 4] == ["digits-mlp-family", "500", "0.00015", "0.00125"]
     lopt.push(directory, "user/benchmarked")
     assert "eval.json" not in hub.version("user/benchmarked", "main")[1]
 
