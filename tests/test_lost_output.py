@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from meta_train import JsonLines
+
+from .small_disks import small_disk
 
 REPOSITORY = Path(__file__).parents[1]
 TRAIN = "import sys; from meta_train.commands.train import main; sys.exit(main())"
@@ -82,33 +83,15 @@ def test_metrics_that_can_not_be_written_are_told_of_in_one_sentence(tmp_path, m
         tracker.close()
 
 
-@contextmanager
-def disk(place, kilobytes):
-    """Mount a small file system."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("file systems can't be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
-
-
-@pytest.fixture(params=[150, 400])  # kilobytes: the disk is full in the midst of the second or a later save
-def small_disk(request, tmp_path):
-    """A file system of a few kilobytes."""
-    with disk(tmp_path / "disk", request.param) as place:
-        yield place
-
-
-def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
+@pytest.mark.parametrize("kilobytes", [150, 400])  # full in the midst of the second or a later save
+def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(kilobytes, tmp_path):
     arguments = (*OPTIONS.split(), "--keep-last", 1000, "--steps", 1000, "--no-progress")
-    done = run(TRAIN, *arguments, "--run-dir", small_disk / "run", stderr=subprocess.PIPE)
+    with small_disk(tmp_path / "disk", kilobytes) as place:
+        done = run(TRAIN, *arguments, "--run-dir", place / "run", stderr=subprocess.PIPE)
+        saved = [path.name for path in (place / "run" / "checkpoints").iterdir()]
     assert done.returncode == 1
     assert done.stderr.startswith("lopt-train: a checkpoint can't be written to ")
     # On a busy machine the second save may begin before the first is whole.
-    saved = (path.name for path in (small_disk / "run" / "checkpoints").iterdir())
     intact = sorted(int(name) for name in saved if name.isdigit())
     told = f"the newest intact one is {intact[-1]}" if intact else "there is no older one"
     assert f"no space is left on the device; {told}" in done.stderr
@@ -120,16 +103,8 @@ def test_a_full_disk_ends_a_run_with_one_sentence_and_nothing_else(small_disk):
     [(4, "config.json"), (8, "checkpoints/README.txt"), (12, "run.json"), (16, "metrics.jsonl")],
 )
 def test_a_disk_that_is_full_from_the_start_is_told_of_with_the_file(kilobytes, file, tmp_path):
-    with disk(tmp_path / "disk", kilobytes) as place:
-        done = run(
-            TRAIN,
-            *OPTIONS.split(),
-            "--steps",
-            4,
-            "--no-progress",
-            "--run-dir",
-            place / "run",
-            stderr=subprocess.PIPE,
-        )
-        told = f"lopt-train: {place}/run/{file} can't be written: No space left on device\n"
-        assert (done.returncode, done.stderr) == (1, told)
+    arguments = (*OPTIONS.split(), "--steps", 4, "--no-progress")
+    with small_disk(tmp_path / "disk", kilobytes) as place:
+        done = run(TRAIN, *arguments, "--run-dir", place / "run", stderr=subprocess.PIPE)
+    told = f"lopt-train: {place}/run/{file} can't be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)

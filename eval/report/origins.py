@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from ..statistics.results import Results
@@ -35,6 +36,7 @@ def origin_of(results: Results, optimizer: str) -> Origin:
     """Read an optimizer's origin. It may come from anyone, so invalid values count as unknown."""
     origin = results.origins.get(optimizer)
     values = origin if isinstance(origin, dict) else {}
+    changed = values.get("changed_after")
     return Origin(
         tasks=_words(values.get("tasks")),
         horizon=tuple(x for x in _listed(values.get("horizon")) if _is_count(x)),
@@ -42,7 +44,7 @@ def origin_of(results: Results, optimizer: str) -> Origin:
         inner_steps=_whole(values.get("inner_steps")),
         seconds=_seconds(values.get("seconds")),
         devices=_words(values.get("devices")),
-        changed_after=_keys(values.get("changed_after")),
+        changed_after=_words(list(changed) if isinstance(changed, dict) else None),
     )
 
 
@@ -79,8 +81,7 @@ def _sentence(results: Results, optimizer: str) -> Sentence:
     seconds = UNKNOWN if origin.seconds is None else duration(origin.seconds)
     marked = {task.task for task in results.tasks} & set(origin.tasks)
     where = f" (marked {MARK})" if marked else " (none of them here by that name)" if origin.tasks else ""
-    names = [piece for task in origin.tasks for piece in (", ", Name(task))][1:]
-    changed = [piece for name in origin.changed_after for piece in (", ", Name(name))][1:]
+    names, changed = _in_a_row(origin.tasks), _in_a_row(origin.changed_after)
     return (
         Name(optimizer),
         " was meta-trained on ",
@@ -90,6 +91,11 @@ def _sentence(results: Results, optimizer: str) -> Sentence:
         *(("; set by hand afterwards: ", *changed) if changed else ()),
         ".",
     )
+
+
+def _in_a_row(names: Sequence[str]) -> list[Name | str]:
+    """Return names with commas between them, as pieces of a sentence."""
+    return [piece for name in names for piece in (", ", Name(name))][1:]
 
 
 def _count(number: int | None) -> str:
@@ -102,10 +108,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _words(value: Any) -> tuple[str, ...]:
     return tuple(word for word in _listed(value) if isinstance(word, str))
-
-
-def _keys(value: Any) -> tuple[str, ...]:
-    return tuple(key for key in value if isinstance(key, str)) if isinstance(value, dict) else ()
 
 
 def _whole(value: Any) -> int | None:

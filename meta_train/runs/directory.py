@@ -125,7 +125,7 @@ class RunDirectory:
         try:
             self._write_claim(run, command)
         except OSError as error:
-            place = error.filename2 or error.filename or self.path
+            place = error.filename or self.path
             raise RunDirectoryError(f"{place} can't be written: {error.strerror}") from error
         return self.read_id()
 
